@@ -1,1 +1,27 @@
-//! Tidemill.
+//! Sources in, chunks through, updates out: the stages of a pipeline.
+//!
+//! No TOML and no positions in a file here: a stage is made from its config struct by a pure
+//! `check`, which returns the checked stage or names the [`problem::Problem`] and its field.
+
+pub mod catalog;
+pub mod differ;
+pub mod dimension;
+pub mod gate;
+pub mod group;
+pub mod sink;
+pub mod source;
+pub mod transform;
+pub mod way;
+
+pub mod chunk;
+pub mod consolidate;
+pub mod digest;
+pub mod expression;
+pub mod fault;
+pub mod key;
+pub mod order;
+pub mod ordered;
+pub mod problem;
+pub mod row_id;
+pub mod schema;
+pub mod value;

@@ -1,0 +1,397 @@
+//! Every stage that a pipeline can name: one line each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::chunk::Chunk;
+use crate::expression::{Expression, Language};
+use crate::problem::{Problem, Step};
+use crate::schema::{Schema, Type};
+use crate::sink::console::ConsoleConfig;
+use crate::sink::sqlite::{Sqlite, SqliteConfig};
+use crate::source::csv::{Csv, CsvConfig, Read};
+use crate::source::{Instant, SourceError};
+use crate::transform::batch_partition::{BatchPartition, BatchPartitionConfig};
+use crate::transform::conflict_join::{ConflictJoin, ConflictJoinConfig};
+use crate::transform::derive::{Derive, DeriveConfig};
+use crate::transform::distinct::{Distinct, DistinctConfig};
+use crate::transform::filter::{Filter, FilterConfig};
+use crate::transform::latest::{Latest, LatestConfig};
+use crate::transform::lookup::{Lookup, LookupConfig};
+use crate::transform::rules::{Rules, RulesConfig};
+use crate::transform::select::{Select, SelectConfig};
+use crate::transform::{Evaluation, StageError};
+
+/// The types of sources.
+pub const SOURCES: [&str; 1] = ["csv"];
+
+/// The types of transforms.
+pub const TRANSFORMS: [&str; 9] = [
+    "batch-partition",
+    "conflict-join",
+    "derive",
+    "distinct",
+    "filter",
+    "latest",
+    "lookup",
+    "rules",
+    "select",
+];
+
+/// The types of sinks.
+pub const SINKS: [&str; 2] = ["console", "sqlite"];
+
+/// A decoded source.
+#[derive(Clone, Debug)]
+pub enum SourceConfig {
+    /// `type = "csv"`.
+    Csv(CsvConfig),
+}
+
+/// A decoded transform.
+#[derive(Clone, Debug)]
+pub enum TransformConfig {
+    /// `type = "batch-partition"`.
+    BatchPartition(BatchPartitionConfig),
+    /// `type = "conflict-join"`.
+    ConflictJoin(ConflictJoinConfig),
+    /// `type = "derive"`.
+    Derive(DeriveConfig),
+    /// `type = "distinct"`.
+    Distinct(DistinctConfig),
+    /// `type = "filter"`.
+    Filter(FilterConfig),
+    /// `type = "latest"`.
+    Latest(LatestConfig),
+    /// `type = "lookup"`.
+    Lookup(LookupConfig),
+    /// `type = "rules"`.
+    Rules(RulesConfig),
+    /// `type = "select"`.
+    Select(SelectConfig),
+}
+
+/// A decoded sink.
+#[derive(Clone, Debug)]
+pub enum SinkConfig {
+    /// `type = "console"`.
+    Console(ConsoleConfig),
+    /// `type = "sqlite"`.
+    Sqlite(SqliteConfig),
+}
+
+/// A checked source.
+pub enum Source {
+    /// See [`Csv`].
+    Csv(Csv),
+}
+
+/// A checked sink.
+pub enum Sink {
+    /// Prints updates, and keeps nothing.
+    Console,
+    /// See [`Sqlite`].
+    Sqlite(Sqlite),
+}
+
+/// A checked transform.
+pub enum Transform {
+    /// See [`BatchPartition`].
+    BatchPartition(BatchPartition),
+    /// See [`ConflictJoin`].
+    ConflictJoin(ConflictJoin),
+    /// See [`Derive`].
+    Derive(Derive),
+    /// See [`Distinct`].
+    Distinct(Distinct),
+    /// See [`Filter`].
+    Filter(Filter),
+    /// See [`Latest`].
+    Latest(Latest),
+    /// See [`Lookup`].
+    Lookup(Lookup),
+    /// See [`Rules`].
+    Rules(Rules),
+    /// See [`Select`].
+    Select(Select),
+}
+
+/// Something that decodes a section of the pipeline file into a config struct.
+pub trait Section {
+    /// What is wrong with the section.
+    type Error;
+
+    /// Decodes it.
+    fn decode<T: DeserializeOwned>(&self) -> Result<T, Self::Error>;
+}
+
+impl SourceConfig {
+    /// Decodes a section of this type; `None` when there is no such source.
+    pub fn decode<S: Section>(kind: &str, section: &S) -> Option<Result<Self, S::Error>> {
+        Some(match kind {
+            "csv" => section.decode().map(SourceConfig::Csv),
+            _ => return None,
+        })
+    }
+}
+
+impl SourceConfig {
+    /// The path that it reads, as the author wrote it.
+    pub fn path(&self) -> &str {
+        match self {
+            SourceConfig::Csv(config) => &config.path,
+        }
+    }
+
+    /// Checks it against what is found at `path`; `pinned` are types that were inferred before.
+    pub fn check(
+        &self,
+        name: &str,
+        path: &Path,
+        timezone: chrono_tz::Tz,
+        pinned: &BTreeMap<String, Type>,
+    ) -> Result<Source, Vec<Problem>> {
+        match self {
+            SourceConfig::Csv(config) => {
+                Csv::check(config, name, path, timezone, pinned).map(Source::Csv)
+            }
+        }
+    }
+}
+
+impl Source {
+    /// All its columns.
+    pub fn schema(&self) -> &Schema {
+        match self {
+            Source::Csv(csv) => csv.schema(),
+        }
+    }
+
+    /// The columns that identify a row.
+    pub fn id(&self) -> &[String] {
+        match self {
+            Source::Csv(csv) => csv.id(),
+        }
+    }
+
+    /// The types that were inferred, to be pinned.
+    pub fn inferred(&self) -> &BTreeMap<String, Type> {
+        match self {
+            Source::Csv(csv) => csv.inferred(),
+        }
+    }
+
+    /// Reads these columns of all its rows, chunk by chunk.
+    pub fn read(
+        &self,
+        columns: &[String],
+        receive: &mut dyn FnMut(Read) -> ControlFlow<()>,
+    ) -> Result<Instant, SourceError> {
+        match self {
+            Source::Csv(csv) => csv.read(columns, receive),
+        }
+    }
+}
+
+impl TransformConfig {
+    /// Decodes a section of this type; `None` when there is no such transform.
+    pub fn decode<S: Section>(kind: &str, section: &S) -> Option<Result<Self, S::Error>> {
+        Some(match kind {
+            "batch-partition" => section.decode().map(TransformConfig::BatchPartition),
+            "conflict-join" => section.decode().map(TransformConfig::ConflictJoin),
+            "derive" => section.decode().map(TransformConfig::Derive),
+            "distinct" => section.decode().map(TransformConfig::Distinct),
+            "filter" => section.decode().map(TransformConfig::Filter),
+            "latest" => section.decode().map(TransformConfig::Latest),
+            "lookup" => section.decode().map(TransformConfig::Lookup),
+            "rules" => section.decode().map(TransformConfig::Rules),
+            "select" => section.decode().map(TransformConfig::Select),
+            _ => return None,
+        })
+    }
+
+    /// The field and the name of the stage whose rows flow through it.
+    pub fn input(&self) -> (&'static str, &str) {
+        match self {
+            TransformConfig::BatchPartition(config) => ("input", &config.input),
+            TransformConfig::ConflictJoin(config) => ("input", &config.input),
+            TransformConfig::Derive(config) => ("input", &config.input),
+            TransformConfig::Distinct(config) => ("input", &config.input),
+            TransformConfig::Filter(config) => ("input", &config.input),
+            TransformConfig::Latest(config) => ("input", &config.input),
+            TransformConfig::Lookup(config) => ("left", &config.left),
+            TransformConfig::Rules(config) => ("input", &config.input),
+            TransformConfig::Select(config) => ("input", &config.input),
+        }
+    }
+
+    /// The field and the name of the dimension that it looks rows up in.
+    pub fn dimension(&self) -> Option<(&'static str, &str)> {
+        match self {
+            TransformConfig::Lookup(config) => Some(("right", &config.right)),
+            _ => None,
+        }
+    }
+
+    /// Checks it against the columns of its input and its dimension. A batch-partition lets pass the
+    /// columns that are `needed` of its input.
+    ///
+    /// # Panics
+    /// When a stage with a dimension is given none.
+    pub fn check(
+        &self,
+        input: &Schema,
+        dimension: Option<&Schema>,
+        needed: &BTreeSet<usize>,
+        language: &Language,
+    ) -> Result<(Transform, Schema), Vec<Problem>> {
+        Ok(match self {
+            TransformConfig::BatchPartition(config) => {
+                let (stage, schema) = BatchPartition::check(config, input, needed)?;
+                (Transform::BatchPartition(stage), schema)
+            }
+            TransformConfig::ConflictJoin(config) => {
+                let (stage, schema) = ConflictJoin::check(config, input)?;
+                (Transform::ConflictJoin(stage), schema)
+            }
+            TransformConfig::Derive(config) => {
+                let (stage, schema) = Derive::check(config, input, language)?;
+                (Transform::Derive(stage), schema)
+            }
+            TransformConfig::Distinct(_) => {
+                let (stage, schema) = Distinct::check(input);
+                (Transform::Distinct(stage), schema)
+            }
+            TransformConfig::Filter(config) => {
+                let (stage, schema) = Filter::check(config, input, language)?;
+                (Transform::Filter(stage), schema)
+            }
+            TransformConfig::Latest(config) => {
+                let (stage, schema) = Latest::check(config, input)?;
+                (Transform::Latest(stage), schema)
+            }
+            TransformConfig::Lookup(config) => {
+                let right = dimension.expect("a lookup has a dimension");
+                let (stage, schema) = Lookup::check(config, input, right)?;
+                (Transform::Lookup(stage), schema)
+            }
+            TransformConfig::Rules(config) => {
+                let (stage, schema) = Rules::check(config, input, language)?;
+                (Transform::Rules(stage), schema)
+            }
+            TransformConfig::Select(config) => {
+                let (stage, schema) = Select::check(config, input)?;
+                (Transform::Select(stage), schema)
+            }
+        })
+    }
+}
+
+impl SinkConfig {
+    /// Decodes a section of this type; `None` when there is no such sink.
+    pub fn decode<S: Section>(kind: &str, section: &S) -> Option<Result<Self, S::Error>> {
+        Some(match kind {
+            "console" => section.decode().map(SinkConfig::Console),
+            "sqlite" => section.decode().map(SinkConfig::Sqlite),
+            _ => return None,
+        })
+    }
+
+    /// The name of the stage whose rows it keeps.
+    pub fn input(&self) -> &str {
+        match self {
+            SinkConfig::Console(config) => &config.input,
+            SinkConfig::Sqlite(config) => &config.input,
+        }
+    }
+
+    /// The stages that its policies look rows up in, each with the field that names it.
+    pub fn lookups(&self) -> Vec<(Vec<Step>, &str)> {
+        match self {
+            SinkConfig::Console(_) => Vec::new(),
+            SinkConfig::Sqlite(config) => {
+                let field = |name: &String| vec!["lookups".into(), name.into(), "input".into()];
+                let lookups = config.lookups.iter();
+                lookups
+                    .map(|(name, lookup)| (field(name), lookup.input.as_str()))
+                    .collect()
+            }
+        }
+    }
+
+    /// The path that it writes, as the author wrote it.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            SinkConfig::Console(_) => None,
+            SinkConfig::Sqlite(config) => Some(&config.path),
+        }
+    }
+
+    /// Checks it against the columns of its input and those of its lookups.
+    ///
+    /// # Panics
+    /// When a sink with a path is given none.
+    pub fn check(
+        &self,
+        name: &str,
+        pipeline: &str,
+        path: Option<&Path>,
+        input: &Schema,
+        lookups: &BTreeMap<String, Schema>,
+        language: &Language,
+    ) -> Result<Sink, Vec<Problem>> {
+        match self {
+            SinkConfig::Console(_) => Ok(Sink::Console),
+            SinkConfig::Sqlite(config) => {
+                let path = path.expect("a database in a file has a path");
+                Sqlite::check(config, (pipeline, name), path, input, lookups, language)
+                    .map(Sink::Sqlite)
+            }
+        }
+    }
+}
+
+impl Transform {
+    /// The input columns that it needs, when `needed` are needed of its output.
+    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+        match self {
+            Transform::BatchPartition(stage) => stage.reads(needed),
+            Transform::ConflictJoin(stage) => stage.reads(needed),
+            Transform::Derive(stage) => stage.reads(needed),
+            Transform::Distinct(stage) => stage.reads(),
+            Transform::Filter(stage) => stage.reads(needed),
+            Transform::Latest(stage) => stage.reads(needed),
+            Transform::Lookup(stage) => stage.reads_left(needed),
+            Transform::Rules(stage) => stage.reads(needed),
+            Transform::Select(stage) => stage.reads(needed),
+        }
+    }
+
+    /// The expressions that it evaluates, for the stamp and for warnings.
+    pub fn expressions(&self) -> Vec<&Expression> {
+        match self {
+            Transform::Derive(stage) => stage.set().iter().map(|set| &set.value).collect(),
+            Transform::Filter(stage) => vec![stage.when()],
+            Transform::Rules(stage) => stage.when().iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The rows that it makes of these.
+    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+        match self {
+            Transform::BatchPartition(stage) => stage.evaluate(&input, at),
+            Transform::ConflictJoin(stage) => stage.evaluate(&input, at),
+            Transform::Derive(stage) => stage.evaluate(input, at),
+            Transform::Distinct(stage) => stage.evaluate(input, at),
+            Transform::Filter(stage) => stage.evaluate(input, at),
+            Transform::Latest(stage) => stage.evaluate(input, at),
+            Transform::Lookup(stage) => stage.evaluate(input, at),
+            Transform::Rules(stage) => stage.evaluate(input, at),
+            Transform::Select(stage) => stage.evaluate(&input, at),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The partition key of a group, and where a key lives.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// How many virtual partitions there are. Fixed: state is laid out by them, so that any number of
+/// workers that is not larger can share them.
+pub const VIRTUAL_PARTITIONS: u64 = 256;
+
+/// The seed of the hash that places keys. It is part of the state's format: never change it without
+/// a new state version.
+const PLACEMENT_SEED: u64 = 0x7469_6465_6d69_6c6c;
+
+/// The key of a group of rows: the text form of the column that a batch-partition names; or, for
+/// errors of rows without a key, the input they came from.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key(Vec<u8>);
+
+impl Key {
+    /// The key of rows whose key column holds this text.
+    pub fn of(text: &str) -> Self {
+        Key([&[GROUP], text.as_bytes()].concat())
+    }
+
+    /// The reserved key of an input: errors of rows of which no key is known live under it.
+    pub fn reserved(input: &str) -> Self {
+        Key([&[RESERVED], input.as_bytes()].concat())
+    }
+
+    /// The key that [`Key::bytes`] gave.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Key(bytes.to_vec())
+    }
+
+    /// Canonical bytes: equal on all machines and in all versions of one state format.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether it holds errors of rows without a key.
+    pub fn is_reserved(&self) -> bool {
+        self.0.first() == Some(&RESERVED)
+    }
+
+    /// The text of the key column; for a reserved key, the input's name.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.0[1..]).expect("a key is made from text")
+    }
+
+    /// The virtual partition that holds the key.
+    pub fn virtual_partition(&self) -> u64 {
+        xxh3_64_with_seed(&self.0, PLACEMENT_SEED) % VIRTUAL_PARTITIONS
+    }
+}
+
+/// Keys are people's numbers: what is shown of one is a hash, the same in every message and report.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_reserved() {
+            return write!(f, "(no key, {})", self.text());
+        }
+        write!(f, "#{:012x}", xxh3_64_with_seed(&self.0, 0) >> 16)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+const RESERVED: u8 = 0;
+const GROUP: u8 = 1;

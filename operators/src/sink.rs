@@ -1,0 +1,218 @@
+//! Where rows go.
+//!
+//! A database sink is told updates and moves its **fence** in the same transaction: which state
+//! told it, up to which epoch. So a run that lost the connection at the commit sees at the next
+//! start whether the commit happened.
+//!
+//! ```text
+//!            lock, compare the fence, move it
+//!                          |
+//!  updates --> begin --> apply, apply .. --> commit --> told rows are published
+//!                |         |
+//!                |         +--> refused rows: the others go through, these are not told
+//!                +--> the fence has moved: nothing is done
+//! ```
+//!
+//! Invariants: what the sink holds decides whether a row is inserted, updated or reopened, never
+//! the caller; a write that would change nothing is not made; a row that the database refuses
+//! leaves no trace in it.
+
+pub mod console;
+pub mod policy;
+pub mod sqlite;
+
+use std::error::Error;
+use std::fmt;
+use std::ops::ControlFlow;
+
+use arrow::array::RecordBatch;
+
+use crate::key::Key;
+use crate::row_id::RowId;
+use crate::value::Value;
+use policy::{Lookups, Transition};
+
+/// Which state told a sink, and up to which epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The state that the told rows live in.
+    pub state_id: String,
+    /// The last epoch whose rows the sink holds.
+    pub epoch: u64,
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoch {} of state {}", self.epoch, self.state_id)
+    }
+}
+
+/// Updates of a sink's rows. No id stands in it twice, neither among the rows nor among the
+/// retractions.
+#[derive(Clone, Debug)]
+pub struct Updates {
+    /// Rows that the pipeline yields now, with its columns; new ones and changed ones.
+    pub rows: RecordBatch,
+    /// The owner of each row.
+    pub owners: Vec<Key>,
+    /// Rows that it yields no longer, each with the owner that it had.
+    pub retractions: Vec<(RowId, Key)>,
+}
+
+/// What became of some updates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Rows of new ids.
+    pub inserted: usize,
+    /// Live rows that were changed.
+    pub updated: usize,
+    /// Retracted rows that came back.
+    pub reopened: usize,
+    /// Live rows that were marked or deleted.
+    pub retracted: usize,
+    /// Updates for which there was nothing to write.
+    pub unchanged: usize,
+    /// Rows that the database did not take; nothing of them was written.
+    pub refused: Vec<Refused>,
+}
+
+/// A row that the database did not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its id.
+    pub id: RowId,
+    /// Its owner, which stays unclean.
+    pub owner: Key,
+    /// Whether it was to be retracted.
+    pub retraction: bool,
+    /// Why, in the database's words and without values of cells.
+    pub reason: String,
+}
+
+/// A write to one row of a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The row.
+    pub id: RowId,
+    /// Its owner.
+    pub owner: Key,
+    /// What happened to it.
+    pub transition: Transition,
+    /// All columns before; `None` where there was no row.
+    pub old: Option<Vec<Value>>,
+    /// All columns after; `None` where the row was deleted.
+    pub new: Option<Vec<Value>>,
+}
+
+/// The one connection through which a run writes to a database sink.
+///
+/// # Constraints
+/// `apply` stands between `begin` and `commit` or `rollback`; the other calls stand anywhere. A
+/// writer that is dropped rolls back.
+pub trait Writer: Send {
+    /// The fence of this pipeline and sink; `None` before the first commit.
+    fn fence(&mut self) -> Result<Option<Fence>, SinkError>;
+
+    /// Whether the target holds any row, live or not.
+    fn has_rows(&mut self) -> Result<bool, SinkError>;
+
+    /// Locks the target against other writers, compares its fence with `expected`, makes what is
+    /// missing of the target and moves the fence to `next`. After an error nothing is begun.
+    fn begin(&mut self, expected: Option<&Fence>, next: &Fence) -> Result<(), SinkError>;
+
+    /// Writes updates; what was written is also pushed to `changes`, where one is given. After an
+    /// error the caller rolls back; refused rows are no error.
+    ///
+    /// # Panics
+    /// When the columns, the ids or the lookups are not those of the sink, or a row has no owner.
+    fn apply(
+        &mut self,
+        updates: &Updates,
+        lookups: &Lookups,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Result<Applied, SinkError>;
+
+    /// Makes everything since `begin` durable and visible. After an error it may be called again.
+    fn commit(&mut self) -> Result<(), SinkError>;
+
+    /// Forgets everything since `begin`, where there is something to forget.
+    fn rollback(&mut self) -> Result<(), SinkError>;
+
+    /// Reads the live rows in no particular order: the pipeline's columns, and for each row the text of its owner where
+    /// the sink keeps that beside the row. Ends early when `receive` breaks.
+    fn live_rows(&mut self, receive: &mut Receive<'_>) -> Result<(), SinkError>;
+}
+
+/// Takes some live rows and, for each, the text of its owner where the sink keeps that.
+pub type Receive<'a> = dyn FnMut(RecordBatch, Vec<Option<String>>) -> ControlFlow<()> + 'a;
+
+/// Why a sink could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The sink was told by something else than the state of this run.
+    #[error(
+        "the fence of sink `{sink}` has moved: it stands at {}, and this state knows {}",
+        shown(.found.as_ref()),
+        shown(.expected.as_ref())
+    )]
+    FenceMoved {
+        /// The sink.
+        sink: String,
+        /// The fence that the state knows.
+        expected: Option<Fence>,
+        /// The fence that the sink holds.
+        found: Option<Fence>,
+    },
+    /// The target is not made for the rows of this sink.
+    #[error("the target of sink `{sink}` does not fit: {what}")]
+    Unfit {
+        /// The sink.
+        sink: String,
+        /// What does not fit.
+        what: String,
+        /// What to do.
+        help: String,
+    },
+    /// May be gone at the next try: a lock, a full disk, a failed read.
+    #[error("sink `{sink}`: {doing} failed")]
+    Transient {
+        /// The sink.
+        sink: String,
+        /// What was tried.
+        doing: &'static str,
+        /// What came of it.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Stays until somebody mends it.
+    #[error("sink `{sink}`: {doing} failed for good")]
+    Definite {
+        /// The sink.
+        sink: String,
+        /// What was tried.
+        doing: &'static str,
+        /// What came of it.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl SinkError {
+    /// Whether the same may work at the next try.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, SinkError::Transient { .. })
+    }
+
+    /// What to do, where something is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            SinkError::FenceMoved { sink, .. } => Some(format!(
+                "if the sink or the state was restored or replaced, run `tidemill adopt {sink}`"
+            )),
+            SinkError::Unfit { help, .. } => Some(help.clone()),
+            SinkError::Transient { .. } | SinkError::Definite { .. } => None,
+        }
+    }
+}
+
+fn shown(fence: Option<&Fence>) -> String {
+    fence.map_or_else(|| "no epoch".to_owned(), Fence::to_string)
+}

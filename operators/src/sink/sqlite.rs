@@ -1,0 +1,299 @@
+//! A table in a `SQLite` file, merged row by row under policies.
+//!
+//! ```text
+//!  updates --> apply --+--> rows of the table, `_tidemill_live`, `_tidemill_owner`
+//!                      |                                                          } one transaction
+//!  next fence ---------+--> `_tidemill_fence`
+//! ```
+//!
+//! What a retraction does is the author's choice. `mark` keeps the row with 0 in `_tidemill_live`;
+//! `delete` deletes it. `ignore` leaves it untouched: such a sink keeps whatever it was ever given,
+//! and all its rows count as live.
+//!
+//! `_tidemill_owner` holds the owner of a row where no column of the row does.
+
+mod apply;
+mod cell;
+mod connection;
+mod failure;
+mod fence;
+mod row;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use serde::Deserialize;
+
+use crate::expression::Language;
+use crate::problem::{Problem, Step, column, suggest};
+use crate::schema::Schema;
+use crate::sink::policy::{ColumnConfig, Declared, LookupConfig, Lookups, Policies};
+use crate::sink::{SinkError, Writer};
+use connection::SqliteWriter;
+use table::Table;
+
+/// What an author writes for a sink of type `sqlite`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqliteConfig {
+    /// The stage whose rows are written.
+    pub input: String,
+    /// The database file; it and its folder are made where they are missing.
+    pub path: String,
+    /// The table; it and its columns are made where they are missing.
+    pub table: String,
+    /// The columns that identify a row.
+    pub key: Vec<String>,
+    /// Of several rows of one id the one with the greatest values here is kept.
+    #[serde(default)]
+    pub newest_by: Vec<String>,
+    /// How rows are written: `merge`, by their id. It is the default.
+    pub write: Option<String>,
+    /// What becomes of a row that is no longer yielded: `mark` (the default where `columns` are
+    /// declared), `delete` (the default where not) or `ignore`.
+    pub on_retract: Option<String>,
+    /// Columns that only the sink has, and policies of those of the input.
+    #[serde(default)]
+    pub columns: BTreeMap<String, ColumnConfig>,
+    /// Rows of other stages that policies read.
+    #[serde(default)]
+    pub lookups: BTreeMap<String, LookupConfig>,
+}
+
+/// What a retraction does to its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRetract {
+    /// Marks it.
+    Mark,
+    /// Deletes it.
+    Delete,
+    /// Nothing.
+    Ignore,
+}
+
+/// A checked sink of type `sqlite`.
+#[derive(Clone)]
+pub struct Sqlite {
+    plan: Arc<Plan>,
+}
+
+/// What a writer needs to know.
+struct Plan {
+    pipeline: String,
+    path: PathBuf,
+    table: Table,
+    newest_by: Vec<usize>,
+    on_retract: OnRetract,
+    policies: Policies,
+}
+
+impl Sqlite {
+    /// Checks the sink `name` of a pipeline; all problems at once. `path` is the resolved one,
+    /// `schema` that of the input and `lookups` those of each lookup's input.
+    pub fn check(
+        config: &SqliteConfig,
+        (pipeline, name): (&str, &str),
+        path: &Path,
+        schema: &Schema,
+        lookups: &BTreeMap<String, Schema>,
+        language: &Language,
+    ) -> Result<Sqlite, Vec<Problem>> {
+        let mut problems = names(config, schema);
+        problems.extend(merges(config));
+        let on_retract = retracts(config).unwrap_or_else(|problem| {
+            problems.push(problem);
+            OnRetract::Mark
+        });
+        let key = positions("key", &config.key, schema, &mut problems);
+        let newest_by = positions("newest_by", &config.newest_by, schema, &mut problems);
+        if config.key.is_empty() {
+            problems.push(Problem::at(["key"], "no column identifies a row"));
+        }
+        let declared = Declared {
+            schema,
+            key: &key,
+            marks: on_retract == OnRetract::Mark,
+            columns: &config.columns,
+            lookups: &config.lookups,
+            inputs: lookups,
+        };
+        let policies = match Policies::check(declared, language) {
+            Ok(policies) if problems.is_empty() => policies,
+            found => {
+                problems.extend(found.err().into_iter().flatten());
+                return Err(problems);
+            }
+        };
+        let table = Table {
+            sink: name.to_owned(),
+            name: config.table.clone(),
+            columns: policies.columns().clone(),
+            key,
+            marks: on_retract == OnRetract::Mark,
+            owner: schema.key().is_none(),
+        };
+        Ok(Sqlite {
+            plan: Arc::new(Plan {
+                pipeline: pipeline.to_owned(),
+                path: path.to_owned(),
+                table,
+                newest_by,
+                on_retract,
+                policies,
+            }),
+        })
+    }
+
+    /// All columns of a sink row: those of the input, then those that only the sink has.
+    pub fn columns(&self) -> &Schema {
+        &self.plan.table.columns
+    }
+
+    /// The columns that identify a row.
+    pub fn key(&self) -> &[usize] {
+        &self.plan.table.key
+    }
+
+    /// The columns by which the newest of several rows of one id is kept; empty when two rows of
+    /// one id are an error.
+    pub fn newest_by(&self) -> &[usize] {
+        &self.plan.newest_by
+    }
+
+    /// What a retraction does.
+    pub fn on_retract(&self) -> OnRetract {
+        self.plan.on_retract
+    }
+
+    /// The columns of the input whose value in a live row is not simply the pipeline's.
+    pub fn policy_columns(&self) -> Vec<usize> {
+        self.plan.policies.policy_columns()
+    }
+
+    /// Target, key and what becomes of retracted rows: where this changes, the told rows are no
+    /// longer those of the target.
+    pub fn fingerprint(&self) -> String {
+        let Plan {
+            path,
+            table,
+            on_retract,
+            ..
+        } = &*self.plan;
+        let path = path.display().to_string();
+        let key = table.key.iter().map(|column| {
+            let (name, ty) = &table.columns.columns()[*column];
+            format!("{name:?} {ty}")
+        });
+        format!(
+            "sqlite {path:?} {:?} ({}) {on_retract:?}",
+            table.name,
+            key.collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    /// Indexes the rows of each lookup by name, in the order in which the first match is sought.
+    ///
+    /// # Panics
+    /// When the rows of a lookup are missing.
+    pub fn lookups(&self, rows: &BTreeMap<String, RecordBatch>) -> Lookups {
+        self.plan.policies.index(rows)
+    }
+
+    /// Opens the database. A `dry` writer shows what would be done: it makes no file, changes none
+    /// and rolls back where it should commit.
+    pub fn open(&self, dry: bool) -> Result<Box<dyn Writer>, SinkError> {
+        Ok(Box::new(SqliteWriter::open(&self.plan, dry)?))
+    }
+}
+
+impl Plan {
+    fn failed(&self, doing: &'static str, error: rusqlite::Error) -> SinkError {
+        failure::of(&self.table.sink, doing, error)
+    }
+}
+
+/// Names that the database cannot tell apart, cannot hold, or that are ours.
+fn names(config: &SqliteConfig, schema: &Schema) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let reserved = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        lower.starts_with("_tidemill_") || name.is_empty() || name.contains('\0')
+    };
+    let table = &config.table;
+    if reserved(table) || table.to_ascii_lowercase().starts_with("sqlite_") {
+        let message = format!("a table cannot be called {table:?}");
+        problems.push(Problem::at(["table"], message));
+    }
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    let own = config.columns.keys().map(String::as_str);
+    for name in schema
+        .names()
+        .chain(own.filter(|name| schema.position(name).is_none()))
+    {
+        let field: Vec<Step> = if schema.position(name).is_some() {
+            vec!["input".into()]
+        } else {
+            vec!["columns".into(), name.into()]
+        };
+        if reserved(name) {
+            let message = format!("a column of this sink cannot be called {name:?}");
+            problems.push(Problem::at(field.clone(), message).help("rename it in a stage before"));
+        }
+        if let Some(other) = seen.insert(name.to_ascii_lowercase(), name) {
+            let message = format!("SQLite does not tell column `{name}` from `{other}`");
+            problems.push(Problem::at(field, message).help("rename one of the two"));
+        }
+    }
+    problems
+}
+
+fn merges(config: &SqliteConfig) -> Option<Problem> {
+    let write = config.write.as_deref().unwrap_or("merge");
+    (write != "merge").then(|| {
+        Problem::at(
+            ["write"],
+            format!("a sink of type `sqlite` does not write `{write}`"),
+        )
+        .help("this sink writes `merge`: leave `write` out")
+    })
+}
+
+fn retracts(config: &SqliteConfig) -> Result<OnRetract, Problem> {
+    match config.on_retract.as_deref() {
+        None if config.columns.is_empty() => Ok(OnRetract::Delete),
+        None | Some("mark") => Ok(OnRetract::Mark),
+        Some("delete") => Ok(OnRetract::Delete),
+        Some("ignore") => Ok(OnRetract::Ignore),
+        Some(other) => {
+            let known = ["mark", "delete", "ignore"].into_iter();
+            let message = format!("a retraction cannot `{other}`");
+            Err(Problem::at(["on_retract"], message).help(suggest(other, known, "it can")))
+        }
+    }
+}
+
+/// The positions of columns that a field lists, each once.
+fn positions(
+    field: &str,
+    listed: &[String],
+    schema: &Schema,
+    problems: &mut Vec<Problem>,
+) -> Vec<usize> {
+    let mut positions = Vec::new();
+    for (index, name) in listed.iter().enumerate() {
+        let at = || vec![Step::from(field), Step::from(index)];
+        match column(schema, name, at()) {
+            Ok(position) if positions.contains(&position) => {
+                problems.push(Problem::at(at(), format!("`{name}` is listed twice")));
+            }
+            Ok(position) => positions.push(position),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    positions
+}

@@ -1,0 +1,211 @@
+//! The records of a CSV file, one after the other, with the line on which each begins.
+//!
+//! ```text
+//!   file --> Input --> csv::Reader --> record --+--> row
+//!            + END                              +--> lost line
+//!            - allowance                        +--> END: the file is closed
+//! ```
+//!
+//! Invariants: [`END`] comes out as a record of its own exactly when no quote is open where the
+//! file ends; a record holds at most [`RECORD_BYTES`] and one buffer more.
+
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::path::Path;
+
+use csv::{ByteRecord, Reader, ReaderBuilder, StringRecord};
+
+use super::LostLine;
+use crate::source::{Instant, SourceError, file};
+
+/// A CSV file from its header on.
+pub(super) struct Records {
+    reader: Reader<Input>,
+    instant: Instant,
+    header: StringRecord,
+    record: StringRecord,
+}
+
+impl Records {
+    /// Opens the file and reads its header, without byte order mark.
+    pub(super) fn open(path: &Path, delimiter: u8) -> Result<Self, SourceError> {
+        let (file, instant) = file::open(path)?;
+        let reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .buffer_capacity(BUFFER_BYTES)
+            .from_reader(Input::new(file));
+        let mut records = Records {
+            reader,
+            instant,
+            header: StringRecord::new(),
+            record: StringRecord::new(),
+        };
+        records.header = records.read_header()?;
+        Ok(records)
+    }
+
+    /// The names of the columns as the file has them.
+    pub(super) fn header(&self) -> &StringRecord {
+        &self.header
+    }
+
+    /// The instant at which the file was opened.
+    pub(super) fn instant(&self) -> &Instant {
+        &self.instant
+    }
+
+    /// Holds when the file is still as it was when it was opened.
+    pub(super) fn unchanged(&self) -> Result<(), SourceError> {
+        file::unchanged(&self.reader.get_ref().file, &self.instant)
+    }
+
+    /// The next row, with as many cells as the header, or the line that is none; `None` at the end
+    /// of the file.
+    pub(super) fn next(&mut self) -> Result<Option<Result<&StringRecord, LostLine>>, SourceError> {
+        // The buffers of the last record are used again.
+        let mut record = mem::take(&mut self.record).into_byte_record();
+        if !self.advance(&mut record)? {
+            return Ok(None);
+        }
+        let (cells, columns) = (record.len(), self.header.len());
+        if cells != columns {
+            let fields = if cells == 1 { "field" } else { "fields" };
+            let message = format!("{cells} {fields} where the header has {columns}");
+            return Ok(Some(Err(self.lost(&record, message))));
+        }
+        match StringRecord::from_byte_record(record) {
+            Ok(row) => {
+                self.record = row;
+                Ok(Some(Ok(&self.record)))
+            }
+            Err(error) => {
+                let message = "not UTF-8".to_owned();
+                Ok(Some(Err(self.lost(&error.into_byte_record(), message))))
+            }
+        }
+    }
+
+    fn read_header(&mut self) -> Result<StringRecord, SourceError> {
+        let wrong = |reason: &str| SourceError::Header {
+            path: self.instant.path.clone(),
+            reason: reason.to_owned(),
+        };
+        let (missing, not_text) = (
+            wrong("is missing: the file is empty"),
+            wrong("is not UTF-8"),
+        );
+        let mut record = ByteRecord::new();
+        if !self.advance(&mut record)? {
+            return Err(missing);
+        }
+        StringRecord::from_byte_record(record).map_err(|_| not_text)
+    }
+
+    /// Reads one record; false at the end of the file.
+    fn advance(&mut self, record: &mut ByteRecord) -> Result<bool, SourceError> {
+        self.reader.get_mut().allowance = RECORD_BYTES;
+        let outcome = self.reader.read_byte_record(record);
+        let input = self.reader.get_ref();
+        let path = &self.instant.path;
+        let unclosed = || SourceError::Unclosed {
+            path: path.clone(),
+            line: record.position().map_or(1, csv::Position::line),
+        };
+        let more = outcome.map_err(|error| match error.into_kind() {
+            csv::ErrorKind::Io(_) if input.allowance == 0 => unclosed(),
+            csv::ErrorKind::Io(error) => file::failure(path, error),
+            other => file::failure(path, io::Error::other(format!("{other:?}"))),
+        })?;
+        if !more || !input.is_spent(self.reader.position().byte()) {
+            return Ok(more);
+        }
+        if record.len() == 1 && record[0] == END[1..] {
+            return Ok(false);
+        }
+        Err(unclosed())
+    }
+
+    /// The record just read is no row.
+    fn lost(&self, record: &ByteRecord, message: String) -> LostLine {
+        // The reader stands behind the last line of the record, or before the `\n` of its `\r\n`.
+        let end = self.reader.position();
+        let behind = u64::from(self.reader.get_ref().byte_before(end.byte()) == b'\n');
+        let within = record.as_slice().iter().filter(|byte| **byte == b'\n');
+        LostLine {
+            line: end.line() - behind - within.count() as u64,
+            message,
+        }
+    }
+}
+
+/// The file, followed by [`END`].
+struct Input {
+    file: File,
+    /// What was given last, kept for [`Input::byte_before`].
+    last: Vec<u8>,
+    /// How many bytes were given.
+    given: u64,
+    /// How many more may be given to the record that is being read, about.
+    allowance: usize,
+    ended: bool,
+}
+
+impl Input {
+    fn new(file: File) -> Self {
+        Input {
+            file,
+            last: Vec::with_capacity(BUFFER_BYTES),
+            given: 0,
+            allowance: 0,
+            ended: false,
+        }
+    }
+
+    /// Whether a reader at `position` has read all that there is.
+    fn is_spent(&self, position: u64) -> bool {
+        self.ended && position == self.given
+    }
+
+    /// The last byte that a reader at `position` has read.
+    fn byte_before(&self, position: u64) -> u8 {
+        let ahead = usize::try_from(self.given - position).expect("a buffer fits the memory");
+        self.last[self.last.len() - ahead - 1]
+    }
+}
+
+impl io::Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ended {
+            return Ok(0);
+        }
+        if self.allowance == 0 {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let mut count = self.file.read(buffer)?;
+        if count == 0 {
+            self.ended = true;
+            count = END.len();
+            buffer[..count].copy_from_slice(END);
+        }
+        self.last.clear();
+        self.last.extend_from_slice(&buffer[..count]);
+        self.given += count as u64;
+        self.allowance = self.allowance.saturating_sub(count);
+        Ok(count)
+    }
+}
+
+/// Ends the last row and adds a record of one cell, unless a quote is open: then it is the end of
+/// that cell. The reader itself closes an open quote at the end of a file without a word. Its
+/// second byte is no delimiter.
+const END: &[u8; 2] = b"\n\0";
+
+/// The most that one record may take: a quote that is not closed must not read a whole file into
+/// memory.
+pub(super) const RECORD_BYTES: usize = 64 << 20;
+
+/// How much is asked of the system at once.
+const BUFFER_BYTES: usize = 64 << 10;

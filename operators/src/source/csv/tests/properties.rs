@@ -1,0 +1,115 @@
+//! What holds for any table and for any bytes: a table that the csv crate writes is read back equal;
+//! what was inferred decodes; no input panics.
+
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
+use proptest::prelude::*;
+
+use super::*;
+
+/// A table of random cells: the types of its columns, and its rows.
+fn tables() -> impl Strategy<Value = (Vec<Type>, Vec<Vec<Value>>)> {
+    let kinds = prop::collection::vec(prop::sample::select(Type::ALL.to_vec()), 1..6);
+    kinds.prop_flat_map(|kinds| {
+        let row: Vec<_> = kinds.iter().map(|ty| cells(*ty)).collect();
+        (Just(kinds), prop::collection::vec(row, 0..20))
+    })
+}
+
+fn cells(ty: Type) -> BoxedStrategy<Value> {
+    let days = -719_528..2_932_896;
+    let value = match ty {
+        Type::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
+        Type::Int => any::<i64>().prop_map(Value::Int).boxed(),
+        Type::Float => any::<f64>().prop_map(Value::Float).boxed(),
+        Type::Text => "([a,;\"\r\n\0é ]|NA){0,4}".prop_map(Value::Text).boxed(),
+        Type::Date => days.prop_map(Value::Date).boxed(),
+        Type::Timestamp => (days, 0..86_400_000_000_i64)
+            .prop_map(|(day, micros)| Value::Timestamp(i64::from(day) * 86_400_000_000 + micros))
+            .boxed(),
+    };
+    prop_oneof![1 => Just(Value::Null), 4 => value].boxed()
+}
+
+fn written(value: &Value, null: &str) -> String {
+    let epoch = NaiveDate::from_ymd_opt(1970, 1, 1).unwrap();
+    match value {
+        Value::Null => null.to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        Value::Text(value) => value.clone(),
+        Value::Date(days) => (epoch + TimeDelta::days((*days).into())).to_string(),
+        Value::Timestamp(micros) => {
+            let wall = epoch.and_time(NaiveTime::MIN) + TimeDelta::microseconds(*micros);
+            format!("{wall:?}")
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_in_any_order_of_columns_is_read_back(
+        ((kinds, rows), order, null, crlf) in tables().prop_flat_map(|(kinds, rows)| {
+            let order = Just((0..kinds.len()).collect::<Vec<_>>()).prop_shuffle();
+            (Just((kinds, rows)), order, prop::sample::select(vec!["", "NA"]), any::<bool>())
+        })
+    ) {
+        let names: Vec<String> = (0..kinds.len()).map(|column| format!("c{column}")).collect();
+        let terminator = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+        let mut writer = csv::WriterBuilder::new().terminator(terminator).from_writer(Vec::new());
+        writer.write_record(order.iter().map(|column| &names[*column])).unwrap();
+        for row in &rows {
+            writer.write_record(order.iter().map(|column| written(&row[*column], null))).unwrap();
+        }
+        let mut sample = Sample::new(writer.into_inner().unwrap()).null(null);
+        for (name, ty) in names.iter().zip(&kinds) {
+            sample = sample.ty(name, &ty.to_string());
+        }
+        let as_null = |cell: &Value| match cell {
+            Value::Text(text) if text == null => Value::Null,
+            cell => cell.clone(),
+        };
+        let expected: Vec<Vec<Value>> =
+            rows.iter().map(|row| row.iter().map(as_null).collect()).collect();
+        let table = Table::of(&sample.csv(), &names);
+        prop_assert_eq!(table.errors, vec![]);
+        prop_assert_eq!(table.lost, Vec::<String>::new());
+        prop_assert_eq!(table.rows, expected);
+    }
+
+    #[test]
+    fn what_is_inferred_decodes_without_errors(
+        rows in prop::collection::vec(
+            prop_oneof![
+                prop::sample::select(vec![
+                    "", "true", "F", "0", "-0", "007", "1e5", "1e999", "inf", "9223372036854775808",
+                    "2024-01-01", "2024-02-30", "2024-01-01 10:00", "2024-01-01T10:00:00.1+02",
+                ]).prop_map(str::to_owned),
+                any::<i64>().prop_map(|value| value.to_string()),
+                any::<f64>().prop_map(|value| value.to_string()),
+            ],
+            0..4,
+        )
+    ) {
+        let lines: Vec<String> = rows.iter().map(|cell| format!("{cell},\n")).collect();
+        let table = Sample::new(format!("a,b\n{}", lines.concat())).table();
+        prop_assert_eq!(table.errors, vec![]);
+        prop_assert_eq!(table.rows.len(), rows.len());
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic(content in prop::collection::vec(
+        prop::sample::select(b"ab,\"\"\r\n\n\0\xc3\xa9\xef\xbb\xbf1".to_vec()), 0..60,
+    )) {
+        let lines = content.split(|byte| *byte == b'\n').count() as u64;
+        let sample = Sample::new(content);
+        let Ok(csv) = sample.check() else { return Ok(()) };
+        let columns: Vec<String> = csv.schema().names().map(str::to_owned).collect();
+        csv.read(&columns, &mut |read| {
+            for lost in &read.lost {
+                assert!(1 <= lost.line && lost.line <= lines, "{lost}");
+            }
+            ControlFlow::Continue(())
+        }).unwrap();
+    }
+}

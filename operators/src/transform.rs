@@ -1,0 +1,237 @@
+//! Stages between sources and sinks: pure functions of chunks.
+//!
+//! A stage does not know whether it stands before the gate, behind it, or in a dimension: it turns
+//! rows into rows and reports what is wrong with a row by the row's origin. What differs is what an
+//! [`Evaluation`] does with that report:
+//!
+//! ```text
+//! before the gate   the key of a row is not known yet, so a row with an error goes on as a ghost
+//!                   when a stage drops it, and its errors reach the gate with its key
+//! behind the gate   the origin is the key
+//! dimension         the errors belong to the dimension
+//! ```
+
+pub mod batch_partition;
+pub mod conflict_join;
+pub mod derive;
+pub mod distinct;
+pub mod filter;
+pub mod latest;
+pub mod lookup;
+pub mod rules;
+pub mod select;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::error::ArrowError;
+use serde::Deserialize;
+
+use crate::chunk::{Chunk, RowError};
+use lookup::Index;
+
+/// What becomes of a row of which a stage could not evaluate something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// The value is null, the row goes on, the error is kept.
+    #[default]
+    Null,
+    /// The row is dropped, the error is kept.
+    Drop,
+    /// The run stops.
+    Stop,
+}
+
+/// Where a stage stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Between a source and the batch-partition.
+    BeforeGate,
+    /// In the key function.
+    BehindGate,
+    /// On the right side of a lookup.
+    Dimension,
+}
+
+/// Why stages could not be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The author asked to stop at the first error of this stage.
+    #[error("stage `{stage}` stops the run: {message}")]
+    Stopped {
+        /// The stage.
+        stage: Arc<str>,
+        /// What is wrong with the row.
+        message: String,
+    },
+    /// Columns could not be put together.
+    #[error("stage `{stage}` cannot be evaluated")]
+    Columns {
+        /// The stage.
+        stage: Arc<str>,
+        /// What Arrow says.
+        source: ArrowError,
+    },
+}
+
+/// One evaluation of some stages over a chunk: what they share, and the errors that they report.
+pub struct Evaluation<'a> {
+    place: Place,
+    indexes: &'a BTreeMap<Arc<str>, Index>,
+    stage: Arc<str>,
+    errors: Vec<RowError>,
+    ghosts: BTreeSet<u32>,
+    sources: Option<Vec<u32>>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// An evaluation at a place, with the indexes of the lookups by the name of their stage.
+    pub fn new(place: Place, indexes: &'a BTreeMap<Arc<str>, Index>) -> Self {
+        let (errors, ghosts) = (Vec::new(), BTreeSet::new());
+        Evaluation {
+            place,
+            indexes,
+            stage: Arc::from(""),
+            errors,
+            ghosts,
+            sources: None,
+        }
+    }
+
+    /// The stage that reports from here on.
+    pub fn enter(&mut self, stage: &Arc<str>) {
+        self.stage = Arc::clone(stage);
+    }
+
+    /// Errors that rows had before: those of the source.
+    pub fn carry_in(&mut self, errors: impl IntoIterator<Item = RowError>) {
+        self.errors.extend(errors);
+    }
+
+    /// The errors so far.
+    pub fn errors(&self) -> &[RowError] {
+        &self.errors
+    }
+
+    /// Whether the rows of this origin were dropped and are kept for their errors only.
+    pub fn is_ghost(&self, origin: u32) -> bool {
+        self.ghosts.contains(&origin)
+    }
+
+    /// The position in the source's chunk of the row with this origin.
+    pub fn source_row(&self, origin: u32) -> u32 {
+        self.sources
+            .as_ref()
+            .map_or(origin, |sources| sources[origin as usize])
+    }
+
+    /// The index of the lookup that is being evaluated.
+    pub(crate) fn index(&self) -> &'a Index {
+        self.indexes
+            .get(&self.stage)
+            .expect("a lookup is indexed before it is evaluated")
+    }
+
+    /// Reports what is wrong with rows of a chunk (position, message); rows that are dropped for it
+    /// are no longer to keep.
+    pub(crate) fn report(
+        &mut self,
+        chunk: &Chunk,
+        errors: Vec<(usize, String)>,
+        on_error: OnError,
+        keep: &mut [bool],
+    ) -> Result<(), StageError> {
+        for (row, message) in errors {
+            let stage = Arc::clone(&self.stage);
+            if on_error == OnError::Stop {
+                return Err(StageError::Stopped { stage, message });
+            }
+            let dropped = on_error == OnError::Drop;
+            keep[row] &= !dropped;
+            let origin = chunk.origin().value(row);
+            self.errors.push(RowError {
+                origin,
+                stage,
+                message,
+                dropped,
+            });
+        }
+        Ok(())
+    }
+
+    /// The rows to keep; and, before the gate, as ghosts, the others that have an error to bring to
+    /// their key.
+    pub(crate) fn keep(&mut self, chunk: Chunk, mut keep: Vec<bool>) -> Result<Chunk, StageError> {
+        if self.place == Place::BeforeGate && !self.errors.is_empty() {
+            let faulty: BTreeSet<u32> = self.errors.iter().map(|error| error.origin).collect();
+            for (&origin, keep) in chunk.origin().values().iter().zip(&mut keep) {
+                if !*keep && faulty.contains(&origin) {
+                    self.ghosts.insert(origin);
+                }
+                *keep |= self.ghosts.contains(&origin);
+            }
+        }
+        if keep.iter().all(|&keep| keep) {
+            return Ok(chunk);
+        }
+        chunk
+            .filter(&BooleanArray::from(keep))
+            .map_err(|error| self.columns(error))
+    }
+
+    /// Gives every row an origin of its own again, after a stage has made several rows of one:
+    /// else dropping one of them would drop them all.
+    pub(crate) fn renumber(&mut self, chunk: Chunk) -> Chunk {
+        if self.place != Place::BeforeGate {
+            return chunk;
+        }
+        let before = chunk.origin().values().to_vec();
+        let errors = std::mem::take(&mut self.errors);
+        let ghosts = std::mem::take(&mut self.ghosts);
+        let mut by_origin: BTreeMap<u32, Vec<RowError>> = BTreeMap::new();
+        for error in errors {
+            by_origin.entry(error.origin).or_default().push(error);
+        }
+        for (origin, former) in (0..).zip(&before) {
+            let copies = by_origin.get(former).into_iter().flatten().cloned();
+            self.errors
+                .extend(copies.map(|error| RowError { origin, ..error }));
+            if ghosts.contains(former) {
+                self.ghosts.insert(origin);
+            }
+        }
+        self.sources = Some(
+            before
+                .iter()
+                .map(|&origin| self.source_row(origin))
+                .collect(),
+        );
+        Chunk::numbered(chunk.rows().clone())
+    }
+
+    /// The rows at these positions.
+    pub(crate) fn take(&self, chunk: &Chunk, rows: Vec<u32>) -> Result<Chunk, StageError> {
+        chunk
+            .take(&UInt32Array::from(rows))
+            .map_err(|error| self.columns(error))
+    }
+
+    /// An error of Arrow in this stage.
+    pub(crate) fn columns(&self, source: ArrowError) -> StageError {
+        StageError::Columns {
+            stage: Arc::clone(&self.stage),
+            source,
+        }
+    }
+}
+
+/// Which values are true; null is not.
+pub(crate) fn truths(values: &ArrayRef) -> Vec<bool> {
+    values
+        .as_boolean()
+        .iter()
+        .map(|value| value == Some(true))
+        .collect()
+}

@@ -1,0 +1,382 @@
+//! Pairs the rows of a group with each other.
+//!
+//! ```text
+//! rows of a group --by `on`--> rows that may meet --sweep--> candidates --`unequal`--> pairs
+//! ```
+//!
+//! A pair holds the columns of its left row under their names, and those of its right row behind a
+//! prefix. Pairs come in the canonical order of their left rows, then of their right rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::kernels::cmp::neq;
+use arrow::compute::take;
+use arrow::error::ArrowError;
+use serde::Deserialize;
+
+use super::{Evaluation, StageError};
+use crate::chunk::{Chunk, batch};
+use crate::order::{By, any_null, comparable, equatable};
+use crate::problem::{Problem, Step, column};
+use crate::schema::Schema;
+
+/// `type = "conflict-join"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConflictJoinConfig {
+    /// The stage, behind a batch-partition, whose rows are paired.
+    pub input: String,
+    /// Columns in which the two rows are equal; the partition key is one of them. Null equals nothing.
+    pub on: Vec<String>,
+    /// Columns in which the two rows differ. Null differs from nothing.
+    #[serde(default)]
+    pub unequal: Vec<String>,
+    /// What stands before the names of the right row's columns.
+    pub right_prefix: String,
+    /// Both orders of a pair (`ordered`, the default), or each pair once, the lesser row left.
+    #[serde(default)]
+    pub order: Order,
+    /// `"all"`: every two rows that are equal in `on`. One of this and `overlap`.
+    pub pairs: Option<Pairs>,
+    /// Only rows whose intervals overlap.
+    pub overlap: Option<OverlapConfig>,
+}
+
+/// In which orders a pair appears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// (a, b) and (b, a).
+    #[default]
+    Ordered,
+    /// Only the one whose left row comes first in canonical order.
+    Unordered,
+}
+
+/// Which rows are candidates without an overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pairs {
+    /// Every two: n^2 within `on`.
+    All,
+}
+
+/// Two columns that make an interval.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverlapConfig {
+    /// Where it starts.
+    pub start: String,
+    /// Where it ends.
+    pub end: String,
+    /// Which of its ends belong to it.
+    pub bounds: Bounds,
+}
+
+/// Which ends belong to an interval. A row whose start or end is null, or whose end lies before its
+/// start, overlaps nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Bounds {
+    /// The start: intervals that touch do not overlap, an empty one overlaps nothing.
+    #[serde(rename = "[)")]
+    HalfOpen,
+    /// Both: intervals that touch overlap.
+    #[serde(rename = "[]")]
+    Closed,
+    /// Neither: `a.start < b.end and a.end > b.start`; a point inside another interval overlaps it.
+    #[serde(rename = "()")]
+    Open,
+}
+
+/// A checked conflict-join.
+pub struct ConflictJoin {
+    on: Vec<usize>,
+    unequal: Vec<usize>,
+    order: Order,
+    overlap: Option<Overlap>,
+    schema: Schema,
+}
+
+/// A checked interval.
+#[derive(Clone, Copy, Debug)]
+pub struct Overlap {
+    /// The position of its start.
+    pub start: usize,
+    /// The position of its end, of the same type.
+    pub end: usize,
+    /// Which ends belong to it.
+    pub bounds: Bounds,
+}
+
+impl ConflictJoin {
+    /// Finds the columns. `on` must hold the partition key: else rows of other groups would be due.
+    pub fn check(
+        config: &ConflictJoinConfig,
+        input: &Schema,
+    ) -> Result<(Self, Schema), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut positions = |field: &str, names: &[String]| -> Vec<usize> {
+            let mut found = Vec::new();
+            for (index, name) in names.iter().enumerate() {
+                match column(input, name, vec![Step::from(field), Step::from(index)]) {
+                    Ok(position) => found.push(position),
+                    Err(problem) => problems.push(problem),
+                }
+            }
+            found
+        };
+        let on = positions("on", &config.on);
+        let unequal = positions("unequal", &config.unequal);
+        problems.extend(key_problem(input, &on, config.on.len()));
+        let overlap = match overlap(config, input) {
+            Ok(overlap) => overlap,
+            Err(more) => {
+                problems.extend(more);
+                None
+            }
+        };
+        let mut columns = input.columns().to_vec();
+        for (name, ty) in input.columns() {
+            let right = format!("{}{name}", config.right_prefix);
+            if columns.iter().any(|(taken, _)| *taken == right) {
+                problems.push(
+                    Problem::at(["right_prefix"], format!("there are two columns `{right}`"))
+                        .help("take a prefix that no column's name begins with"),
+                );
+                break;
+            }
+            columns.push((right, *ty));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let schema = Schema::new(columns).with_key(input.key());
+        let order = config.order;
+        Ok((
+            ConflictJoin {
+                on,
+                unequal,
+                order,
+                overlap,
+                schema: schema.clone(),
+            },
+            schema,
+        ))
+    }
+
+    /// The columns in which the two rows are equal.
+    pub fn on(&self) -> &[usize] {
+        &self.on
+    }
+
+    /// The columns in which the two rows differ.
+    pub fn unequal(&self) -> &[usize] {
+        &self.unequal
+    }
+
+    /// In which orders a pair appears.
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// The interval, if only overlapping rows are paired.
+    pub fn overlap(&self) -> Option<Overlap> {
+        self.overlap
+    }
+
+    /// The input columns that it needs, when `needed` are needed of its output.
+    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let columns = self.schema.columns().len() / 2;
+        let mut reads: BTreeSet<usize> = needed.iter().map(|&output| output % columns).collect();
+        reads.extend(self.on.iter().chain(&self.unequal));
+        reads.extend(
+            self.overlap
+                .iter()
+                .flat_map(|overlap| [overlap.start, overlap.end]),
+        );
+        reads
+    }
+
+    /// The pairs.
+    pub fn evaluate(&self, input: &Chunk, at: &Evaluation) -> Result<Chunk, StageError> {
+        let mut pairs = self.candidates(input.rows());
+        if self.order == Order::Unordered {
+            pairs.retain(|(left, right)| left < right);
+        }
+        pairs.sort_unstable();
+        self.gather(input, &pairs)
+            .map_err(|error| at.columns(error))
+    }
+
+    /// Every two rows, in both orders, that are equal in `on` and whose intervals overlap.
+    fn candidates(&self, rows: &RecordBatch) -> Vec<(u32, u32)> {
+        let on = equatable(rows, &self.on);
+        let mut groups: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        for row in (0..rows.num_rows()).filter(|&row| !any_null(rows, &self.on, row)) {
+            groups.entry(on.row(row)).or_default().push(row_number(row));
+        }
+        let mut pairs = Vec::new();
+        let groups = groups.into_values().filter(|group| group.len() > 1);
+        match self.overlap {
+            None => groups.for_each(|group| every_two(&group, &mut pairs)),
+            Some(overlap) => sweep(rows, overlap, groups, &mut pairs),
+        }
+        pairs
+    }
+
+    /// The columns of both rows of each pair that differs in `unequal`.
+    fn gather(&self, input: &Chunk, pairs: &[(u32, u32)]) -> Result<Chunk, ArrowError> {
+        let left = UInt32Array::from_iter_values(pairs.iter().map(|pair| pair.0));
+        let right = UInt32Array::from_iter_values(pairs.iter().map(|pair| pair.1));
+        let mut differ = vec![true; pairs.len()];
+        for &position in &self.unequal {
+            let column = input.rows().column(position);
+            let differs = neq(&take(column, &left, None)?, &take(column, &right, None)?)?;
+            for (differ, this) in differ.iter_mut().zip(&differs) {
+                *differ &= this == Some(true);
+            }
+        }
+        let differ = BooleanArray::from(differ);
+        let left = arrow::compute::filter(&left, &differ)?;
+        let right = arrow::compute::filter(&right, &differ)?;
+        let left = input.take(left.as_primitive())?;
+        let right = input.take(right.as_primitive())?;
+        let columns = left
+            .rows()
+            .columns()
+            .iter()
+            .chain(right.rows().columns())
+            .cloned();
+        let rows = batch(self.schema.arrow(), columns.collect(), left.len())?;
+        Ok(Chunk::new(rows, left.origin().clone()))
+    }
+}
+
+fn key_problem(input: &Schema, on: &[usize], named: usize) -> Option<Problem> {
+    match input.key() {
+        None => Some(
+            Problem::at(["on"], "the rows no longer hold the partition key")
+                .help("a stage before this one dropped or changed the key column: keep it"),
+        ),
+        Some(key) if on.len() == named && !on.contains(&key) => {
+            let name = &input.columns()[key].0;
+            Some(
+                Problem::at(
+                    ["on"],
+                    format!("the join does not hold the partition key `{name}`"),
+                )
+                .label("pairs rows of different keys")
+                .help(format!(
+                    "add `{name}`, or partition by a column that is named here"
+                )),
+            )
+        }
+        Some(_) => None,
+    }
+}
+
+fn overlap(config: &ConflictJoinConfig, input: &Schema) -> Result<Option<Overlap>, Vec<Problem>> {
+    let overlap = match (&config.overlap, config.pairs) {
+        (Some(overlap), None) => overlap,
+        (None, Some(Pairs::All)) => return Ok(None),
+        (Some(_), Some(_)) => {
+            return Err(vec![
+                Problem::at(["pairs"], "`pairs` and `overlap` exclude each other")
+                    .help("keep `overlap` to pair only rows whose intervals overlap"),
+            ]);
+        }
+        (None, None) => {
+            return Err(vec![
+                Problem::at(Vec::<Step>::new(), "it is not said which rows are paired").help(
+                    "add `overlap = { start = .., end = .., bounds = \"[)\" }`, or `pairs = \"all\"`",
+                ),
+            ]);
+        }
+    };
+    let find = |field: &str, name: &str| {
+        column(input, name, vec![Step::from("overlap"), Step::from(field)])
+    };
+    match (find("start", &overlap.start), find("end", &overlap.end)) {
+        (Ok(start), Ok(end)) if input.kind(start) == input.kind(end) => Ok(Some(Overlap {
+            start,
+            end,
+            bounds: overlap.bounds,
+        })),
+        (Ok(start), Ok(end)) => Err(vec![
+            Problem::at(
+                ["overlap", "end"],
+                "an interval starts and ends in the same type",
+            )
+            .label(format!(
+                "{}, but the start is {}",
+                input.kind(end),
+                input.kind(start)
+            )),
+        ]),
+        (start, end) => Err([start.err(), end.err()].into_iter().flatten().collect()),
+    }
+}
+
+fn every_two(group: &[u32], pairs: &mut Vec<(u32, u32)>) {
+    for &left in group {
+        pairs.extend(
+            group
+                .iter()
+                .filter(|&&right| right != left)
+                .map(|&right| (left, right)),
+        );
+    }
+}
+
+/// Sorts each group by start; a row then overlaps just those behind it that start before it ends.
+/// n log n, and one step a pair.
+fn sweep(
+    rows: &RecordBatch,
+    overlap: Overlap,
+    groups: impl Iterator<Item = Vec<u32>>,
+    pairs: &mut Vec<(u32, u32)>,
+) {
+    let by = |position| {
+        [By {
+            position,
+            descending: false,
+        }]
+    };
+    let (starts, ends) = (
+        comparable(rows, &by(overlap.start)),
+        comparable(rows, &by(overlap.end)),
+    );
+    let start = |row: u32| starts.row(row as usize);
+    let end = |row: u32| ends.row(row as usize);
+    for mut group in groups {
+        group.retain(|&row| {
+            let proper = match overlap.bounds {
+                Bounds::HalfOpen => start(row) < end(row),
+                Bounds::Closed | Bounds::Open => start(row) <= end(row),
+            };
+            proper && !any_null(rows, &[overlap.start, overlap.end], row as usize)
+        });
+        group.sort_by(|&a, &b| start(a).cmp(&start(b)).then_with(|| end(a).cmp(&end(b))));
+        for (index, &first) in group.iter().enumerate() {
+            for &second in &group[index + 1..] {
+                let meets = match overlap.bounds {
+                    Bounds::HalfOpen => start(second) < end(first),
+                    Bounds::Closed => start(second) <= end(first),
+                    Bounds::Open if start(second) >= end(first) => false,
+                    // Both start at one point: the second must reach beyond it.
+                    Bounds::Open if end(second) <= start(first) => continue,
+                    Bounds::Open => true,
+                };
+                if !meets {
+                    break;
+                }
+                pairs.extend([(first, second), (second, first)]);
+            }
+        }
+    }
+}
+
+fn row_number(row: usize) -> u32 {
+    u32::try_from(row).expect("a chunk has fewer than 2^32 rows")
+}

@@ -1,0 +1,50 @@
+//! Keeps one of the rows that are equal in every column.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::{Evaluation, StageError};
+use crate::chunk::Chunk;
+use crate::order::equatable;
+use crate::schema::Schema;
+
+/// `type = "distinct"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DistinctConfig {
+    /// The stage whose rows are made distinct.
+    pub input: String,
+}
+
+/// A checked distinct. It groups by all columns, so behind the gate one of them must hold the
+/// partition key; the plan checks that.
+pub struct Distinct {
+    columns: usize,
+}
+
+impl Distinct {
+    /// Columns go on as they are.
+    pub fn check(input: &Schema) -> (Self, Schema) {
+        (
+            Distinct {
+                columns: input.columns().len(),
+            },
+            input.clone(),
+        )
+    }
+
+    /// All: a column that is not looked at would make equal rows of different ones.
+    pub fn reads(&self) -> BTreeSet<usize> {
+        (0..self.columns).collect()
+    }
+
+    /// The first of each set of equal rows.
+    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let columns: Vec<usize> = (0..self.columns).collect();
+        let rows = equatable(input.rows(), &columns);
+        let mut seen = BTreeSet::new();
+        let keep = rows.iter().map(|row| seen.insert(row)).collect();
+        at.keep(input, keep)
+    }
+}

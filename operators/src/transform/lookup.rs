@@ -1,0 +1,502 @@
+//! Brings columns of another plan's rows to each row.
+//!
+//! The right side is a dimension. It is indexed once per run; the index gives for each left row the
+//! matching right rows in the order of `order_by`, ties in canonical order.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use serde::Deserialize;
+
+use super::{Evaluation, OnError, StageError};
+use crate::chunk::Chunk;
+use crate::dimension::Dimension;
+use crate::order::{By, any_null, comparable, equatable};
+use crate::ordered::Ordered;
+use crate::problem::{Problem, Step, column};
+use crate::schema::Schema;
+use crate::value::Value;
+
+/// `type = "lookup"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookupConfig {
+    /// The stage whose rows get the columns.
+    pub left: String,
+    /// The stage whose rows are looked up: a dimension.
+    pub right: String,
+    /// Which rows match: `left column = "right column"`, all equal. Null equals nothing.
+    #[serde(default)]
+    pub on: Ordered<String>,
+    /// Which rows match: a left value in a right row's range, both ends included.
+    pub between: Option<BetweenConfig>,
+    /// What becomes of left rows with and without a match.
+    #[serde(default)]
+    pub join: Join,
+    /// What is done when several right rows match.
+    #[serde(default)]
+    pub matches: Matches,
+    /// The order in which right rows match, `"column"` or `"column desc"`.
+    #[serde(default)]
+    pub order_by: Vec<String>,
+    /// The columns that are brought: `name = "right column"`. All but those of `on`, under their
+    /// names, when it is left out.
+    pub columns: Option<Ordered<String>>,
+    /// What becomes of a row for which several rows match with `matches = "error"`.
+    #[serde(default)]
+    pub on_error: OnError,
+}
+
+/// A range of a right row.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BetweenConfig {
+    /// The left column.
+    pub value: String,
+    /// The right column of the least value.
+    pub low: String,
+    /// The right column of the greatest value.
+    pub high: String,
+}
+
+/// What becomes of left rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Join {
+    /// A row without a match is not kept.
+    Inner,
+    /// A row without a match is kept with nulls.
+    #[default]
+    Left,
+    /// Only rows without a match are kept, and no columns are brought.
+    Anti,
+}
+
+/// What is done when several right rows match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Matches {
+    /// It is an error of the row, which then has no match.
+    #[default]
+    Error,
+    /// The first in `order_by` is taken.
+    First,
+    /// The row goes on once for each.
+    All,
+}
+
+/// A checked lookup.
+pub struct Lookup {
+    /// (left position, right position) of the columns that are equal.
+    on: Vec<(usize, usize)>,
+    between: Option<Between>,
+    join: Join,
+    matches: Matches,
+    order_by: Vec<By>,
+    brought: Vec<usize>,
+    /// Whether the section names the columns that are brought: then they must be there, wanted or not.
+    names_columns: bool,
+    on_error: OnError,
+    left: usize,
+    schema: Schema,
+}
+
+/// A checked range.
+#[derive(Clone, Copy, Debug)]
+pub struct Between {
+    /// The left column.
+    pub value: usize,
+    /// The right column of the least value.
+    pub low: usize,
+    /// The right column of the greatest value.
+    pub high: usize,
+}
+
+/// The right rows of a lookup, by the values of their `on` columns.
+pub struct Index {
+    right: RecordBatch,
+    /// Right rows in order, those that are equal in `on` side by side.
+    rows: Vec<u32>,
+    #[expect(
+        clippy::disallowed_types,
+        reason = "it is asked for keys only, never walked"
+    )]
+    ranges: std::collections::HashMap<Box<[u8]>, Range<usize>>,
+}
+
+impl Lookup {
+    /// Finds the columns of both sides, whose types must be equal where they are compared.
+    pub fn check(
+        config: &LookupConfig,
+        left: &Schema,
+        right: &Schema,
+    ) -> Result<(Self, Schema), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let on = check_on(config, left, right, &mut problems);
+        let between = match config
+            .between
+            .as_ref()
+            .map(|range| check_between(range, left, right))
+        {
+            Some(Ok(between)) => Some(between),
+            Some(Err(more)) => {
+                problems.extend(more);
+                None
+            }
+            None => None,
+        };
+        if config.on.is_empty() && config.between.is_none() {
+            problems.push(
+                Problem::at(Vec::<Step>::new(), "it is not said which rows match")
+                    .help("add `on = { left_column = \"right_column\" }` or `between`"),
+            );
+        }
+        let mut order_by = Vec::new();
+        for (index, text) in config.order_by.iter().enumerate() {
+            match By::parse(text, right, vec![Step::from("order_by"), Step::from(index)]) {
+                Ok(by) => order_by.push(by),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let (brought, schema) = check_columns(config, left, right, &on, &mut problems);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let lookup = Lookup {
+            on,
+            between,
+            join: config.join,
+            matches: config.matches,
+            order_by,
+            brought,
+            names_columns: config.columns.is_some(),
+            on_error: config.on_error,
+            left: left.columns().len(),
+            schema: schema.clone(),
+        };
+        Ok((lookup, schema))
+    }
+
+    /// (left position, right position) of the columns that are equal.
+    pub fn on(&self) -> &[(usize, usize)] {
+        &self.on
+    }
+
+    /// The range, if a value has to lie in one.
+    pub fn between(&self) -> Option<Between> {
+        self.between
+    }
+
+    /// What becomes of left rows.
+    pub fn join(&self) -> Join {
+        self.join
+    }
+
+    /// What is done when several right rows match.
+    pub fn matches(&self) -> Matches {
+        self.matches
+    }
+
+    /// The order of right rows.
+    pub fn order_by(&self) -> &[By] {
+        &self.order_by
+    }
+
+    /// The right positions of the columns that are brought.
+    pub fn brought(&self) -> &[usize] {
+        &self.brought
+    }
+
+    /// The left columns that it needs, when `needed` are needed of its output.
+    pub fn reads_left(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let on = self.on.iter().map(|(left, _)| *left);
+        let value = self.between.iter().map(|between| between.value);
+        needed
+            .iter()
+            .copied()
+            .filter(|&column| column < self.left)
+            .chain(on)
+            .chain(value)
+            .collect()
+    }
+
+    /// The right columns that it needs, when `needed` are needed of its output.
+    pub fn reads_right(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let brought = needed
+            .iter()
+            .filter_map(|column| column.checked_sub(self.left));
+        let brought = brought.map(|column| self.brought[column]);
+        let named = self.brought.iter().copied().filter(|_| self.names_columns);
+        let on = self.on.iter().map(|(_, right)| *right);
+        let range = self
+            .between
+            .iter()
+            .flat_map(|between| [between.low, between.high]);
+        let order = self.order_by.iter().map(|by| by.position);
+        brought
+            .chain(named)
+            .chain(on)
+            .chain(range)
+            .chain(order)
+            .collect()
+    }
+
+    /// Indexes the right side.
+    pub fn index(&self, dimension: &Dimension) -> Index {
+        let right = dimension.rows.clone();
+        let positions: Vec<usize> = self.on.iter().map(|(_, right)| *right).collect();
+        let keys = equatable(&right, &positions);
+        let order = comparable(&right, &self.order_by);
+        let mut rows: Vec<u32> = (0..)
+            .take(right.num_rows())
+            .filter(|&row| !any_null(&right, &positions, row as usize))
+            .collect();
+        rows.sort_by(|&a, &b| {
+            let (a, b) = (a as usize, b as usize);
+            keys.row(a)
+                .cmp(&keys.row(b))
+                .then_with(|| order.row(a).cmp(&order.row(b)))
+        });
+        #[expect(
+            clippy::disallowed_types,
+            reason = "it is asked for keys only, never walked"
+        )]
+        let mut ranges = std::collections::HashMap::new();
+        let mut start = 0;
+        while start < rows.len() {
+            let key = keys.row(rows[start] as usize);
+            let same = rows[start..]
+                .iter()
+                .take_while(|&&row| keys.row(row as usize) == key);
+            let end = start + same.count();
+            ranges.insert(Box::from(key.as_ref()), start..end);
+            start = end;
+        }
+        Index {
+            right,
+            rows,
+            ranges,
+        }
+    }
+
+    /// The rows with the columns of their matches.
+    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let index = at.index();
+        let matched = self.matched(input.rows(), index);
+        if self.join == Join::Anti {
+            return at.keep(input, matched.iter().map(Vec::is_empty).collect());
+        }
+        let mut keep: Vec<bool> = matched
+            .iter()
+            .map(|rows| self.join == Join::Left || !rows.is_empty())
+            .collect();
+        let mut errors = Vec::new();
+        let mut lefts: Vec<u32> = Vec::with_capacity(input.len());
+        let mut rights: Vec<Option<u32>> = Vec::with_capacity(input.len());
+        for (left, matches) in (0..).zip(&matched) {
+            match (matches.as_slice(), self.matches) {
+                ([], _) => rights.push(None),
+                ([first], _) | ([first, ..], Matches::First) => rights.push(Some(*first)),
+                (several, Matches::All) => rights.extend(several.iter().copied().map(Some)),
+                (several, Matches::Error) => {
+                    errors.push((left as usize, format!("{} rows match", several.len())));
+                    keep[left as usize] = self.join == Join::Left;
+                    rights.push(None);
+                }
+            }
+            lefts.resize(rights.len(), left);
+        }
+        at.report(&input, errors, self.on_error, &mut keep)?;
+        let several = lefts.len() > input.len();
+        let keep = lefts.iter().map(|&left| keep[left as usize]).collect();
+        let rows = at.take(&input, lefts)?;
+        let rows = self
+            .bring(&rows, &index.right, rights)
+            .map_err(|error| at.columns(error))?;
+        let rows = if several { at.renumber(rows) } else { rows };
+        at.keep(rows, keep)
+    }
+
+    /// The right rows that match each left row, in order; only the first where more are not asked for.
+    fn matched(&self, left: &RecordBatch, index: &Index) -> Vec<Vec<u32>> {
+        let positions: Vec<usize> = self.on.iter().map(|(left, _)| *left).collect();
+        let keys = equatable(left, &positions);
+        let mut matched = vec![Vec::new(); left.num_rows()];
+        for (row, matches) in matched.iter_mut().enumerate() {
+            if any_null(left, &positions, row) {
+                continue;
+            }
+            let Some(range) = index.ranges.get(keys.row(row).as_ref()) else {
+                continue;
+            };
+            let candidates = index.rows[range.clone()].iter().copied();
+            let inside = candidates.filter(|&right| self.is_between(left, row, index, right));
+            let enough = if self.matches == Matches::First {
+                1
+            } else {
+                usize::MAX
+            };
+            matches.extend(inside.take(enough));
+        }
+        matched
+    }
+
+    fn is_between(&self, left: &RecordBatch, row: usize, index: &Index, right: u32) -> bool {
+        let Some(between) = self.between else {
+            return true;
+        };
+        let cell = |position: usize| Value::at(index.right.column(position), right as usize);
+        let value = Value::at(left.column(between.value), row);
+        let (low, high) = (cell(between.low), cell(between.high));
+        let known = [&value, &low, &high]
+            .iter()
+            .all(|value| value.kind().is_some());
+        known && low <= value && value <= high
+    }
+
+    fn bring(
+        &self,
+        rows: &Chunk,
+        right: &RecordBatch,
+        positions: Vec<Option<u32>>,
+    ) -> Result<Chunk, arrow::error::ArrowError> {
+        let positions = UInt32Array::from(positions);
+        let mut columns: Vec<ArrayRef> = rows.rows().columns().to_vec();
+        for &brought in &self.brought {
+            columns.push(take(right.column(brought), &positions, None)?);
+        }
+        rows.with_columns(self.schema.arrow(), columns)
+    }
+}
+
+fn check_on(
+    config: &LookupConfig,
+    left: &Schema,
+    right: &Schema,
+    problems: &mut Vec<Problem>,
+) -> Vec<(usize, usize)> {
+    let mut on = Vec::new();
+    for (left_name, right_name) in config.on.iter() {
+        let field = || vec![Step::from("on"), Step::from(left_name)];
+        match (
+            column(left, left_name, field()),
+            column(right, right_name, field()),
+        ) {
+            (Ok(l), Ok(r)) if left.kind(l) == right.kind(r) => on.push((l, r)),
+            (Ok(l), Ok(r)) => problems.push(
+                Problem::at(
+                    field(),
+                    format!("`{left_name}` and `{right_name}` are of two types"),
+                )
+                .label(format!(
+                    "{} on the left, {} on the right",
+                    left.kind(l),
+                    right.kind(r)
+                ))
+                .help("declare one type for both in their sources, or `derive` a cast"),
+            ),
+            (l, r) => {
+                problems.extend(
+                    l.err()
+                        .map(|problem| problem.label("not a column of `left`")),
+                );
+                problems.extend(
+                    r.err()
+                        .map(|problem| problem.label("not a column of `right`")),
+                );
+            }
+        }
+    }
+    on
+}
+
+fn check_between(
+    config: &BetweenConfig,
+    left: &Schema,
+    right: &Schema,
+) -> Result<Between, Vec<Problem>> {
+    let field = |name: &str| vec![Step::from("between"), Step::from(name)];
+    let value = column(left, &config.value, field("value"));
+    let low = column(right, &config.low, field("low"));
+    let high = column(right, &config.high, field("high"));
+    match (value, low, high) {
+        (Ok(value), Ok(low), Ok(high)) => {
+            let ty = left.kind(value);
+            let mut problems = Vec::new();
+            for (name, position) in [("low", low), ("high", high)] {
+                if right.kind(position) != ty {
+                    problems.push(
+                        Problem::at(field(name), "a range has the type of its value")
+                            .label(format!("{}, but the value is {ty}", right.kind(position)))
+                            .help("declare one type for all three in their sources"),
+                    );
+                }
+            }
+            if problems.is_empty() {
+                Ok(Between { value, low, high })
+            } else {
+                Err(problems)
+            }
+        }
+        (value, low, high) => Err([value.err(), low.err(), high.err()]
+            .into_iter()
+            .flatten()
+            .collect()),
+    }
+}
+
+/// The right positions that are brought, and the columns of the output.
+fn check_columns(
+    config: &LookupConfig,
+    left: &Schema,
+    right: &Schema,
+    on: &[(usize, usize)],
+    problems: &mut Vec<Problem>,
+) -> (Vec<usize>, Schema) {
+    let mut columns = left.columns().to_vec();
+    let mut brought = Vec::new();
+    let all = || {
+        let names = right.names().enumerate();
+        let names = names.filter(|(position, _)| on.iter().all(|(_, right)| right != position));
+        names
+            .map(|(_, name)| (name.to_owned(), name.to_owned()))
+            .collect()
+    };
+    if config.join == Join::Anti {
+        if config.columns.is_some() {
+            problems.push(
+                Problem::at(["columns"], "an anti lookup keeps rows without a match")
+                    .help("it brings no columns: leave `columns` out"),
+            );
+        }
+        return (brought, left.clone());
+    }
+    let named = config.columns.clone().unwrap_or_else(all);
+    for (name, right_name) in named.iter() {
+        let field = if config.columns.is_some() {
+            vec![Step::from("columns"), Step::from(name)]
+        } else {
+            vec![Step::from("right")]
+        };
+        if columns.iter().any(|(taken, _)| taken == name) {
+            problems.push(
+                Problem::at(
+                    field,
+                    format!("there is a column `{name}` on the left already"),
+                )
+                .help("name the columns to bring: `columns = { new_name = \"right_column\" }`"),
+            );
+            continue;
+        }
+        match column(right, right_name, field) {
+            Ok(position) => {
+                brought.push(position);
+                columns.push((name.to_owned(), right.kind(position)));
+            }
+            Err(problem) => problems.push(problem.label("not a column of `right`")),
+        }
+    }
+    (brought, Schema::new(columns).with_key(left.key()))
+}
