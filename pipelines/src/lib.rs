@@ -1,1 +1,13 @@
-//! Tidemill.
+//! What is declared: a TOML file becomes a checked plan.
+//!
+//! No sockets, no clock and no timely here: the same text, the same settings and the same files give
+//! the same plan. Files are opened by whoever runs the plan, through [`plan::Open`].
+
+pub mod assemble;
+pub mod check;
+pub mod diagnostic;
+pub mod document;
+pub mod graph;
+pub mod place;
+pub mod plan;
+pub mod settings;

@@ -1,0 +1,300 @@
+//! Puts the checked stages together to a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use operators::catalog::Source;
+use operators::digest::bytes_hash;
+use operators::problem::Problem;
+use operators::way::{Step, Way};
+
+use crate::check::Checked;
+use crate::diagnostic::{self, Diagnostic};
+use crate::graph::{Config, Graph};
+use crate::plan::{DimensionPlan, InputPlan, Plan, SinkPlan, SinkRows, SourcePlan};
+use crate::settings::Settings;
+
+/// What changes when the engine computes something else of the same plan.
+const ENGINE: &str = concat!("tidemill ", env!("CARGO_PKG_VERSION"));
+
+/// The parts of a plan.
+pub struct Assemble<'a> {
+    /// The stages.
+    pub graph: &'a Graph<'a>,
+    /// The same, checked with the columns that are read.
+    pub checked: Checked,
+}
+
+impl Assemble<'_> {
+    /// The plan of stages without an error.
+    ///
+    /// # Panics
+    /// When a stage is missing that the graph has.
+    pub fn plan(
+        mut self,
+        settings: Settings,
+        mut opened: BTreeMap<usize, Source>,
+        mut warnings: Vec<Diagnostic>,
+    ) -> Plan {
+        let used = self.graph.used();
+        let partition = self.partition(&used);
+        let (key_function, step_of) = self.key_function(&used, partition);
+        let looked_up = self.looked_up(&used);
+        let way = self.graph.way_to(partition);
+        let mut source_of = BTreeMap::new();
+        let mut sources = Vec::new();
+        let dimension_nodes: Vec<usize> = self
+            .graph
+            .order
+            .iter()
+            .copied()
+            .filter(|node| looked_up.contains(node))
+            .collect();
+        let starts = dimension_nodes
+            .iter()
+            .map(|&node| self.graph.way_to(node)[0]);
+        for node in starts.chain([way[0]]) {
+            if source_of.contains_key(&node) {
+                continue;
+            }
+            source_of.insert(node, sources.len());
+            let schema = self.checked.schemas[&node].clone();
+            sources.push(SourcePlan {
+                name: self.name(node),
+                source: opened.remove(&node).expect("every used source was opened"),
+                columns: schema.names().map(str::to_owned).collect(),
+                schema,
+            });
+        }
+        let dimension_of: BTreeMap<usize, usize> = dimension_nodes
+            .iter()
+            .enumerate()
+            .map(|(at, &node)| (node, at))
+            .collect();
+        let dimensions = dimension_nodes
+            .iter()
+            .map(|&node| {
+                let way = self.graph.way_to(node);
+                DimensionPlan {
+                    name: self.name(node),
+                    source: source_of[&way[0]],
+                    way: self.chain(&way[1..]),
+                    schema: self.checked.schemas[&node].clone(),
+                }
+            })
+            .collect();
+        let stamped_dimensions = used
+            .iter()
+            .filter(|&node| step_of.contains_key(node))
+            .flat_map(|&node| self.graph.nodes[node].dimensions.iter())
+            .map(|(_, dimension)| dimension_of[dimension])
+            .collect();
+        let lookups = used
+            .iter()
+            .filter(|&&node| !self.graph.nodes[node].is_sink())
+            .filter_map(|&node| {
+                let (_, dimension) = self.graph.nodes[node].dimensions.first()?;
+                Some((self.name(node), dimension_of[dimension]))
+            })
+            .collect();
+        warnings.extend(self.warnings(&used, &step_of));
+        diagnostic::sort(&mut warnings);
+        Plan {
+            stamp: self.stamp(&used, &way, &step_of),
+            inputs: vec![self.input(&way, &source_of, &sources)],
+            partition: Arc::clone(&self.checked.transforms[&partition]),
+            partition_name: self.name(partition),
+            sinks: self.sinks(partition, &step_of, &dimension_of),
+            settings,
+            sources,
+            dimensions,
+            lookups,
+            key_function,
+            stamped_dimensions,
+            warnings,
+        }
+    }
+
+    fn name(&self, node: usize) -> Arc<str> {
+        Arc::from(self.graph.nodes[node].name())
+    }
+
+    fn partition(&self, used: &BTreeSet<usize>) -> usize {
+        let partition = used
+            .iter()
+            .find(|&&node| self.graph.nodes[node].is_partition());
+        *partition.expect("a checked pipeline has one batch-partition")
+    }
+
+    /// The stages that other stages and sinks look rows up in.
+    fn looked_up(&self, used: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let dimensions = used
+            .iter()
+            .flat_map(|&node| &self.graph.nodes[node].dimensions);
+        dimensions.map(|(_, dimension)| *dimension).collect()
+    }
+
+    fn chain(&self, nodes: &[usize]) -> Way {
+        let step = |(at, &node): (usize, &usize)| Step {
+            name: self.name(node),
+            transform: Arc::clone(&self.checked.transforms[&node]),
+            input: at.checked_sub(1),
+        };
+        Way {
+            steps: nodes.iter().enumerate().map(step).collect(),
+        }
+    }
+
+    /// The stages behind the partition, and for each its step.
+    fn key_function(
+        &self,
+        used: &BTreeSet<usize>,
+        partition: usize,
+    ) -> (Way, BTreeMap<usize, usize>) {
+        let (mut steps, mut step_of) = (Vec::new(), BTreeMap::new());
+        for &node in self.graph.order.iter().filter(|node| used.contains(node)) {
+            let stage = &self.graph.nodes[node];
+            let behind = self.graph.way_to(node).contains(&partition) && node != partition;
+            if stage.is_sink() || !behind {
+                continue;
+            }
+            step_of.insert(node, steps.len());
+            let input = stage.input.expect("a transform has an input");
+            steps.push(Step {
+                name: self.name(node),
+                transform: Arc::clone(&self.checked.transforms[&node]),
+                input: step_of.get(&input).copied(),
+            });
+        }
+        (Way { steps }, step_of)
+    }
+
+    fn input(
+        &self,
+        way: &[usize],
+        source_of: &BTreeMap<usize, usize>,
+        sources: &[SourcePlan],
+    ) -> InputPlan {
+        let (source, partition) = (way[0], *way.last().expect("a way has a start"));
+        let source_plan = &sources[source_of[&source]];
+        let positions = |schema: &operators::schema::Schema| {
+            source_plan
+                .source
+                .id()
+                .iter()
+                .filter_map(|id| schema.position(id))
+                .collect()
+        };
+        InputPlan {
+            name: self.name(way[way.len() - 2]),
+            source: source_of[&source],
+            way: self.chain(&way[1..]),
+            source_id: positions(&source_plan.schema),
+            id: positions(&self.checked.schemas[&partition]),
+        }
+    }
+
+    fn sinks(
+        &mut self,
+        partition: usize,
+        step_of: &BTreeMap<usize, usize>,
+        dimension_of: &BTreeMap<usize, usize>,
+    ) -> Vec<SinkPlan> {
+        let sinks = std::mem::take(&mut self.checked.sinks);
+        let plan = |(node, sink): (usize, _)| {
+            let stage = &self.graph.nodes[node];
+            let rows = match (stage.input, stage.errors_of) {
+                (Some(input), _) if input == partition => SinkRows::Stage(None),
+                (Some(input), _) => SinkRows::Stage(Some(step_of[&input])),
+                (None, errors_of) => {
+                    SinkRows::Errors(self.name(errors_of.expect("a sink has an input")))
+                }
+            };
+            let dimension = |(field, dimension): &(Vec<operators::problem::Step>, usize)| {
+                let name = match field.get(1) {
+                    Some(operators::problem::Step::Key(name)) => name.clone(),
+                    _ => self.graph.nodes[*dimension].name().to_owned(),
+                };
+                (name, dimension_of[dimension])
+            };
+            SinkPlan {
+                name: stage.name().to_owned(),
+                sink,
+                rows,
+                schema: self.checked.schemas[&node].clone(),
+                lookups: stage.dimensions.iter().map(dimension).collect(),
+            }
+        };
+        sinks.into_iter().map(plan).collect()
+    }
+
+    /// The parts of the stamp. A stage counts by its section on both sides of the gate; behind it,
+    /// also by its expressions once parameters and now are put in. Before it those show in the rows.
+    fn stamp(
+        &self,
+        used: &BTreeSet<usize>,
+        way: &[usize],
+        step_of: &BTreeMap<usize, usize>,
+    ) -> BTreeMap<String, u128> {
+        let mut parts = BTreeMap::from([("the engine".to_owned(), bytes_hash(ENGINE.as_bytes()))]);
+        for &node in used {
+            let stage = &self.graph.nodes[node];
+            let Config::Transform(_) = stage.config else {
+                continue;
+            };
+            let behind = step_of.contains_key(&node);
+            if !behind && !way.contains(&node) {
+                continue;
+            }
+            let name = stage.name();
+            let text = stage.section.canonical();
+            parts.insert(format!("`{name}`"), bytes_hash(text.as_bytes()));
+            let expressions = self.checked.transforms[&node].expressions();
+            if behind && !expressions.is_empty() {
+                let folded: Vec<&str> = expressions.iter().map(|value| value.folded()).collect();
+                parts.insert(
+                    format!("parameters or the day in `{name}`"),
+                    bytes_hash(folded.join("\0").as_bytes()),
+                );
+            }
+        }
+        let partition = way.last().expect("a way ends at the partition");
+        let columns = format!("{:?}", self.checked.schemas[partition].columns());
+        parts.insert(
+            "the columns that are read".to_owned(),
+            bytes_hash(columns.as_bytes()),
+        );
+        parts
+    }
+
+    fn warnings(
+        &self,
+        used: &BTreeSet<usize>,
+        step_of: &BTreeMap<usize, usize>,
+    ) -> Vec<Diagnostic> {
+        let mut warnings = Vec::new();
+        for (at, node) in self.graph.nodes.iter().enumerate() {
+            if !used.contains(&at) {
+                let problem = Problem::at(["type"], format!("`{}` is not used", node.name()))
+                    .label("no sink gets rows of it")
+                    .help("let a stage or a sink read it, or remove it");
+                warnings.push(node.section.place(problem).into_warning());
+            }
+            let Some(transform) = self.checked.transforms.get(&at) else {
+                continue;
+            };
+            let now = transform
+                .expressions()
+                .into_iter()
+                .any(|value| value.reads_instant());
+            if now && step_of.contains_key(&at) {
+                let problem =
+                    Problem::at(["type"], format!("`{}` reads now() behind the gate", node.name()))
+                        .label("every run opens every key")
+                        .help("take `current_date`, which opens them once a day, or derive it before the batch-partition");
+                warnings.push(node.section.place(problem).into_warning());
+            }
+        }
+        warnings
+    }
+}

@@ -1,0 +1,147 @@
+//! Where stages stand: before the gate, behind it, or in a dimension; and whether they may.
+
+use std::collections::BTreeSet;
+
+use operators::catalog::TransformConfig;
+use operators::problem::{Problem, Step};
+
+use crate::diagnostic::Diagnostic;
+use crate::graph::{Config, Graph, Node};
+
+/// Checks that there is exactly one batch-partition on every way from a source to a sink, and that
+/// every stage stands where it can be evaluated.
+pub fn check(graph: &Graph, diagnostics: &mut Vec<Diagnostic>) {
+    let mut reported = BTreeSet::new();
+    let mut report = |node: usize, problem: Problem| {
+        // Several sinks can share a way: what is wrong on it is said once.
+        if reported.insert((node, problem.message.clone())) {
+            diagnostics.push(graph.nodes[node].section.place(problem));
+        }
+    };
+    for (sink, node) in graph
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| node.is_sink())
+    {
+        if let Some(input) = node.input {
+            main_way(graph, sink, &graph.way_to(input), &mut report);
+        }
+    }
+    for node in &graph.nodes {
+        for (_, dimension) in &node.dimensions {
+            for &stage in &graph.way_to(*dimension) {
+                if let Some(problem) = in_dimension(&graph.nodes[stage], node) {
+                    report(stage, problem);
+                }
+            }
+        }
+    }
+    one_partition(graph, &mut report);
+}
+
+fn main_way(graph: &Graph, sink: usize, way: &[usize], report: &mut dyn FnMut(usize, Problem)) {
+    let complete = matches!(graph.nodes[way[0]].config, Config::Source(_));
+    let mut partitions = way
+        .iter()
+        .copied()
+        .filter(|&node| graph.nodes[node].is_partition());
+    let Some(partition) = partitions.next() else {
+        if complete {
+            report(
+                sink,
+                Problem::at(["input"], "there is no batch-partition between a source and this sink")
+                    .label("its rows have no key")
+                    .help("add `[transforms.x]` with `type = \"batch-partition\"` and `by = \"..\"` on the way"),
+            );
+        }
+        return;
+    };
+    for second in partitions {
+        report(
+            second,
+            Problem::at(
+                ["type"],
+                format!(
+                    "there is a batch-partition on this way already: `{}`",
+                    graph.nodes[partition].name()
+                ),
+            )
+            .label("a second batch-partition")
+            .help("rows are grouped by one key between a source and a sink: keep one of the two"),
+        );
+    }
+    for &node in way.iter().take_while(|&&node| node != partition) {
+        if let Some(problem) = before_gate(&graph.nodes[node], graph.nodes[partition].name()) {
+            report(node, problem);
+        }
+    }
+}
+
+fn before_gate(node: &Node, partition: &str) -> Option<Problem> {
+    let Config::Transform(config) = &node.config else {
+        return None;
+    };
+    let (kind, reason) = match config {
+        TransformConfig::Distinct(_) => ("distinct", "it would look at rows of many keys at once"),
+        TransformConfig::Latest(_) => ("latest", "it would look at rows of many keys at once"),
+        TransformConfig::Rules(_) => ("rules", "its columns would be part of what is compared"),
+        TransformConfig::ConflictJoin(_) => ("conflict-join", "it pairs rows of one key"),
+        _ => return None,
+    };
+    Some(
+        Problem::at(
+            ["type"],
+            format!("`{kind}` stands before the batch-partition `{partition}`"),
+        )
+        .label(reason)
+        .help(format!(
+            "take its rows from `{partition}`, or from a stage behind it"
+        )),
+    )
+}
+
+fn in_dimension(node: &Node, user: &Node) -> Option<Problem> {
+    let Config::Transform(config) = &node.config else {
+        return None;
+    };
+    let kind = match config {
+        TransformConfig::BatchPartition(_) => "batch-partition",
+        TransformConfig::ConflictJoin(_) => "conflict-join",
+        _ => return None,
+    };
+    Some(
+        Problem::at(
+            ["type"],
+            format!("`{}` looks rows up behind this {kind}", user.name()),
+        )
+        .label("a lookup reads a plan of its own, whole, before any key is opened")
+        .help("let the lookup read a stage before the batch-partition"),
+    )
+}
+
+/// Several partitions would be several gates; a pipeline has one.
+fn one_partition(graph: &Graph, report: &mut dyn FnMut(usize, Problem)) {
+    let mut partitions = graph
+        .used()
+        .into_iter()
+        .filter(|&node| graph.nodes[node].is_partition());
+    let Some(first) = partitions.next() else {
+        return;
+    };
+    for second in partitions {
+        if graph.way_to(second).contains(&first) {
+            continue;
+        }
+        let name = graph.nodes[first].name();
+        report(
+            second,
+            Problem::at(
+                vec![Step::from("type")],
+                format!("the pipeline is partitioned by `{name}` already"),
+            )
+            .label("a batch-partition on another way")
+            .help("put the other way into a pipeline file of its own"),
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! The checked plan of a pipeline: what it proves is not asked again when it runs.
+//!
+//! ```text
+//! inputs: source --way--> batch-partition --> gate --> key function --> sinks
+//! dimensions: source --way--> rows of lookups
+//! ```
+//!
+//! A plan is checked twice. The first pass finds the types and which columns each stage reads; the
+//! second checks the same stages again with sources that give just these columns, and a
+//! batch-partition that lets just those pass that are read behind it: digests are over what is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use operators::catalog::{Sink, Source, SourceConfig, Transform};
+use operators::expression::Language;
+use operators::problem::{Problem, Step};
+use operators::schema::Schema;
+use operators::way::Way;
+
+use crate::assemble::Assemble;
+use crate::check::Check;
+use crate::diagnostic::{self, Diagnostic};
+use crate::document::Document;
+use crate::graph::{Config, Graph};
+use crate::place;
+use crate::settings::Settings;
+
+/// A pipeline that can run.
+pub struct Plan {
+    /// What `[pipeline]` says.
+    pub settings: Settings,
+    /// The sources that are read.
+    pub sources: Vec<SourcePlan>,
+    /// The right sides of lookups, each behind those that it looks rows up in itself.
+    pub dimensions: Vec<DimensionPlan>,
+    /// The inputs of the batch-partition.
+    pub inputs: Vec<InputPlan>,
+    /// The batch-partition.
+    pub partition: Arc<Transform>,
+    /// Its name.
+    pub partition_name: Arc<str>,
+    /// For each lookup on a way, the dimension that it looks rows up in.
+    pub lookups: BTreeMap<Arc<str>, usize>,
+    /// The stages behind the gate.
+    pub key_function: Way,
+    /// The sinks.
+    pub sinks: Vec<SinkPlan>,
+    /// The parts of the stamp that the file decides, by what they are called in messages.
+    pub stamp: BTreeMap<String, u128>,
+    /// Dimensions whose content is part of the stamp: those that are read behind the gate.
+    pub stamped_dimensions: BTreeSet<usize>,
+    /// What is odd, though no error.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A source that is read.
+pub struct SourcePlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The checked source.
+    pub source: Source,
+    /// The columns that are read.
+    pub columns: Vec<String>,
+    /// Their types.
+    pub schema: Schema,
+}
+
+/// The right side of lookups.
+pub struct DimensionPlan {
+    /// The stage that yields its rows.
+    pub name: Arc<str>,
+    /// The source that it starts at.
+    pub source: usize,
+    /// The stages on its way.
+    pub way: Way,
+    /// Its columns.
+    pub schema: Schema,
+}
+
+/// An input of the batch-partition.
+pub struct InputPlan {
+    /// The name of the stage that gives it rows.
+    pub name: Arc<str>,
+    /// The source that it starts at.
+    pub source: usize,
+    /// The stages on its way, the batch-partition last.
+    pub way: Way,
+    /// The positions in the source's columns of its `id`.
+    pub source_id: Vec<usize>,
+    /// The positions among the columns that pass the partition of the source's `id`, as far as it
+    /// passes.
+    pub id: Vec<usize>,
+}
+
+/// A sink.
+pub struct SinkPlan {
+    /// Its name.
+    pub name: String,
+    /// The checked sink.
+    pub sink: Sink,
+    /// Whose rows it keeps.
+    pub rows: SinkRows,
+    /// Its columns.
+    pub schema: Schema,
+    /// The dimensions that its policies read, by the name they have there.
+    pub lookups: BTreeMap<String, usize>,
+}
+
+/// Which rows a sink keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkRows {
+    /// Those of a step of the key function; `None`: those that pass the gate.
+    Stage(Option<usize>),
+    /// The errors of a stage.
+    Errors(Arc<str>),
+}
+
+/// What a plan needs of the world: it opens sources, and does nothing else.
+pub trait Open {
+    /// Checks a source against what it finds at `path`.
+    fn source(
+        &self,
+        name: &str,
+        config: &SourceConfig,
+        path: &Path,
+    ) -> Result<Source, Vec<Problem>>;
+}
+
+impl Plan {
+    /// Checks a document whole, whose own diagnostics are `diagnostics`. All errors of the file come
+    /// at once, in the order of the file.
+    ///
+    /// # Panics
+    /// When a stage that was right with all columns is wrong with those that are read.
+    pub fn of(
+        document: &Document,
+        settings: Settings,
+        language: &Language,
+        open: &dyn Open,
+        mut diagnostics: Vec<Diagnostic>,
+    ) -> Result<Plan, Vec<Diagnostic>> {
+        let graph = Graph::of(document, &mut diagnostics);
+        place::check(&graph, &mut diagnostics);
+        let sources = open_sources(&graph, &settings, open, &mut diagnostics);
+        let check = Check {
+            graph: &graph,
+            language,
+            settings: &settings,
+            sources: &sources,
+        };
+        let all = check.pass(None, &mut diagnostics);
+        if !graph.nodes.iter().any(|node| node.is_sink()) && diagnostics.is_empty() {
+            diagnostics.push(
+                Diagnostic::error("the pipeline has no sink")
+                    .help("add `[sinks.x]` with a `type` and an `input`"),
+            );
+        }
+        diagnostic::sort(&mut diagnostics);
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            return Err(diagnostics);
+        }
+        let needed = all.needed(&graph);
+        let read = check.pass(Some(&needed), &mut diagnostics);
+        let wrong = diagnostics.iter().find(|diagnostic| diagnostic.is_error());
+        assert_eq!(
+            wrong, None,
+            "what is right with all columns is right with those that are read"
+        );
+        let assemble = Assemble {
+            graph: &graph,
+            checked: read,
+        };
+        Ok(assemble.plan(settings, sources, diagnostics))
+    }
+}
+
+fn open_sources(
+    graph: &Graph,
+    settings: &Settings,
+    open: &dyn Open,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> BTreeMap<usize, Source> {
+    let mut sources = BTreeMap::new();
+    for (at, node) in graph.nodes.iter().enumerate() {
+        let Config::Source(config) = &node.config else {
+            continue;
+        };
+        let opened = settings
+            .path(config.path())
+            .map_err(|problem| vec![problem.under([Step::from("path")])])
+            .and_then(|path| open.source(node.name(), config, &path));
+        match opened {
+            Ok(source) => drop(sources.insert(at, source)),
+            Err(problems) => {
+                diagnostics.extend(
+                    problems
+                        .into_iter()
+                        .map(|problem| node.section.place(problem)),
+                );
+            }
+        }
+    }
+    sources
+}

@@ -1,0 +1,285 @@
+//! What `[pipeline]` and `[params]` say, with what the command line sets.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use chrono::{NaiveDate, NaiveDateTime};
+use operators::problem::{Problem, Step, suggest};
+use operators::value::Value;
+use serde::Deserialize;
+
+use crate::diagnostic::Diagnostic;
+use crate::document::{Document, Param};
+
+/// `[pipeline]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineConfig {
+    /// Names the pipeline's state and its fences.
+    pub name: String,
+    /// The time zone of timestamps and of `current_date`; UTC when it is left out.
+    pub timezone: Option<String>,
+    /// The folder of the state; `.tidemill` when it is left out.
+    pub state_dir: Option<String>,
+    /// How many bytes of rows may be kept in memory, as in `"2GiB"`.
+    pub memory: Option<String>,
+    /// How many batches may be between the gate and the commit.
+    pub epochs_in_flight: Option<u64>,
+}
+
+/// Checked settings of a pipeline.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The pipeline's name.
+    pub name: String,
+    /// The folder of the file: relative paths start there.
+    pub folder: PathBuf,
+    /// The time zone of timestamps and of `current_date`.
+    pub timezone: chrono_tz::Tz,
+    /// The folder of the state.
+    pub state_dir: PathBuf,
+    /// How many bytes of rows may be kept in memory.
+    pub memory: u64,
+    /// How many batches may be between the gate and the commit.
+    pub epochs_in_flight: u64,
+    /// The parameters.
+    pub params: BTreeMap<String, Value>,
+}
+
+/// How much memory rows may take when the author does not say.
+const MEMORY: u64 = 2 << 30;
+
+/// Batches between the gate and the commit when the author does not say: one is committed while
+/// the next are evaluated.
+const EPOCHS_IN_FLIGHT: u64 = 4;
+
+impl Settings {
+    /// Reads the settings of a file in `folder`; `set` are `name=value` of the command line.
+    pub fn of(
+        document: &Document,
+        folder: &Path,
+        set: &[String],
+    ) -> Result<Settings, Vec<Diagnostic>> {
+        let mut diagnostics = Vec::new();
+        // A file without `[pipeline]` was reported when it was read.
+        let Some(section) = document.pipeline() else {
+            return Err(diagnostics);
+        };
+        let config: PipelineConfig = match section.decode() {
+            Ok(config) => config,
+            Err(more) => {
+                diagnostics.extend(more);
+                return Err(diagnostics);
+            }
+        };
+        let mut settings = Settings {
+            name: config.name.clone(),
+            folder: folder.to_owned(),
+            timezone: chrono_tz::UTC,
+            state_dir: folder.join(".tidemill"),
+            memory: MEMORY,
+            epochs_in_flight: EPOCHS_IN_FLIGHT,
+            params: BTreeMap::new(),
+        };
+        let problems = settings.fill(&config);
+        let params = document.params().iter();
+        let timezone = settings.timezone;
+        settings.params = params
+            .map(|param| (param.name.clone(), param.value.clone().in_zone(timezone)))
+            .collect();
+        for text in set {
+            if let Err(diagnostic) = set_param(&mut settings.params, text) {
+                diagnostics.push(diagnostic);
+            }
+        }
+        if let Some(folder) = &config.state_dir {
+            match settings.path(folder) {
+                Ok(path) => settings.state_dir = path,
+                Err(problem) => {
+                    diagnostics.push(section.place(problem.under([Step::from("state_dir")])));
+                }
+            }
+        }
+        diagnostics.extend(problems.into_iter().map(|problem| section.place(problem)));
+        if diagnostics.is_empty() {
+            Ok(settings)
+        } else {
+            Err(diagnostics)
+        }
+    }
+
+    /// Settings to check the stages of a file with whose own settings are amiss.
+    pub fn stand_in(document: &Document, folder: &Path) -> Settings {
+        let params = document.params().iter();
+        let value = |param: &Param| {
+            (
+                param.name.clone(),
+                param.value.clone().in_zone(chrono_tz::UTC),
+            )
+        };
+        Settings {
+            name: "pipeline".to_owned(),
+            folder: folder.to_owned(),
+            timezone: chrono_tz::UTC,
+            state_dir: folder.join(".tidemill"),
+            memory: MEMORY,
+            epochs_in_flight: EPOCHS_IN_FLIGHT,
+            params: params.map(value).collect(),
+        }
+    }
+
+    /// A path of the file: `$name` as a whole part of it is a text parameter; it is relative to the
+    /// folder of the file.
+    pub fn path(&self, text: &str) -> Result<PathBuf, Problem> {
+        let mut path = self.folder.clone();
+        if text.starts_with('/') {
+            path.push("/");
+        }
+        let at = |problem: Problem| Problem {
+            field: Vec::new(),
+            ..problem
+        };
+        for part in text.split('/').filter(|part| !part.is_empty()) {
+            let Some(name) = part.strip_prefix('$') else {
+                path.push(part);
+                continue;
+            };
+            match self.params.get(name) {
+                Some(Value::Text(value)) => path.push(value),
+                Some(_) => {
+                    return Err(at(Problem::at(
+                        ["path"],
+                        format!("`${name}` is not a text"),
+                    )
+                    .label("a part of a path")));
+                }
+                None => {
+                    let known = self.params.keys().map(String::as_str);
+                    return Err(at(Problem::at(
+                        ["path"],
+                        format!("there is no parameter `{name}`"),
+                    )
+                    .label("not in `[params]`")
+                    .help(suggest(name, known, "the parameters are"))));
+                }
+            }
+        }
+        Ok(path)
+    }
+
+    fn fill(&mut self, config: &PipelineConfig) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if self.name.is_empty() || !self.name.chars().all(plain) {
+            problems.push(
+                Problem::at(
+                    ["name"],
+                    "a pipeline's name is made of letters, digits, `-` and `_`",
+                )
+                .help("it names a folder and rows of the fence"),
+            );
+        }
+        if let Some(name) = &config.timezone {
+            match name.parse() {
+                Ok(timezone) => self.timezone = timezone,
+                Err(_) => {
+                    let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+                    let help = operators::problem::closest(name, known)
+                        .map_or("take a name like `America/New_York`".to_owned(), |close| {
+                            format!("did you mean `{close}`?")
+                        });
+                    problems.push(
+                        Problem::at(["timezone"], format!("there is no time zone `{name}`"))
+                            .help(help),
+                    );
+                }
+            }
+        }
+        match config.epochs_in_flight {
+            Some(0) => problems.push(
+                Problem::at(
+                    ["epochs_in_flight"],
+                    "without a batch in flight nothing is committed",
+                )
+                .help("write 1 or more"),
+            ),
+            Some(epochs) => self.epochs_in_flight = epochs,
+            None => {}
+        }
+        if let Some(size) = &config.memory {
+            match parse_size(size) {
+                Some(bytes) => self.memory = bytes,
+                None => problems.push(
+                    Problem::at(["memory"], format!("`{size}` is not a size"))
+                        .help("write a number with B, KiB, MiB or GiB, as in \"2GiB\""),
+                ),
+            }
+        }
+        problems
+    }
+}
+
+/// Sets a declared parameter; the text is read as its type.
+fn set_param(params: &mut BTreeMap<String, Value>, text: &str) -> Result<(), Diagnostic> {
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(Diagnostic::error(format!("`--set {text}` sets nothing"))
+            .help("write `--set name=value`"));
+    };
+    let Some(declared) = params.get_mut(name) else {
+        let help = suggest(
+            name,
+            params.keys().map(String::as_str),
+            "the parameters are",
+        );
+        return Err(Diagnostic::error(format!(
+            "`--set {name}=..`: there is no parameter `{name}`"
+        ))
+        .help(help));
+    };
+    let parsed = match declared {
+        Value::Bool(_) => value.parse().ok().map(Value::Bool),
+        Value::Int(_) => value.parse().ok().map(Value::Int),
+        Value::Float(_) => value.parse().ok().map(Value::Float),
+        Value::Date(_) => parse_date(value),
+        Value::Timestamp(_) => parse_timestamp(value),
+        Value::Text(_) | Value::Null => Some(Value::Text(value.to_owned())),
+    };
+    let kind = declared
+        .kind()
+        .map(|kind| kind.to_string())
+        .unwrap_or_default();
+    *declared = parsed.ok_or_else(|| {
+        Diagnostic::error(format!(
+            "`--set {name}=..`: the value is not of type {kind}"
+        ))
+        .help(format!("`[params]` declares `{name}` as {kind}"))
+    })?;
+    Ok(())
+}
+
+fn parse_date(text: &str) -> Option<Value> {
+    let day: NaiveDate = text.parse().ok()?;
+    Some(Value::Date(
+        i32::try_from(day.signed_duration_since(NaiveDate::default()).num_days()).ok()?,
+    ))
+}
+
+/// A wall clock in the pipeline's time zone.
+fn parse_timestamp(text: &str) -> Option<Value> {
+    let time: NaiveDateTime = text.replacen(' ', "T", 1).parse().ok()?;
+    Some(Value::Timestamp(time.and_utc().timestamp_micros()))
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let unit = match text[digits..].trim() {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(unit)
+}
