@@ -1,1 +1,20 @@
-//! Tidemill.
+//! How a plan runs.
+
+mod batches;
+pub mod command;
+mod commit;
+mod dimensions;
+pub mod error;
+mod evaluate;
+mod fetch;
+pub mod inspect;
+mod job;
+pub mod load;
+mod part;
+mod recover;
+mod render;
+pub mod report;
+pub mod run;
+pub mod state;
+mod survey;
+mod worker;

@@ -1,0 +1,296 @@
+//! The committer: the one place where a run writes.
+//!
+//! ```text
+//! parts of an epoch, from all workers --> net with what is held (claims)
+//!     |
+//!     v            for each sink with rows
+//!   begin: fence compared and moved --> rows applied --> staged in the state --> committed --> published
+//!     |
+//!     v
+//!   keys settled: clean, or unclean when a row of theirs was refused, is held or was lost
+//!     |
+//!     v
+//!   workers hear that the epochs are committed
+//! ```
+//!
+//! All epochs that are complete when a commit begins are committed together. Invariants:
+//! * rows are staged, and their keys are unclean, on disk before the sink can have them;
+//! * what a sink refused is not told;
+//! * a key is clean only when every sink has published all its rows.
+
+mod claims;
+mod keys;
+mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam::channel::{Receiver, Sender};
+use operators::consolidate::{Diff, Epoch};
+use operators::fault;
+use operators::gate::GateRow;
+use operators::key::Key;
+use operators::sink::Change;
+use timely::scheduling::SyncActivator;
+
+use crate::error::RunError;
+use crate::job::{Job, Purpose};
+use crate::part::{Message, Part};
+use crate::state::State;
+use keys::Keys;
+pub(crate) use target::{Counts, Difference, Target, database};
+
+/// What came of a run.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    /// What the gate found, by key.
+    pub(crate) opened: BTreeMap<Key, Vec<(GateRow, Diff)>>,
+    /// How many keys were evaluated.
+    pub(crate) recomputed: usize,
+    /// How many batches there were.
+    pub(crate) batches: usize,
+    /// Batches that failed at their last try.
+    pub(crate) failed: BTreeSet<String>,
+    /// What was done to each sink, by name.
+    pub(crate) sinks: BTreeMap<String, Counts>,
+    /// The rows that were written, or would be: for `plan --rows` and `verify`.
+    pub(crate) changes: BTreeMap<String, Vec<Change>>,
+    /// Rows that differ between sink and pipeline, by sink: for `verify`.
+    pub(crate) differences: BTreeMap<String, Vec<Difference>>,
+}
+
+/// The committer of a run.
+pub(crate) struct Committer<'a> {
+    job: &'a Job,
+    state: &'a State,
+    targets: Vec<Target<'a>>,
+    workers: Arc<Mutex<Vec<SyncActivator>>>,
+    committed: Vec<Sender<Epoch>>,
+    /// Parts of epochs that are not complete.
+    parts: BTreeMap<Epoch, Vec<Part>>,
+    /// Complete epochs that wait for a commit.
+    complete: Vec<(Epoch, Vec<Part>)>,
+    keys: Keys,
+    failed: BTreeSet<Key>,
+    outcome: Outcome,
+}
+
+impl<'a> Committer<'a> {
+    /// A committer that writes to these targets; `committed` leads to each worker.
+    pub(crate) fn new(
+        job: &'a Job,
+        state: &'a State,
+        targets: Vec<Target<'a>>,
+        committed: Vec<Sender<Epoch>>,
+    ) -> Self {
+        Committer {
+            job,
+            state,
+            targets,
+            workers: Arc::default(),
+            committed,
+            parts: BTreeMap::new(),
+            complete: Vec::new(),
+            keys: Keys::new(job.stamp),
+            failed: BTreeSet::new(),
+            outcome: Outcome::default(),
+        }
+    }
+
+    /// What wakes the workers that are known by now.
+    pub(crate) fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.workers))
+    }
+
+    /// Commits until the workers have ended.
+    pub(crate) fn run(mut self, messages: &Receiver<Message>) -> Result<Outcome, RunError> {
+        while let Ok(message) = messages.recv() {
+            self.take(message);
+            messages.try_iter().for_each(|message| self.take(message));
+            if !self.complete.is_empty() {
+                self.commit(false)?;
+            }
+        }
+        if !self.job.abort.is_raised() {
+            self.commit(true)?;
+        }
+        for target in self.targets {
+            self.outcome
+                .sinks
+                .insert(target.name().to_owned(), target.into_counts());
+        }
+        Ok(self.outcome)
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Ready(worker) => self.waker().add(worker),
+            Message::Surveyed(found) => self.outcome.opened.extend(found),
+            Message::Part(part) => {
+                let epoch = part.epoch;
+                let parts = self.parts.entry(epoch).or_default();
+                parts.push(part);
+                if parts.len() == self.job.workers {
+                    let parts = self
+                        .parts
+                        .remove(&epoch)
+                        .expect("the epoch was just counted");
+                    self.complete.push((epoch, parts));
+                }
+            }
+        }
+    }
+
+    /// Commits the complete epochs together. The last commit of a run settles what was held.
+    fn commit(&mut self, last: bool) -> Result<(), RunError> {
+        let mut updates: Vec<Vec<_>> = self.targets.iter().map(|_| Vec::new()).collect();
+        let mut epochs = Vec::new();
+        for (epoch, parts) in std::mem::take(&mut self.complete) {
+            epochs.push(epoch);
+            self.outcome.batches += usize::from(!parts.iter().any(|part| part.retry));
+            for part in parts {
+                if part.failed {
+                    if part.retry {
+                        self.failed
+                            .extend(part.keys.iter().map(|(key, _)| key.clone()));
+                        self.outcome.failed.insert(part.cut.clone());
+                    }
+                    if !fault::seeded("failed-is-vanished") {
+                        continue;
+                    }
+                }
+                self.outcome.recomputed += part
+                    .keys
+                    .iter()
+                    .filter(|(key, _)| !key.is_reserved())
+                    .count();
+                self.keys.add(part.keys, part.stood, part.mended);
+                for update in part.updates {
+                    updates[usize::from(update.sink)].push(update);
+                }
+            }
+        }
+        match self.job.purpose {
+            Purpose::Commit => self.write(updates, last)?,
+            Purpose::Rehearse => self.rehearse(updates, last)?,
+            Purpose::Compare => self.compare(updates),
+            Purpose::Survey => {}
+        }
+        self.tell(&epochs);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        updates: Vec<Vec<crate::part::Update>>,
+        last: bool,
+    ) -> Result<(), RunError> {
+        let snapshot = self.state.snapshot()?;
+        let failed = last.then_some(&self.failed);
+        let mut turns = Vec::new();
+        for (target, updates) in self.targets.iter_mut().zip(updates) {
+            turns.push(target.net(updates, &snapshot, failed)?);
+        }
+        // A snapshot that is held would keep old pages of the store from being used again.
+        drop(snapshot);
+        let mut blocked: BTreeSet<Key> = self.targets.iter().flat_map(Target::held).collect();
+        for turn in &turns {
+            self.keys.lose(turn);
+        }
+        if turns.iter().any(|turn| !turn.is_empty()) {
+            let epoch = self.state.take_epoch()?;
+            let unclean: Vec<Key> = self.keys.pending().chain(&blocked).cloned().collect();
+            for (target, turn) in self.targets.iter_mut().zip(&turns) {
+                let refused = target.write(turn, epoch, &unclean, self.state)?;
+                self.keys.refuse(target.name(), refused);
+            }
+        }
+        if last {
+            blocked.clear();
+        }
+        let settled = self.keys.settle(&blocked, last);
+        if !settled.is_empty() {
+            self.state.settle(&settled)?;
+        }
+        die_at("settled");
+        Ok(())
+    }
+
+    /// Gathers until the last commit, and then writes into transactions that are rolled back.
+    fn rehearse(
+        &mut self,
+        updates: Vec<Vec<crate::part::Update>>,
+        last: bool,
+    ) -> Result<(), RunError> {
+        for (target, updates) in self.targets.iter_mut().zip(updates) {
+            target.gather(updates);
+        }
+        if !last {
+            return Ok(());
+        }
+        let snapshot = self.state.snapshot()?;
+        for target in &mut self.targets {
+            let changes = target.rehearse(&snapshot, &self.failed)?;
+            self.outcome
+                .changes
+                .insert(target.name().to_owned(), changes);
+        }
+        Ok(())
+    }
+
+    /// Keeps what differs between what the sinks hold and what the keys yield.
+    fn compare(&mut self, updates: Vec<Vec<crate::part::Update>>) {
+        for (target, updates) in self.targets.iter().zip(updates) {
+            let differences = self
+                .outcome
+                .differences
+                .entry(target.name().to_owned())
+                .or_default();
+            differences.extend(updates.into_iter().map(Difference::from));
+        }
+    }
+
+    /// Tells the workers that epochs are committed. A worker that has ended need not hear it.
+    fn tell(&self, epochs: &[Epoch]) {
+        for sender in &self.committed {
+            for epoch in epochs {
+                sender.send(*epoch).ok();
+            }
+        }
+        self.waker().all();
+    }
+}
+
+/// Wakes workers that wait for a commit.
+pub(crate) struct Waker(Arc<Mutex<Vec<SyncActivator>>>);
+
+impl Waker {
+    fn add(&self, worker: SyncActivator) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(worker);
+    }
+
+    /// Wakes all; one that has ended need not hear it.
+    pub(crate) fn all(&self) {
+        for worker in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            worker.activate().ok();
+        }
+    }
+}
+
+/// Kills the process at a named point of the commit: a fault.
+pub(crate) fn die_at(point: &str) {
+    if let Some(chosen) = fault::argument("die") {
+        let (name, times) = chosen.split_once('@').unwrap_or((&chosen, "1"));
+        if name == point
+            && COUNT.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1
+                == times.parse().unwrap_or(1)
+        {
+            std::process::abort();
+        }
+    }
+}
+
+static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);

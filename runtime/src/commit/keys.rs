@@ -1,0 +1,152 @@
+//! What becomes of the keys of a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use operators::digest::Digest;
+use operators::fault;
+use operators::gate::Clean;
+use operators::group::ErrorRow;
+use operators::key::Key;
+use operators::sink::Refused;
+
+use super::target::Turn;
+use crate::state::SettledKey;
+
+/// The keys that were evaluated and are not settled yet.
+pub(crate) struct Keys {
+    stamp: u128,
+    pending: BTreeMap<Key, Pending>,
+    /// Keys of which a sink refused or lost a row: they stay unclean.
+    unclean: BTreeSet<Key>,
+}
+
+#[derive(Default)]
+struct Pending {
+    clean: Vec<(u16, Clean)>,
+    stood: BTreeMap<u128, ErrorRow>,
+    mended: BTreeSet<u128>,
+}
+
+impl Keys {
+    /// No keys yet, of a run with this stamp.
+    pub(crate) fn new(stamp: u128) -> Self {
+        Keys {
+            stamp,
+            pending: BTreeMap::new(),
+            unclean: BTreeSet::new(),
+        }
+    }
+
+    /// Adds keys that were evaluated, with what changed of their errors.
+    pub(crate) fn add(
+        &mut self,
+        keys: Vec<(Key, Vec<Option<Digest>>)>,
+        stood: Vec<(Key, ErrorRow)>,
+        mended: Vec<(Key, u128)>,
+    ) {
+        let stamp = self.stamp;
+        for (key, digests) in keys {
+            let inputs = (0..).zip(digests);
+            let clean = inputs.filter_map(|(input, digest)| {
+                digest.map(|digest| (input, Clean { digest, stamp }))
+            });
+            self.pending.entry(key).or_default().clean = clean.collect();
+        }
+        for (key, error) in stood {
+            self.pending
+                .entry(key)
+                .or_default()
+                .stood
+                .insert(error.hash(), error);
+        }
+        for (key, error) in mended {
+            self.pending.entry(key).or_default().mended.insert(error);
+        }
+    }
+
+    /// Keys that yield a row which another key has, or whose batch failed.
+    pub(crate) fn lose(&mut self, turn: &Turn) {
+        self.unclean.extend(turn.waiting.iter().cloned());
+        for lost in &turn.lost {
+            let message = format!(
+                "key {} yields a row of the same id, and has it",
+                lost.winner
+            );
+            self.fail(&lost.key, &turn.sink, message);
+        }
+    }
+
+    /// Rows that a sink refused.
+    pub(crate) fn refuse(&mut self, sink: &str, refused: Vec<(Refused, Option<Key>)>) {
+        if fault::seeded("refused-as-told") {
+            return;
+        }
+        for (row, before) in refused {
+            let what = if row.retraction {
+                "a retraction"
+            } else {
+                "a row"
+            };
+            self.fail(
+                &row.owner,
+                sink,
+                format!("the sink refused {what}: {}", row.reason),
+            );
+            // The key that had the row still has it.
+            self.unclean.extend(before);
+        }
+    }
+
+    fn fail(&mut self, key: &Key, sink: &str, message: String) {
+        let error = ErrorRow {
+            stage: Arc::from(sink),
+            message,
+            row: None,
+        };
+        self.unclean.insert(key.clone());
+        self.pending
+            .entry(key.clone())
+            .or_default()
+            .stood
+            .insert(error.hash(), error);
+    }
+
+    /// The keys that are not settled.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Key> {
+        self.pending.keys()
+    }
+
+    /// Settles the keys of which nothing is held; at the last commit all, those with something
+    /// held as unclean.
+    pub(crate) fn settle(&mut self, held: &BTreeSet<Key>, last: bool) -> Vec<SettledKey> {
+        let (wait, ready): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|(key, _)| !last && (held.contains(key) || self.unclean.contains(key)));
+        self.pending = wait;
+        ready
+            .into_iter()
+            .map(|(key, pending)| self.settled(key, pending, held))
+            .collect()
+    }
+
+    fn settled(&self, key: Key, pending: Pending, held: &BTreeSet<Key>) -> SettledKey {
+        let unclean = self.unclean.contains(&key) || held.contains(&key);
+        let Pending {
+            clean,
+            stood,
+            mended,
+        } = pending;
+        // An error that went and came again was there all the time.
+        let mended = mended
+            .into_iter()
+            .filter(|error| !stood.contains_key(error))
+            .collect();
+        SettledKey {
+            key,
+            clean: (!unclean).then_some(clean),
+            stood: stood.into_iter().collect(),
+            mended,
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! A sink as the committer sees it: what is held of it, and how a commit is written to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::interleave_record_batch;
+use operators::catalog::Sink;
+use operators::fault;
+use operators::key::Key;
+use operators::row_id::RowId;
+use operators::sink::policy::Lookups;
+use operators::sink::{Applied, Change, Fence, Refused, Updates, Writer, console};
+use pipelines::plan::SinkPlan;
+use serde::Serialize;
+
+use super::claims::{self, Claims, Lost, Written};
+use super::die_at;
+use crate::error::RunError;
+use crate::part::{Row, Update};
+use crate::state::{Snapshot, Staged, State, ToldChange};
+
+/// A sink of the run.
+pub(crate) struct Target<'a> {
+    plan: &'a SinkPlan,
+    kind: Kind,
+    claims: Claims<Row>,
+    counts: Counts,
+    gathered: Vec<Update>,
+}
+
+enum Kind {
+    /// Prints, and is told nothing for later.
+    Console,
+    /// Writes with a fence.
+    Database {
+        writer: Box<dyn Writer>,
+        fence: Option<Fence>,
+        lookups: Lookups,
+    },
+}
+
+/// What was done to a sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Counts {
+    /// Rows of new ids.
+    pub(crate) inserted: usize,
+    /// Live rows that changed.
+    pub(crate) updated: usize,
+    /// Retracted rows that came back.
+    pub(crate) reopened: usize,
+    /// Rows that are no longer live.
+    pub(crate) retracted: usize,
+    /// Rows that the sink refused.
+    pub(crate) refused: usize,
+    /// Commits with rows.
+    pub(crate) commits: usize,
+}
+
+/// What one commit does to one sink.
+pub(crate) struct Turn {
+    pub(crate) sink: String,
+    rows: BTreeMap<RowId, Written<Row>>,
+    retractions: Vec<(RowId, Key)>,
+    pub(crate) lost: BTreeSet<Lost>,
+    pub(crate) waiting: BTreeSet<Key>,
+    printed: Vec<Update>,
+}
+
+impl Turn {
+    /// Whether the sink is to be told something.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.retractions.is_empty()
+    }
+}
+
+/// A row that differs between a sink and the pipeline.
+pub(crate) struct Difference {
+    pub(crate) id: RowId,
+    pub(crate) owner: Key,
+    /// +1: the pipeline yields it; -1: the sink holds it.
+    pub(crate) diff: i64,
+    pub(crate) row: Option<Row>,
+}
+
+impl From<Update> for Difference {
+    fn from(update: Update) -> Self {
+        let Update {
+            id,
+            owner,
+            diff,
+            row,
+            ..
+        } = update;
+        Difference {
+            id,
+            owner,
+            diff,
+            row,
+        }
+    }
+}
+
+impl<'a> Target<'a> {
+    /// A sink that prints.
+    pub(crate) fn console(plan: &'a SinkPlan) -> Self {
+        Target::of(plan, Kind::Console)
+    }
+
+    /// A sink that is written behind a fence.
+    pub(crate) fn database(
+        plan: &'a SinkPlan,
+        writer: Box<dyn Writer>,
+        fence: Option<Fence>,
+        lookups: Lookups,
+    ) -> Self {
+        Target::of(
+            plan,
+            Kind::Database {
+                writer,
+                fence,
+                lookups,
+            },
+        )
+    }
+
+    fn of(plan: &'a SinkPlan, kind: Kind) -> Self {
+        let (claims, counts, gathered) = (Claims::default(), Counts::default(), Vec::new());
+        Target {
+            plan,
+            kind,
+            claims,
+            counts,
+            gathered,
+        }
+    }
+
+    /// The sink's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    /// What was done to it.
+    pub(crate) fn into_counts(self) -> Counts {
+        self.counts
+    }
+
+    /// The keys that rows are held of until the last commit.
+    pub(crate) fn held(&self) -> BTreeSet<Key> {
+        self.claims.keys()
+    }
+
+    /// What a commit of these updates does to the sink.
+    pub(crate) fn net(
+        &mut self,
+        updates: Vec<Update>,
+        snapshot: &Snapshot,
+        failed: Option<&BTreeSet<Key>>,
+    ) -> Result<Turn, RunError> {
+        let mut turn = Turn {
+            sink: self.plan.name.clone(),
+            rows: BTreeMap::new(),
+            retractions: Vec::new(),
+            lost: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            printed: Vec::new(),
+        };
+        if let Kind::Console = self.kind {
+            turn.printed = updates;
+            return Ok(turn);
+        }
+        let turns = updates.into_iter().map(|update| {
+            let turn = update.row.map_or(claims::Turn::Goes, claims::Turn::Comes);
+            (update.id, update.owner, turn)
+        });
+        let sink = self.plan.name.as_str();
+        let mut owner = |id: &RowId| snapshot.owner(sink, id).map_err(RunError::from);
+        let netted = self.claims.net(turns, &mut owner, failed)?;
+        turn.rows = netted.rows;
+        turn.retractions = netted.retractions;
+        turn.lost = netted.lost;
+        turn.waiting = netted.waiting;
+        Ok(turn)
+    }
+
+    /// Writes a commit: fence, rows, state, and only then the sink's own commit. Gives the refused
+    /// rows, each with the key that had the row before.
+    pub(crate) fn write(
+        &mut self,
+        turn: &Turn,
+        epoch: u64,
+        unclean: &[Key],
+        state: &State,
+    ) -> Result<Vec<(Refused, Option<Key>)>, RunError> {
+        let Kind::Database {
+            writer,
+            fence,
+            lookups,
+        } = &mut self.kind
+        else {
+            print(&turn.printed, &mut self.counts)?;
+            return Ok(Vec::new());
+        };
+        if turn.is_empty() {
+            return Ok(Vec::new());
+        }
+        let next = Fence {
+            state_id: state.id().to_owned(),
+            epoch,
+        };
+        let expected = if fault::seeded("fence-not-compared") {
+            writer.fence()?
+        } else {
+            fence.clone()
+        };
+        let updates = turn.updates(self.plan);
+        writer.begin(expected.as_ref(), &next)?;
+        let applied = match writer.apply(&updates, lookups, None) {
+            Ok(applied) => applied,
+            Err(error) => {
+                writer.rollback()?;
+                return Err(error.into());
+            }
+        };
+        let refused = turn.refused(&applied);
+        let changes = turn.told(&applied);
+        let sink = self.plan.name.clone();
+        let staged = Staged {
+            sink,
+            epoch,
+            changes,
+            unclean: unclean.to_vec(),
+            replaces_all: false,
+        };
+        if let Err(error) = state.stage(&staged) {
+            writer.rollback()?;
+            return Err(error.into());
+        }
+        die_at("staged");
+        // When this fails nobody knows whether it happened: the next start sees it by the fence.
+        writer.commit()?;
+        die_at("committed");
+        state.publish(&self.plan.name)?;
+        die_at("published");
+        *fence = Some(next);
+        self.counts.add(&applied);
+        Ok(refused)
+    }
+
+    /// Keeps updates until the last commit.
+    pub(crate) fn gather(&mut self, updates: Vec<Update>) {
+        self.gathered.extend(updates);
+    }
+
+    /// Writes what was gathered into a transaction that is rolled back, and gives what it did.
+    pub(crate) fn rehearse(
+        &mut self,
+        snapshot: &Snapshot,
+        failed: &BTreeSet<Key>,
+    ) -> Result<Vec<Change>, RunError> {
+        let gathered = std::mem::take(&mut self.gathered);
+        let turn = self.net(gathered, snapshot, Some(failed))?;
+        let Kind::Database {
+            writer,
+            fence,
+            lookups,
+        } = &mut self.kind
+        else {
+            self.counts.inserted += turn.printed.len();
+            return Ok(Vec::new());
+        };
+        let mut changes = Vec::new();
+        if turn.is_empty() {
+            return Ok(changes);
+        }
+        let epoch = fence.as_ref().map_or(1, |fence| fence.epoch + 1);
+        let state_id = fence
+            .as_ref()
+            .map_or_else(String::new, |fence| fence.state_id.clone());
+        writer.begin(fence.as_ref(), &Fence { state_id, epoch })?;
+        let applied = writer.apply(&turn.updates(self.plan), lookups, Some(&mut changes));
+        writer.rollback()?;
+        self.counts.add(&applied?);
+        Ok(changes)
+    }
+}
+
+impl Turn {
+    fn updates(&self, plan: &SinkPlan) -> Updates {
+        let rows: Vec<&Row> = self.rows.values().map(|written| &written.row).collect();
+        Updates {
+            rows: gather(plan, &rows),
+            owners: self
+                .rows
+                .values()
+                .map(|written| written.owner.clone())
+                .collect(),
+            retractions: self.retractions.clone(),
+        }
+    }
+
+    /// The refused rows, each with the key that had it before.
+    fn refused(&self, applied: &Applied) -> Vec<(Refused, Option<Key>)> {
+        let before = |row: &Refused| self.rows.get(&row.id).and_then(|row| row.before.clone());
+        applied
+            .refused
+            .iter()
+            .map(|row| (row.clone(), before(row)))
+            .collect()
+    }
+
+    /// What the sink holds now; not what it refused.
+    fn told(&self, applied: &Applied) -> Vec<ToldChange> {
+        let refused: BTreeSet<&RowId> = if fault::seeded("refused-as-told") {
+            BTreeSet::new()
+        } else {
+            applied.refused.iter().map(|row| &row.id).collect()
+        };
+        let rows = self
+            .rows
+            .iter()
+            .filter(|(id, _)| !refused.contains(id))
+            .map(|(id, written)| {
+                let owner = written.owner.clone();
+                let from = written.before.clone().filter(|before| *before != owner);
+                ToldChange::Told {
+                    id: id.clone(),
+                    owner,
+                    hash: written.row.hash,
+                    from,
+                }
+            });
+        let retractions = self
+            .retractions
+            .iter()
+            .filter(|(id, _)| !refused.contains(id));
+        let retractions = retractions.map(|(id, owner)| ToldChange::Retracted {
+            id: id.clone(),
+            owner: owner.clone(),
+        });
+        rows.chain(retractions).collect()
+    }
+}
+
+impl Counts {
+    fn add(&mut self, applied: &Applied) {
+        self.inserted += applied.inserted;
+        self.updated += applied.updated;
+        self.reopened += applied.reopened;
+        self.retracted += applied.retracted;
+        self.refused += applied.refused.len();
+        self.commits += 1;
+    }
+}
+
+/// These rows, which stand in several batches, as one.
+fn gather(plan: &SinkPlan, rows: &[&Row]) -> RecordBatch {
+    if rows.is_empty() {
+        return RecordBatch::new_empty(plan.schema.arrow());
+    }
+    // Rows of one epoch share their batch: each batch is named once.
+    let mut number: BTreeMap<*const (), usize> = BTreeMap::new();
+    let mut batches: Vec<&RecordBatch> = Vec::new();
+    let mut places = Vec::with_capacity(rows.len());
+    for row in rows {
+        let address: *const () = row
+            .batch
+            .columns()
+            .first()
+            .map_or(std::ptr::null(), |column| Arc::as_ptr(column).cast());
+        let batch = *number.entry(address).or_insert_with(|| {
+            batches.push(&row.batch);
+            batches.len() - 1
+        });
+        places.push((batch, row.at as usize));
+    }
+    interleave_record_batch(&batches, &places).expect("the rows of a sink have one schema")
+}
+
+/// Prints updates to standard output.
+fn print(updates: &[Update], counts: &mut Counts) -> Result<(), RunError> {
+    let mut out = std::io::stdout().lock();
+    for update in updates {
+        let Some(row) = &update.row else { continue };
+        let rows = row.batch.slice(row.at as usize, 1);
+        console::print(&rows, &[update.diff], &mut out).map_err(|source| RunError::Output {
+            what: "standard output".to_owned(),
+            source,
+        })?;
+        counts.inserted += 1;
+    }
+    Ok(())
+}
+
+/// The sink behind a plan, if it is a database.
+pub(crate) fn database(plan: &SinkPlan) -> Option<&operators::sink::sqlite::Sqlite> {
+    match &plan.sink {
+        Sink::Sqlite(sqlite) => Some(sqlite),
+        Sink::Console => None,
+    }
+}

@@ -1,0 +1,157 @@
+//! Dimensions: read whole, once, before any key is looked at.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use operators::catalog::Transform;
+use operators::chunk::Chunk;
+use operators::dimension::Dimension;
+use operators::group::ErrorRow;
+use operators::key::Key;
+use operators::order::canonical;
+use operators::transform::lookup::Index;
+use operators::transform::{Evaluation, Place};
+use pipelines::plan::{DimensionPlan, Plan};
+
+use crate::error::RunError;
+use crate::job::Reading;
+
+/// The dimensions of a run.
+pub(crate) struct Dimensions {
+    /// Their rows, in the plan's order.
+    pub(crate) rows: Vec<Dimension>,
+    /// The indexes of lookups, by the name of their stage.
+    pub(crate) indexes: BTreeMap<Arc<str>, Index>,
+    /// What is wrong with their rows: it stands under the reserved key of the dimension.
+    pub(crate) errors: Vec<(Key, ErrorRow)>,
+    /// What was read, by source.
+    pub(crate) readings: BTreeMap<String, Reading>,
+}
+
+impl Dimensions {
+    /// Reads each source once, and evaluates the dimensions in the plan's order: a lookup in a
+    /// dimension finds the one that it needs.
+    pub(crate) fn load(plan: &Plan) -> Result<Dimensions, RunError> {
+        let mut loaded = Dimensions {
+            rows: Vec::new(),
+            indexes: BTreeMap::new(),
+            errors: Vec::new(),
+            readings: BTreeMap::new(),
+        };
+        let mut sources: BTreeMap<usize, (Chunk, Vec<operators::chunk::RowError>)> =
+            BTreeMap::new();
+        for dimension in &plan.dimensions {
+            loaded.index(plan, &dimension.way.steps);
+            if !sources.contains_key(&dimension.source) {
+                let read = loaded.read(plan, dimension.source)?;
+                sources.insert(dimension.source, read);
+            }
+            let (rows, errors) = &sources[&dimension.source];
+            let evaluated = loaded.evaluate(dimension, rows, errors)?;
+            loaded.rows.push(evaluated);
+        }
+        for input in &plan.inputs {
+            loaded.index(plan, &input.way.steps);
+        }
+        loaded.index(plan, &plan.key_function.steps);
+        Ok(loaded)
+    }
+
+    /// Indexes what these stages look rows up in.
+    fn index(&mut self, plan: &Plan, steps: &[operators::way::Step]) {
+        for step in steps {
+            if let Transform::Lookup(lookup) = step.transform.as_ref()
+                && !self.indexes.contains_key(&step.name)
+            {
+                let dimension = &self.rows[plan.lookups[&step.name]];
+                self.indexes
+                    .insert(Arc::clone(&step.name), lookup.index(dimension));
+            }
+        }
+    }
+
+    /// All rows of a source in canonical order, and what is wrong with them.
+    fn read(
+        &mut self,
+        plan: &Plan,
+        source: usize,
+    ) -> Result<(Chunk, Vec<operators::chunk::RowError>), RunError> {
+        let source = &plan.sources[source];
+        let mut batches: Vec<RecordBatch> = Vec::new();
+        let mut errors = Vec::new();
+        let (mut rows, mut lost) = (0_u32, 0);
+        let instant = source.source.read(&source.columns, &mut |read| {
+            errors.extend(read.errors.into_iter().map(|mut error| {
+                error.origin += rows;
+                error
+            }));
+            lost += read.lost.len();
+            self.errors.extend(read.lost.iter().map(|line| {
+                let (stage, message) = (Arc::clone(&source.name), line.to_string());
+                (
+                    Key::reserved(&source.name),
+                    ErrorRow {
+                        stage,
+                        message,
+                        row: None,
+                    },
+                )
+            }));
+            rows += u32::try_from(read.chunk.len()).expect("a dimension has fewer than 2^32 rows");
+            batches.push(read.chunk.rows().clone());
+            ControlFlow::Continue(())
+        })?;
+        let reading = Reading {
+            rows: u64::from(rows),
+            lost: lost as u64,
+            reads: 1,
+            instant,
+        };
+        self.readings.insert(source.name.to_string(), reading);
+        let all = arrow::compute::concat_batches(&source.schema.arrow(), &batches)
+            .expect("chunks of a source have one schema");
+        let id: Vec<usize> = source
+            .source
+            .id()
+            .iter()
+            .filter_map(|id| source.schema.position(id))
+            .collect();
+        let order = UInt32Array::from(canonical(&all, &id));
+        let sorted = Chunk::numbered(all)
+            .take(&order)
+            .expect("the order is one of its rows");
+        Ok((sorted, errors))
+    }
+
+    fn evaluate(
+        &mut self,
+        dimension: &DimensionPlan,
+        rows: &Chunk,
+        errors: &[operators::chunk::RowError],
+    ) -> Result<Dimension, RunError> {
+        let mut at = Evaluation::new(Place::Dimension, &self.indexes);
+        at.carry_in(errors.iter().cloned());
+        let rows = dimension.way.end(rows, &mut at)?;
+        let key = Key::reserved(&dimension.name);
+        for error in at.errors() {
+            let (stage, message) = (Arc::clone(&error.stage), error.message.clone());
+            self.errors.push((
+                key.clone(),
+                ErrorRow {
+                    stage,
+                    message,
+                    row: None,
+                },
+            ));
+        }
+        let order = UInt32Array::from(canonical(rows.rows(), &[]));
+        let rows = take_record_batch(rows.rows(), &order).expect("the order is one of its rows");
+        Ok(Dimension {
+            name: Arc::clone(&dimension.name),
+            rows,
+        })
+    }
+}

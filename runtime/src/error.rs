@@ -1,0 +1,158 @@
+//! Why a run ended before its end, and what the process says of it to whoever started it.
+
+use std::path::PathBuf;
+
+use operators::sink::SinkError;
+use operators::source::SourceError;
+use operators::transform::StageError;
+use pipelines::diagnostic::Diagnostic;
+use pipelines::document::Document;
+
+use crate::state::StateError;
+
+/// Why a run ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The pipeline file cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The pipeline file has errors.
+    #[error("the pipeline cannot run as it is written")]
+    Refused(Box<Refused>),
+    /// A source could not be read.
+    #[error("a source could not be read")]
+    Source(#[from] SourceError),
+    /// A sink could not be written or read.
+    #[error("a sink could not be used")]
+    Sink(#[from] SinkError),
+    /// The state could not be used.
+    #[error("the state could not be used")]
+    State(#[from] StateError),
+    /// A stage could not be evaluated.
+    #[error("the key function stopped")]
+    Stage(#[from] StageError),
+    /// What a sink holds is not what the state knows of it.
+    #[error("sink `{sink}` and the state do not fit: {why}")]
+    Adopt {
+        /// The sink.
+        sink: String,
+        /// What does not fit.
+        why: String,
+    },
+    /// There is no sink of this name that can be adopted.
+    #[error("there is no database sink `{sink}`")]
+    NoSink {
+        /// The name.
+        sink: String,
+        /// The sinks that there are.
+        help: String,
+    },
+    /// Rows take more memory than the author allows.
+    #[error("the rows of the sources take more than the {limit} bytes of `memory`")]
+    Memory {
+        /// The limit.
+        limit: u64,
+    },
+    /// There is nothing to verify or to show.
+    #[error("there is no state in {}: the pipeline never ran", folder.display())]
+    NeverRan {
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// A thread ended in a panic.
+    #[error("a worker panicked: {message}")]
+    Panicked {
+        /// What it said.
+        message: String,
+    },
+    /// Standard output or the report could not be written.
+    #[error("cannot write {what}")]
+    Output {
+        /// What was written.
+        what: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// A pipeline file with errors.
+#[derive(Debug)]
+pub struct Refused {
+    /// The file.
+    pub document: Document,
+    /// What is wrong, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What the process ends with: `sysexits.h` of BSD, where there is a code that fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// `verify` found rows that differ.
+    Differs = 1,
+    /// The command line is wrong (`EX_USAGE`).
+    Usage = 64,
+    /// Done, but errors in data stand (`EX_DATAERR`).
+    DataErrors = 65,
+    /// A file is missing (`EX_NOINPUT`).
+    NoInput = 66,
+    /// A bug in tidemill (`EX_SOFTWARE`).
+    Bug = 70,
+    /// Reading or writing failed (`EX_IOERR`).
+    Io = 74,
+    /// May work at the next try (`EX_TEMPFAIL`): a batch failed, a lock is held.
+    TryAgain = 75,
+    /// The pipeline file has errors, or sink and state do not fit (`EX_CONFIG`).
+    Config = 78,
+}
+
+impl RunError {
+    /// What the process ends with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            RunError::File { .. } => Exit::NoInput,
+            RunError::Refused(_)
+            | RunError::Adopt { .. }
+            | RunError::NoSink { .. }
+            | RunError::NeverRan { .. }
+            | RunError::Sink(SinkError::FenceMoved { .. } | SinkError::Unfit { .. }) => {
+                Exit::Config
+            }
+            RunError::Sink(SinkError::Transient { .. })
+            | RunError::State(StateError::InUse { .. }) => Exit::TryAgain,
+            RunError::Stage(_) => Exit::DataErrors,
+            RunError::Panicked { .. } => Exit::Bug,
+            RunError::Source(_)
+            | RunError::Sink(_)
+            | RunError::State(_)
+            | RunError::Memory { .. }
+            | RunError::Output { .. } => Exit::Io,
+        }
+    }
+
+    /// What to do, where something is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            RunError::Sink(error) => error.help(),
+            RunError::State(error) => Some(error.help().to_owned()),
+            RunError::Adopt { sink, .. } => Some(format!(
+                "run `tidemill adopt PIPELINE {sink}`: it reads what the sink holds and opens every key"
+            )),
+            RunError::NoSink { help, .. } => Some(help.clone()),
+            RunError::Memory { .. } => {
+                Some("raise `memory` in `[pipeline]`, or read fewer columns and rows".to_owned())
+            }
+            RunError::NeverRan { .. } => Some("run it first: `tidemill run PIPELINE`".to_owned()),
+            RunError::Panicked { .. } => {
+                Some("this is a bug in tidemill: please report it".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

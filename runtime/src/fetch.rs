@@ -1,0 +1,214 @@
+//! Reads the partition's inputs: one thread a source, beside the workers.
+//!
+//! ```text
+//! thread: file --decode--> chunk --> [bounded channel] --> worker: way to the gate --> parcels
+//! ```
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use operators::chunk::Chunk;
+use operators::consolidate::Epoch;
+use operators::group::{ErrorRow, Parcel, SourceRows, parcels as cut};
+use operators::key::Key;
+use operators::source::csv::Read;
+use operators::transform::{Evaluation, Place};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Scope;
+use timely::dataflow::operators::generic::operator::source;
+use timely::dataflow::operators::{Capability, Concatenate};
+use timely::scheduling::SyncActivator;
+
+use crate::error::RunError;
+use crate::job::{Job, Reading};
+use crate::render::Rows;
+use crate::survey::partition;
+
+/// Chunks between a source's thread and its worker: the thread decodes one while the worker works
+/// on another, and no more is held.
+const CHUNKS_AHEAD: usize = 4;
+
+/// The parcels of all inputs, each with the worker that owns its keys. An input is read by one
+/// worker; the others let go of their capability at once.
+pub(crate) fn parcels<'scope>(
+    scope: Scope<'scope, Epoch>,
+    job: &Arc<Job>,
+) -> Rows<'scope, (u64, Parcel)> {
+    let inputs = (0..job.plan.inputs.len()).map(|input| one(scope, Arc::clone(job), input));
+    let inputs: Vec<_> = inputs.collect();
+    scope.concatenate(inputs)
+}
+
+fn one<'scope>(
+    scope: Scope<'scope, Epoch>,
+    job: Arc<Job>,
+    input: usize,
+) -> Rows<'scope, (u64, Parcel)> {
+    let reads = input % scope.peers() == scope.index();
+    let worker = scope.worker();
+    source::<_, CapacityContainerBuilder<Vec<_>>, _, _>(scope, "Fetch", move |capability, info| {
+        let mut capability = reads.then_some(capability);
+        let wake = worker.sync_activator_for(info.address.to_vec());
+        let receiver = reads.then(|| spawn(Arc::clone(&job), input, wake));
+        let again = worker.activator_for(info.address);
+        let mut is_started = false;
+        move |output| {
+            let (Some(held), Some(receiver)) = (&capability, &receiver) else {
+                return;
+            };
+            if !std::mem::replace(&mut is_started, true) && input == 0 {
+                output
+                    .session(held)
+                    .give_iterator(dimension_errors(&job).into_iter());
+            }
+            match next(receiver, &job) {
+                Next::Read(read) => {
+                    give(&job, input, read, held, |capability, parcels| {
+                        output
+                            .session(capability)
+                            .give_iterator(parcels.into_iter());
+                    });
+                    again.activate();
+                }
+                Next::Later => {}
+                Next::End => capability = None,
+            }
+        }
+    })
+}
+
+enum Next {
+    Read(Read),
+    Later,
+    End,
+}
+
+fn next(receiver: &Receiver<Option<Read>>, job: &Job) -> Next {
+    match receiver.try_recv() {
+        _ if job.abort.is_raised() => Next::End,
+        Ok(Some(read)) => Next::Read(read),
+        Ok(None) => Next::End,
+        Err(TryRecvError::Empty) => Next::Later,
+        Err(TryRecvError::Disconnected) => {
+            // The thread ended without a word: it panicked.
+            let message = "the thread of a source ended".to_owned();
+            job.abort.raise(RunError::Panicked { message });
+            Next::End
+        }
+    }
+}
+
+/// Reads the source in a thread of its own. `None` on the channel is the end of the source; a
+/// channel that closes without it is a failure.
+fn spawn(job: Arc<Job>, input: usize, wake: SyncActivator) -> Receiver<Option<Read>> {
+    let (sender, receiver) = bounded(CHUNKS_AHEAD);
+    let read = move || {
+        let plan = &job.plan.sources[job.plan.inputs[input].source];
+        let (mut rows, mut lost) = (0, 0);
+        let outcome = plan.source.read(&plan.columns, &mut |read| {
+            rows += read.chunk.len() as u64;
+            lost += read.lost.len() as u64;
+            send(&sender, Some(read), &wake, &job)
+        });
+        if let Some(instant) = job.check(outcome) {
+            job.has_read(
+                &plan.name,
+                Reading {
+                    rows,
+                    lost,
+                    reads: 1,
+                    instant,
+                },
+            );
+            let _: ControlFlow<()> = send(&sender, None, &wake, &job);
+        } else {
+            wake_up(&wake);
+        }
+    };
+    std::thread::spawn(read);
+    receiver
+}
+
+fn send(
+    sender: &Sender<Option<Read>>,
+    read: Option<Read>,
+    wake: &SyncActivator,
+    job: &Job,
+) -> ControlFlow<()> {
+    if job.abort.is_raised() || sender.send(read).is_err() {
+        return ControlFlow::Break(());
+    }
+    wake_up(wake);
+    ControlFlow::Continue(())
+}
+
+/// A worker that has ended needs no waking.
+fn wake_up(wake: &SyncActivator) {
+    wake.activate().ok();
+}
+
+/// Brings what was read to the gate.
+fn give(
+    job: &Job,
+    input: usize,
+    read: Read,
+    capability: &Capability<Epoch>,
+    mut send: impl FnMut(&Capability<Epoch>, Vec<(u64, Parcel)>),
+) {
+    let plan = &job.plan.inputs[input];
+    let name = &job.plan.sources[plan.source].name;
+    let mut at = Evaluation::new(Place::BeforeGate, &job.indexes);
+    at.carry_in(read.errors);
+    let Some(rows) = job.check(plan.way.end(&read.chunk, &mut at)) else {
+        return;
+    };
+    let number = u16::try_from(input).expect("a partition has fewer than 2^16 inputs");
+    let from = SourceRows {
+        input: number,
+        name,
+        source: read.chunk.rows(),
+        id: &plan.source_id,
+    };
+    let mut parcels = cut(partition(job), &rows, &at, &from, job.workers as u64);
+    if !read.lost.is_empty() {
+        let key = Key::reserved(name);
+        let errors = read.lost.iter().map(|line| {
+            let message = line.to_string();
+            (
+                key.clone(),
+                ErrorRow {
+                    stage: Arc::clone(name),
+                    message,
+                    row: None,
+                },
+            )
+        });
+        let rows = Chunk::empty(rows.rows().schema());
+        let parcel = Parcel {
+            input: number,
+            keys: Vec::new(),
+            rows,
+            errors: errors.collect(),
+        };
+        parcels.push((key.virtual_partition() % job.workers as u64, parcel));
+    }
+    send(capability, parcels);
+}
+
+/// What is wrong with dimensions goes to the gate as errors of their reserved keys.
+fn dimension_errors(job: &Job) -> Vec<(u64, Parcel)> {
+    let schema = partition(job).schema().arrow();
+    let parcel = |(key, error): &(Key, ErrorRow)| {
+        let errors = vec![(key.clone(), error.clone())];
+        let rows = Chunk::empty(Arc::clone(&schema));
+        let parcel = Parcel {
+            input: 0,
+            keys: Vec::new(),
+            rows,
+            errors,
+        };
+        (key.virtual_partition() % job.workers as u64, parcel)
+    };
+    job.errors.iter().map(parcel).collect()
+}

@@ -1,0 +1,127 @@
+//! What all workers of a run share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use operators::group::ErrorRow;
+use operators::key::Key;
+use operators::row_id::RowId;
+use operators::source::Instant;
+use operators::transform::lookup::Index;
+use pipelines::plan::Plan;
+use serde::Serialize;
+
+use crate::error::RunError;
+use crate::state::Snapshot;
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To write the sinks: `run`.
+    Commit,
+    /// To see which keys are open: `plan`.
+    Survey,
+    /// To see what would be written: `plan --rows`.
+    Rehearse,
+    /// To see whether the sinks hold what a run from nothing yields: `verify`.
+    Compare,
+}
+
+/// One run of a plan.
+pub(crate) struct Job {
+    /// What it is for.
+    pub(crate) purpose: Purpose,
+    /// What runs.
+    pub(crate) plan: Arc<Plan>,
+    /// The stamp of this run.
+    pub(crate) stamp: u128,
+    /// The indexes of lookups, by the name of their stage.
+    pub(crate) indexes: BTreeMap<Arc<str>, Index>,
+    /// The state as it was at the start.
+    pub(crate) snapshot: Snapshot,
+    /// What sinks were told.
+    pub(crate) told: Told,
+    /// How many workers.
+    pub(crate) workers: usize,
+    /// How the run is ended before its end.
+    pub(crate) abort: Abort,
+    /// Bytes of rows in the workers' groups.
+    pub(crate) kept: AtomicU64,
+    /// Keys that were seen.
+    pub(crate) seen: AtomicU64,
+    /// What is wrong with dimensions, under their reserved keys.
+    pub(crate) errors: Vec<(Key, ErrorRow)>,
+    /// What was read, by source.
+    pub(crate) readings: Mutex<BTreeMap<String, Reading>>,
+}
+
+/// What was read of a source.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Reading {
+    /// Rows that were decoded, over all reads.
+    pub(crate) rows: u64,
+    /// Lines that are no rows.
+    pub(crate) lost: u64,
+    /// How often it was read.
+    pub(crate) reads: u64,
+    /// What was read.
+    pub(crate) instant: Instant,
+}
+
+/// What sinks were told of a key.
+pub(crate) enum Told {
+    /// As the state has it.
+    State,
+    /// As the sinks really hold it, by sink and key: for `verify`, which opens every key.
+    Sinks(Vec<BTreeMap<Key, Vec<(RowId, u128)>>>),
+}
+
+/// Ends a run: the first error is kept, and every worker lets go of what it holds.
+#[derive(Default)]
+pub(crate) struct Abort {
+    raised: AtomicBool,
+    error: Mutex<Option<RunError>>,
+}
+
+impl Abort {
+    /// Ends the run with this error, unless it is ending already.
+    pub(crate) fn raise(&self, error: RunError) {
+        let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(error);
+        self.raised.store(true, Ordering::Release);
+    }
+
+    /// Whether the run is ending.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::Acquire)
+    }
+
+    /// The error that ended the run.
+    pub(crate) fn take(&self) -> Option<RunError> {
+        self.error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl Job {
+    /// Notes what was read of a source.
+    pub(crate) fn has_read(&self, source: &str, reading: Reading) {
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        match readings.get_mut(source) {
+            Some(before) => {
+                before.rows += reading.rows;
+                before.lost += reading.lost;
+                before.reads += reading.reads;
+            }
+            None => drop(readings.insert(source.to_owned(), reading)),
+        }
+    }
+
+    /// Unwraps, or ends the run and gives nothing.
+    pub(crate) fn check<T, E: Into<RunError>>(&self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.abort.raise(error.into())).ok()
+    }
+}

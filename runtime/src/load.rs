@@ -1,0 +1,206 @@
+//! From a file and a command line to a plan.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use operators::catalog::{Source, SourceConfig};
+use operators::expression::{self, Language};
+use operators::problem::Problem;
+use operators::schema::Type;
+use pipelines::diagnostic::Diagnostic;
+use pipelines::document::Document;
+use pipelines::plan::{Open, Plan};
+use pipelines::settings::Settings;
+use serde_json::{Value as Json, json};
+
+use crate::error::{Refused, RunError};
+use crate::state::{Snapshot, State};
+
+/// What a command line asks of a pipeline.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// `name=value` of parameters.
+    pub set: Vec<String>,
+    /// The run's now.
+    pub now: DateTime<Utc>,
+    /// The folder of the state, over the file's.
+    pub state_dir: Option<PathBuf>,
+    /// How many workers.
+    pub workers: usize,
+}
+
+/// A pipeline file that was read, with its settings.
+pub struct Loaded {
+    /// The file.
+    pub document: Document,
+    /// What `[pipeline]`, `[params]` and the command line say.
+    pub settings: Settings,
+    /// Errors of the file that did not keep its settings from being read.
+    diagnostics: Vec<Diagnostic>,
+    now: DateTime<Utc>,
+}
+
+/// The memo of the types that were inferred.
+const TYPES: &str = "types";
+
+/// The memo of the last run.
+const LAST_RUN: &str = "last_run";
+
+impl Loaded {
+    /// Reads the file and its settings.
+    pub fn of(request: &Request) -> Result<Loaded, RunError> {
+        let text = std::fs::read_to_string(&request.file).map_err(|source| RunError::File {
+            path: request.file.clone(),
+            source,
+        })?;
+        let name = request.file.display().to_string();
+        let (document, mut diagnostics) = Document::parse(&name, &text);
+        let folder = request.file.parent().unwrap_or(Path::new(""));
+        match Settings::of(&document, folder, &request.set) {
+            Ok(mut settings) => {
+                if let Some(state_dir) = &request.state_dir {
+                    settings.state_dir.clone_from(state_dir);
+                }
+                Ok(Loaded {
+                    document,
+                    settings,
+                    diagnostics,
+                    now: request.now,
+                })
+            }
+            Err(more) => {
+                diagnostics.extend(more);
+                // The stages are checked all the same, so that all errors come at once.
+                let settings = Settings::stand_in(&document, folder);
+                let loaded = Loaded {
+                    document,
+                    settings,
+                    diagnostics,
+                    now: request.now,
+                };
+                Err(loaded
+                    .plan(&BTreeMap::new())
+                    .err()
+                    .expect("settings are amiss"))
+            }
+        }
+    }
+
+    /// The folder of this pipeline's state.
+    pub fn state_folder(&self) -> PathBuf {
+        self.settings.state_dir.join(&self.settings.name)
+    }
+
+    /// The run's now.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// Takes now and parameters of the last run, against which a sink is verified.
+    pub fn as_last_run(&mut self, snapshot: &Snapshot) -> Result<(), RunError> {
+        let Some(last) = snapshot.memo(LAST_RUN)? else {
+            return Ok(());
+        };
+        if let Some(now) = last["now"].as_str().and_then(|now| now.parse().ok()) {
+            self.now = now;
+        }
+        if let Ok(params) = serde_json::from_value(last["params"].clone()) {
+            self.settings.params.extend::<BTreeMap<_, _>>(params);
+        }
+        Ok(())
+    }
+
+    /// Now and parameters of the last run that was committed, as JSON.
+    pub fn last_run(snapshot: &Snapshot) -> Result<Option<Json>, RunError> {
+        Ok(snapshot.memo(LAST_RUN)?)
+    }
+
+    /// Notes this run's now and parameters, and the types that were inferred.
+    pub fn note(&self, plan: &Plan, state: &State) -> Result<(), RunError> {
+        let types = plan.sources.iter().map(|source| {
+            let inferred = source.source.inferred().iter();
+            let types = inferred.map(|(column, ty)| (column.clone(), ty.to_string()));
+            (source.name.to_string(), types.collect::<BTreeMap<_, _>>())
+        });
+        state.set_memo(TYPES, &json!(types.collect::<BTreeMap<_, _>>()))?;
+        let params =
+            serde_json::to_value(&self.settings.params).expect("parameters are plain values");
+        state.set_memo(
+            LAST_RUN,
+            &json!({ "now": self.now.to_rfc3339(), "params": params }),
+        )?;
+        Ok(())
+    }
+
+    /// The types that a former run inferred, by source and column.
+    pub fn pinned(snapshot: &Snapshot) -> Result<Pins, RunError> {
+        let memo = snapshot.memo(TYPES)?.unwrap_or(Json::Null);
+        let texts: BTreeMap<String, BTreeMap<String, String>> =
+            serde_json::from_value(memo).unwrap_or_default();
+        let columns = |types: BTreeMap<String, String>| {
+            types
+                .into_iter()
+                .filter_map(|(column, ty)| Some((column, ty.parse().ok()?)))
+                .collect()
+        };
+        Ok(texts
+            .into_iter()
+            .map(|(source, types)| (source, columns(types)))
+            .collect())
+    }
+
+    /// Checks the file whole.
+    pub fn plan(&self, pinned: &Pins) -> Result<Arc<Plan>, RunError> {
+        let language = Language::new(expression::Settings {
+            now: self.now,
+            timezone: self.settings.timezone,
+            params: self.settings.params.clone(),
+        });
+        let files = Files {
+            timezone: self.settings.timezone,
+            pinned,
+        };
+        let diagnostics = self.diagnostics.clone();
+        Plan::of(
+            &self.document,
+            self.settings.clone(),
+            &language,
+            &files,
+            diagnostics,
+        )
+        .map(Arc::new)
+        .map_err(|diagnostics| {
+            let document = self.document.clone();
+            RunError::Refused(Box::new(Refused {
+                document,
+                diagnostics,
+            }))
+        })
+    }
+}
+
+/// Types that were inferred, by source and column.
+pub type Pins = BTreeMap<String, BTreeMap<String, Type>>;
+
+/// Opens sources in the file system.
+struct Files<'a> {
+    timezone: chrono_tz::Tz,
+    pinned: &'a Pins,
+}
+
+impl Open for Files<'_> {
+    fn source(
+        &self,
+        name: &str,
+        config: &SourceConfig,
+        path: &Path,
+    ) -> Result<Source, Vec<Problem>> {
+        let none = BTreeMap::new();
+        let pinned = self.pinned.get(name).unwrap_or(&none);
+        config.check(name, path, self.timezone, pinned)
+    }
+}

@@ -1,0 +1,217 @@
+//! From the dataflow to the committer and back: what a worker has of an epoch, and word that the
+//! epoch is committed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use crossbeam::channel::{Receiver, Sender, TryRecvError};
+use operators::consolidate::{Diff, Epoch};
+use operators::differ::ToldRow;
+use operators::digest::Digest;
+use operators::gate::GateRow;
+use operators::group::ErrorRow;
+use operators::key::Key;
+use operators::row_id::RowId;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::{Capability, Operator};
+use timely::scheduling::SyncActivator;
+
+use crate::evaluate::{ERRORS, Evaluated};
+use crate::job::Job;
+use crate::render::{RETRIES, Rows};
+
+/// What the committer hears of workers.
+pub(crate) enum Message {
+    /// What a worker's gate found.
+    Surveyed(BTreeMap<Key, Vec<(GateRow, Diff)>>),
+    /// How to wake a worker that waits for the commit.
+    Ready(SyncActivator),
+    /// What a worker has of an epoch.
+    Part(Part),
+}
+
+/// What a worker has of an epoch: its share of one batch.
+pub(crate) struct Part {
+    pub(crate) epoch: Epoch,
+    /// How reports name the batch.
+    pub(crate) cut: String,
+    /// The keys, each with its digests by input.
+    pub(crate) keys: Vec<(Key, Vec<Option<Digest>>)>,
+    /// Whether the batch failed; then it has no updates.
+    pub(crate) failed: bool,
+    /// Whether it is the second and last try of this run.
+    pub(crate) retry: bool,
+    /// Updates of sinks' rows.
+    pub(crate) updates: Vec<Update>,
+    /// Errors that stand from now on.
+    pub(crate) stood: Vec<(Key, ErrorRow)>,
+    /// Errors that stand no more, by their hash.
+    pub(crate) mended: Vec<(Key, u128)>,
+}
+
+/// An update of a sink's row.
+pub(crate) struct Update {
+    pub(crate) sink: u16,
+    pub(crate) id: RowId,
+    pub(crate) owner: Key,
+    /// How often the row comes or goes; more than once only in sinks without a key.
+    pub(crate) diff: Diff,
+    /// The row that comes, with the hash of its content.
+    pub(crate) row: Option<Row>,
+}
+
+/// A row of a batch.
+#[derive(Clone)]
+pub(crate) struct Row {
+    pub(crate) batch: RecordBatch,
+    pub(crate) at: u32,
+    pub(crate) hash: u128,
+}
+
+/// A worker's end of the channels.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) messages: Sender<Message>,
+    pub(crate) committed: Receiver<Epoch>,
+}
+
+impl Link {
+    /// Tells what the gate found.
+    pub(crate) fn surveyed(&self, found: BTreeMap<Key, Vec<(GateRow, Diff)>>) {
+        self.send(Message::Surveyed(found));
+    }
+
+    /// The channel is as long as messages can be under way, so this does not wait. A committer that
+    /// is gone has raised the abort.
+    fn send(&self, message: Message) {
+        self.messages.send(message).ok();
+    }
+}
+
+/// Hands each epoch to the committer once it is complete, and holds its capability until it is
+/// committed.
+pub(crate) fn commit<'scope>(
+    evaluated: Rows<'scope, Evaluated>,
+    updates: Rows<'scope, (ToldRow, Epoch, Diff)>,
+    job: &Arc<Job>,
+    link: Link,
+) -> Rows<'scope, ()> {
+    let job = Arc::clone(job);
+    let worker = evaluated.scope().worker();
+    evaluated.binary_frontier::<_, CapacityContainerBuilder<Vec<()>>, _, _, _, _>(
+        updates,
+        Pipeline,
+        Pipeline,
+        "Commit",
+        move |_, info| {
+            link.send(Message::Ready(
+                worker.sync_activator_for(info.address.to_vec()),
+            ));
+            let mut held: BTreeMap<Epoch, Held> = BTreeMap::new();
+            move |(evaluated, evaluated_frontier), (updates, updates_frontier), _| {
+                evaluated.for_each(|capability, batches| {
+                    for batch in batches.drain(..) {
+                        let epoch = *capability.time();
+                        held.entry(epoch).or_default().evaluated =
+                            Some((capability.retain(0), batch));
+                    }
+                });
+                updates.for_each(|_, rows| {
+                    for (row, epoch, diff) in rows.drain(..) {
+                        held.entry(epoch).or_default().updates.push((row, diff));
+                    }
+                });
+                loop {
+                    match link.committed.try_recv() {
+                        Ok(epoch) => drop(held.remove(&epoch)),
+                        Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                    }
+                }
+                if job.abort.is_raised() {
+                    held.clear();
+                    return;
+                }
+                for (epoch, held) in &mut held {
+                    let complete = !evaluated_frontier.less_equal(epoch)
+                        && !updates_frontier.less_equal(epoch);
+                    if complete && !held.sent {
+                        held.sent = true;
+                        link.send(Message::Part(held.part(*epoch)));
+                    }
+                }
+            }
+        },
+    )
+}
+
+/// What a worker holds of an epoch that is not committed yet.
+#[derive(Default)]
+struct Held {
+    evaluated: Option<(Capability<Epoch>, Evaluated)>,
+    updates: Vec<(ToldRow, Diff)>,
+    sent: bool,
+}
+
+impl Held {
+    fn part(&mut self, epoch: Epoch) -> Part {
+        let (_, batch) = self.evaluated.as_ref().expect("updates come of a batch");
+        let digests = |key: usize| batch.digests.iter().map(|input| input[key]).collect();
+        let keys = batch
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(at, key)| (key.clone(), digests(at)));
+        let mut part = Part {
+            epoch,
+            cut: batch.cut.clone(),
+            keys: keys.collect(),
+            failed: batch.yielded.is_none(),
+            retry: epoch > RETRIES,
+            updates: Vec::new(),
+            stood: Vec::new(),
+            mended: Vec::new(),
+        };
+        let places = places(batch);
+        for (row, diff) in self.updates.drain(..) {
+            if row.sink == ERRORS {
+                if diff < 0 {
+                    part.mended.push((row.owner, row.hash));
+                } else if let Some(yielded) = &batch.yielded {
+                    let error = yielded.errors[&(row.owner.clone(), row.hash)].clone();
+                    part.stood.push((row.owner, error));
+                }
+                continue;
+            }
+            let place = places
+                .get(&(row.sink, &row.id, &row.owner))
+                .filter(|_| diff > 0);
+            let gathered = place.map(|(batch, at)| Row {
+                batch: (*batch).clone(),
+                at: *at,
+                hash: row.hash,
+            });
+            let (sink, id, owner) = (row.sink, row.id, row.owner);
+            part.updates.push(Update {
+                sink,
+                id,
+                owner,
+                diff,
+                row: gathered,
+            });
+        }
+        part
+    }
+}
+
+/// Where the rows of a batch stand, by sink, identity and owner.
+fn places(batch: &Evaluated) -> BTreeMap<(u16, &RowId, &Key), (&RecordBatch, u32)> {
+    let mut places = BTreeMap::new();
+    for (sink, rows) in (0..).zip(batch.yielded.iter().flat_map(|yielded| &yielded.rows)) {
+        for (at, (id, key, _)) in (0..).zip(&rows.ids) {
+            places.insert((sink, id, &batch.keys[*key as usize]), (&rows.rows, at));
+        }
+    }
+    places
+}

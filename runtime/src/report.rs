@@ -1,0 +1,5 @@
+//! What is said to the person or the program that runs us.
+
+pub mod diagnostics;
+pub mod run;
+pub mod text;

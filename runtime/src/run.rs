@@ -1,0 +1,285 @@
+//! The story of a run, top to bottom.
+//!
+//! ```text
+//! pipeline file --> plan --> dimensions --> stamp --> sinks and state brought together
+//!                                                        |
+//!              workers: survey, gate, key function, differ --> committer: sinks, state
+//!                                                        |
+//!                                                     report
+//! ```
+//!
+//! The four purposes share it all: a `plan` stops behind the gate, or writes into transactions that
+//! are rolled back; a `verify` takes what the sinks hold for what they were told, opens every key,
+//! and keeps what the differ finds.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use operators::digest::{bytes_hash, row_hashes};
+use operators::key::Key;
+use operators::row_id::RowId;
+use operators::sink::Fence;
+use operators::sink::policy::Lookups;
+use operators::sink::sqlite::Sqlite;
+use pipelines::plan::{Plan, SinkPlan};
+
+use crate::commit::{Committer, Target, database};
+use crate::dimensions::Dimensions;
+use crate::error::RunError;
+use crate::evaluate::{plain_columns, row_id};
+use crate::job::{Abort, Job, Purpose, Told};
+use crate::load::{Loaded, Pins, Request};
+use crate::recover::recover;
+use crate::report::run::Report;
+use crate::state::{Staged, State, ToldChange};
+use crate::worker;
+
+/// Runs a pipeline: its sinks hold what its sources yield now.
+pub fn run(request: &Request) -> Result<Report, RunError> {
+    let started = Instant::now();
+    let loaded = Loaded::of(request)?;
+    // Checked before the state is opened: a file with errors makes none.
+    let plan = check(&loaded)?;
+    let state = State::open(&loaded.state_folder(), &loaded.settings.name)?;
+    let report = execute(request, &loaded, &plan, &state, Purpose::Commit, started)?;
+    loaded.note(&plan, &state)?;
+    Ok(report)
+}
+
+/// Checks a pipeline file, with the types that a former run pinned.
+pub fn check(loaded: &Loaded) -> Result<Arc<Plan>, RunError> {
+    loaded.plan(&pins(loaded)?)
+}
+
+/// Says what a run would do: which keys it would open, and with `rows` what it would write.
+/// Nothing is written.
+pub fn plan(request: &Request, rows: bool) -> Result<(Report, Arc<Plan>), RunError> {
+    let started = Instant::now();
+    let loaded = Loaded::of(request)?;
+    let name = &loaded.settings.name;
+    let state = match State::open_existing(&loaded.state_folder(), name)? {
+        Some(state) => state,
+        None => State::in_memory(name)?,
+    };
+    let plan = loaded.plan(&Loaded::pinned(&state.snapshot()?)?)?;
+    let purpose = if rows {
+        Purpose::Rehearse
+    } else {
+        Purpose::Survey
+    };
+    let report = execute(request, &loaded, &plan, &state, purpose, started)?;
+    Ok((report, plan))
+}
+
+/// Proves that the sinks hold what a run from nothing yields, with now and parameters of the last
+/// run.
+pub fn verify(request: &Request) -> Result<(Report, Arc<Plan>), RunError> {
+    let started = Instant::now();
+    let mut loaded = Loaded::of(request)?;
+    let folder = loaded.state_folder();
+    let Some(state) = State::open_existing(&folder, &loaded.settings.name)? else {
+        return Err(RunError::NeverRan { folder });
+    };
+    let snapshot = state.snapshot()?;
+    loaded.as_last_run(&snapshot)?;
+    let plan = loaded.plan(&Loaded::pinned(&snapshot)?)?;
+    drop(snapshot);
+    let report = execute(request, &loaded, &plan, &state, Purpose::Compare, started)?;
+    Ok((report, plan))
+}
+
+/// Takes what a sink holds for what it was told, and opens every key.
+pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
+    let loaded = Loaded::of(request)?;
+    let plan = check(&loaded)?;
+    let Some((plan, sqlite)) = plan.sinks.iter().find_map(|plan| {
+        database(plan)
+            .filter(|_| plan.name == sink)
+            .map(|sqlite| (plan, sqlite))
+    }) else {
+        let databases = plan.sinks.iter().filter(|plan| database(plan).is_some());
+        let known = databases.map(|plan| plan.name.as_str());
+        let help = operators::problem::suggest(sink, known, "the database sinks are");
+        return Err(RunError::NoSink {
+            sink: sink.to_owned(),
+            help,
+        });
+    };
+    let state = State::open(&loaded.state_folder(), &loaded.settings.name)?;
+    let mut told = Vec::new();
+    for (owner, rows) in held(
+        plan,
+        sqlite,
+        &(0..plan.schema.columns().len()).collect::<Vec<_>>(),
+    )? {
+        told.extend(rows.into_iter().map(|(id, hash)| ToldChange::Told {
+            id,
+            owner: owner.clone(),
+            hash,
+            from: None,
+        }));
+    }
+    let count = told.len();
+    let mut writer = sqlite.open(false)?;
+    let next = Fence {
+        state_id: state.id().to_owned(),
+        epoch: state.take_epoch()?,
+    };
+    let before = writer.fence()?;
+    state.discard(sink)?;
+    writer.begin(before.as_ref(), &next)?;
+    let (sink_name, epoch) = (sink.to_owned(), next.epoch);
+    let staged = Staged {
+        sink: sink_name,
+        epoch,
+        changes: told,
+        unclean: Vec::new(),
+        replaces_all: true,
+    };
+    if let Err(error) = state.stage(&staged) {
+        writer.rollback()?;
+        return Err(error.into());
+    }
+    writer.commit()?;
+    state.publish(sink)?;
+    state.set_fingerprint(sink, &sqlite.fingerprint())?;
+    Ok(count)
+}
+
+fn pins(loaded: &Loaded) -> Result<Pins, RunError> {
+    match State::open_existing(&loaded.state_folder(), &loaded.settings.name)? {
+        Some(state) => Loaded::pinned(&state.snapshot()?),
+        None => Ok(Pins::new()),
+    }
+}
+
+fn execute(
+    request: &Request,
+    loaded: &Loaded,
+    plan: &Arc<Plan>,
+    state: &State,
+    purpose: Purpose,
+    started: Instant,
+) -> Result<Report, RunError> {
+    let planned = started.elapsed();
+    let dimensions = Dimensions::load(plan)?;
+    let parts = stamp_parts(plan, &dimensions);
+    let stamp = bytes_hash(format!("{parts:?}").as_bytes());
+    if purpose == Purpose::Commit {
+        state.set_stamp_parts(stamp, &parts)?;
+    }
+    let targets = targets(plan, state, purpose, &dimensions)?;
+    let told = match purpose {
+        Purpose::Compare => Told::Sinks(all_held(plan)?),
+        _ => Told::State,
+    };
+    let dimensions_loaded = started.elapsed();
+    let job = Arc::new(Job {
+        purpose,
+        plan: Arc::clone(plan),
+        stamp,
+        indexes: dimensions.indexes,
+        snapshot: state.snapshot()?,
+        told,
+        workers: request.workers,
+        abort: Abort::default(),
+        kept: AtomicU64::new(0),
+        seen: AtomicU64::new(0),
+        errors: dimensions.errors,
+        readings: Mutex::new(dimensions.readings),
+    });
+    let outcome = worker::run(&job, |committed| {
+        Committer::new(&job, state, targets, committed)
+    })?;
+    let mut report = Report::of(loaded, plan, state, outcome, purpose)?;
+    report.read(job.seen.load(Ordering::Relaxed), &job.readings);
+    report.explain_stamps(state, &parts)?;
+    report.took(planned, dimensions_loaded, started.elapsed());
+    Ok(report)
+}
+
+/// The stamp's parts: those of the file, and the content of each dimension that is read behind the
+/// gate.
+fn stamp_parts(plan: &Plan, dimensions: &Dimensions) -> BTreeMap<String, u128> {
+    let mut parts = plan.stamp.clone();
+    for &dimension in &plan.stamped_dimensions {
+        let dimension = &dimensions.rows[dimension];
+        parts.insert(
+            format!("the rows of `{}`", dimension.name),
+            dimension.content(),
+        );
+    }
+    parts
+}
+
+/// The sinks, each brought together with the state.
+fn targets<'a>(
+    plan: &'a Plan,
+    state: &State,
+    purpose: Purpose,
+    dimensions: &Dimensions,
+) -> Result<Vec<Target<'a>>, RunError> {
+    let mut targets = Vec::new();
+    for sink in &plan.sinks {
+        let Some(sqlite) = database(sink) else {
+            targets.push(Target::console(sink));
+            continue;
+        };
+        let mut writer = sqlite.open(purpose != Purpose::Commit)?;
+        let fence = match purpose {
+            Purpose::Compare => None,
+            _ => recover(state, &sink.name, sqlite, writer.as_mut())?,
+        };
+        targets.push(Target::database(
+            sink,
+            writer,
+            fence,
+            lookups(sink, sqlite, dimensions),
+        ));
+    }
+    Ok(targets)
+}
+
+fn lookups(sink: &SinkPlan, sqlite: &Sqlite, dimensions: &Dimensions) -> Lookups {
+    let rows = sink
+        .lookups
+        .iter()
+        .map(|(name, dimension)| (name.clone(), dimensions.rows[*dimension].rows.clone()));
+    sqlite.lookups(&rows.collect::<BTreeMap<String, RecordBatch>>())
+}
+
+/// What a sink holds: for each key its live rows, with the hash of the columns at `hashed`.
+type Held = BTreeMap<Key, Vec<(RowId, u128)>>;
+
+fn all_held(plan: &Plan) -> Result<Vec<Held>, RunError> {
+    let of = |sink: &SinkPlan| match database(sink) {
+        Some(sqlite) => held(sink, sqlite, &plain_columns(sink)),
+        None => Ok(Held::new()),
+    };
+    plan.sinks.iter().map(of).collect()
+}
+
+fn held(sink: &SinkPlan, sqlite: &Sqlite, hashed: &[usize]) -> Result<Held, RunError> {
+    let mut held = Held::new();
+    let mut writer = sqlite.open(true)?;
+    writer.live_rows(&mut |rows, owners| {
+        let hashes = row_hashes(&rows, hashed);
+        for (row, owner) in owners.into_iter().enumerate() {
+            let owner = owner.or_else(|| {
+                let key = rows.column(sink.schema.key()?);
+                Some(operators::value::Value::at(key, row).to_string())
+            });
+            // A row without an owner belongs to no key that a source yields: it is taken back.
+            let key = owner.map_or_else(|| Key::reserved(&sink.name), |owner| Key::of(&owner));
+            let row = (row_id(&rows, sqlite.key(), row), hashes[row]);
+            held.entry(key).or_default().push(row);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(held)
+}

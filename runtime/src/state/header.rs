@@ -1,0 +1,85 @@
+//! Whose state a store holds, and in which format.
+
+use std::path::Path;
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableError, WriteTransaction};
+
+use super::StateError;
+use super::file::random_id;
+use super::tables;
+
+/// The format of the store: the layout of [`tables`], and the hash that places keys. An older or
+/// newer store is refused; a format that can be migrated brings its migration here.
+pub(super) const FORMAT: u32 = 1;
+
+const FORMAT_NAME: &str = "format";
+const PIPELINE: &str = "pipeline";
+const ID: &str = "id";
+const NEXT_EPOCH: &str = "next_epoch";
+
+/// Makes every table that does not belong to a sink, in an empty store.
+pub(super) fn create(database: &Database, pipeline: &str) -> Result<(), StateError> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(tables::DIGESTS)?;
+    transaction.open_table(tables::ERRORS)?;
+    transaction.open_table(tables::SINKS)?;
+    transaction.open_table(tables::MEMOS)?;
+    transaction.open_table(tables::STAMPS)?;
+    let mut meta = transaction.open_table(tables::META)?;
+    meta.insert(FORMAT_NAME, FORMAT.to_string().as_str())?;
+    meta.insert(PIPELINE, pipeline)?;
+    meta.insert(ID, random_id().as_str())?;
+    meta.insert(NEXT_EPOCH, "1")?;
+    drop(meta);
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The id of the state, when it is this pipeline's and of this format.
+pub(super) fn check(
+    database: &Database,
+    file: &Path,
+    pipeline: &str,
+) -> Result<String, StateError> {
+    let damaged = |reason: &str| StateError::Damaged {
+        file: file.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let meta = match database.begin_read()?.open_table(tables::META) {
+        Ok(meta) => meta,
+        Err(TableError::Storage(error)) => return Err(error.into()),
+        Err(_) => return Err(damaged("it is not a state of tidemill")),
+    };
+    let text = |name: &str| -> Result<String, StateError> {
+        let text = meta.get(name)?.map(|text| text.value().to_owned());
+        text.ok_or_else(|| damaged("it does not say whose it is"))
+    };
+    let found = text(FORMAT_NAME)?;
+    let found = found
+        .parse()
+        .map_err(|_| damaged("its format is not a number"))?;
+    if found != FORMAT {
+        let file = file.to_owned();
+        return Err(StateError::OtherFormat { file, found });
+    }
+    let found = text(PIPELINE)?;
+    if found != pipeline {
+        return Err(StateError::OtherPipeline {
+            file: file.to_owned(),
+            found,
+            wanted: pipeline.to_owned(),
+        });
+    }
+    text(ID)
+}
+
+/// The next epoch, which no other call gives again.
+pub(super) fn take_epoch(transaction: &WriteTransaction) -> Result<u64, StateError> {
+    let mut meta = transaction.open_table(tables::META)?;
+    let next = meta
+        .get(NEXT_EPOCH)?
+        .and_then(|text| text.value().parse().ok());
+    let epoch: u64 = next.ok_or_else(|| StateError::record("meta"))?;
+    meta.insert(NEXT_EPOCH, (epoch + 1).to_string().as_str())?;
+    Ok(epoch)
+}

@@ -1,0 +1,57 @@
+//! What a key is after a run has looked at it.
+
+use operators::gate::Clean;
+use operators::group::ErrorRow;
+use operators::key::Key;
+use redb::{Table, WriteTransaction};
+
+use super::StateError;
+use super::record::{UNCLEAN, clean_bytes, json_bytes};
+use super::tables::{self, Bytes};
+
+/// What becomes of a key that was open.
+#[derive(Clone, Debug)]
+pub struct SettledKey {
+    /// The key.
+    pub key: Key,
+    /// When all sinks have published all its rows: every input that it has rows of, as they were
+    /// processed; without any, the key is gone and is forgotten. `None`: it stays unclean.
+    pub clean: Option<Vec<(u16, Clean)>>,
+    /// Errors that stand from now on, by their id.
+    pub stood: Vec<(u128, ErrorRow)>,
+    /// Errors that stand no more.
+    pub mended: Vec<u128>,
+}
+
+/// Writes what became of each key. Doing it twice is doing it once.
+pub(super) fn settle(
+    transaction: &WriteTransaction,
+    keys: &[SettledKey],
+) -> Result<(), StateError> {
+    let mut digests = transaction.open_table(tables::DIGESTS)?;
+    let mut errors = transaction.open_table(tables::ERRORS)?;
+    for settled in keys {
+        let place = tables::placed(&settled.key);
+        match settled.clean.as_deref() {
+            None => digests.insert(place.as_slice(), UNCLEAN)?,
+            Some([]) => digests.remove(place.as_slice())?,
+            Some(inputs) => digests.insert(place.as_slice(), clean_bytes(inputs).as_slice())?,
+        };
+        settle_errors(&mut errors, settled)?;
+    }
+    Ok(())
+}
+
+fn settle_errors(
+    errors: &mut Table<'_, Bytes, Bytes>,
+    settled: &SettledKey,
+) -> Result<(), StateError> {
+    let place = |id: u128| tables::beneath(&settled.key, &id.to_be_bytes());
+    for id in &settled.mended {
+        errors.remove(place(*id).as_slice())?;
+    }
+    for (id, error) in &settled.stood {
+        errors.insert(place(*id).as_slice(), json_bytes(error).as_slice())?;
+    }
+    Ok(())
+}

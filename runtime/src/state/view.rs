@@ -1,0 +1,177 @@
+//! A store that is read and stays as it is.
+//!
+//! redb writes when it opens a store: it repairs one that a crash left behind, and checks it. Here
+//! what it writes lands in memory, over the pages of the file, so that `plan` and `verify` see what
+//! the next run would see and the file keeps every byte. The file is locked as by a reader: several
+//! views share it, and it cannot be viewed during a run.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::{Bound, Range};
+use std::sync::{Mutex, MutexGuard};
+
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
+
+/// A file, and over it what was written meanwhile.
+#[derive(Debug)]
+pub(super) struct View {
+    file: FileBackend,
+    written: Mutex<Written>,
+}
+
+#[derive(Default)]
+struct Written {
+    /// Pages that differ from the file's, by their number.
+    pages: BTreeMap<u64, Box<[u8; PAGE]>>,
+    /// The length of the store.
+    len: u64,
+    /// How many bytes of the file still show: the store was never shorter than this.
+    shown: u64,
+}
+
+impl View {
+    pub(super) fn of(file: FileBackend) -> io::Result<Self> {
+        let written = Mutex::new(Written::nothing(file.len()?));
+        Ok(View { file, written })
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written
+            .lock()
+            .expect("nothing panics while it holds the lock")
+    }
+
+    /// The bytes of a page as the file has them, zeros where it does not show.
+    fn page_of_file(&self, page: u64, shown: u64) -> io::Result<Box<[u8; PAGE]>> {
+        let mut bytes = Box::new([0; PAGE]);
+        let start = page * PAGE_BYTES;
+        let there = shown.saturating_sub(start).min(PAGE_BYTES);
+        let there = usize::try_from(there).expect("it is at most a page");
+        self.file.read(start, &mut bytes[..there])?;
+        Ok(bytes)
+    }
+}
+
+impl Written {
+    fn nothing(len: u64) -> Self {
+        Written {
+            pages: BTreeMap::new(),
+            len,
+            shown: len,
+        }
+    }
+}
+
+/// How much was written, not what: it holds keys.
+impl std::fmt::Debug for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Written")
+            .field("pages", &self.pages.len())
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StorageBackend for View {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.written().len)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let written = self.written();
+        if offset + out.len() as u64 > written.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for part in parts(offset, out.len()) {
+            let out = &mut out[part.outside];
+            if let Some(bytes) = written.pages.get(&part.page) {
+                out.copy_from_slice(&bytes[part.inside]);
+            } else {
+                let bytes = self.page_of_file(part.page, written.shown)?;
+                out.copy_from_slice(&bytes[part.inside]);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut written = self.written();
+        written.len = len;
+        written.shown = written.shown.min(len);
+        let cut = written.pages.split_off(&(len / PAGE_BYTES));
+        // The page that the end lies in stays, and what lay behind the end is zero from now on.
+        if let Some((page, mut bytes)) = cut.into_iter().next()
+            && page * PAGE_BYTES < len
+        {
+            let kept = usize::try_from(len % PAGE_BYTES).expect("it is less than a page");
+            bytes[kept..].fill(0);
+            written.pages.insert(page, bytes);
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut written = self.written();
+        for part in parts(offset, data.len()) {
+            let mut bytes = match written.pages.remove(&part.page) {
+                Some(bytes) => bytes,
+                None => self.page_of_file(part.page, written.shown)?,
+            };
+            bytes[part.inside].copy_from_slice(&data[part.outside]);
+            written.pages.insert(part.page, bytes);
+        }
+        Ok(())
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+
+    /// A reader's lock stands for the writer's that redb asks for. Only behind it does the file
+    /// keep its length.
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        let locked = self.file.try_lock_shared_range(start, end)?;
+        *self.written() = Written::nothing(self.file.len()?);
+        Ok(locked)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
+    }
+}
+
+const PAGE: usize = 4096;
+const PAGE_BYTES: u64 = PAGE as u64;
+
+/// What of a stretch of the store lies on one page.
+struct Part {
+    page: u64,
+    /// Within the page.
+    inside: Range<usize>,
+    /// Within the stretch.
+    outside: Range<usize>,
+}
+
+fn parts(offset: u64, len: usize) -> impl Iterator<Item = Part> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        if done == len {
+            return None;
+        }
+        let at = offset + done as u64;
+        let from = usize::try_from(at % PAGE_BYTES).expect("it is less than a page");
+        let count = (PAGE - from).min(len - done);
+        let part = Part {
+            page: at / PAGE_BYTES,
+            inside: from..from + count,
+            outside: done..done + count,
+        };
+        done += count;
+        Some(part)
+    })
+}
