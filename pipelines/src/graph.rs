@@ -189,7 +189,8 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Puts each stage behind those it takes rows from; a cycle is an error and left out.
+    /// Puts each stage behind those it takes rows from. A cycle is an error; its stages, and those
+    /// behind it, are left out and lose their inputs.
     fn sort(&mut self, diagnostics: &mut Vec<Diagnostic>) {
         let mut placed = BTreeSet::new();
         loop {
@@ -227,6 +228,12 @@ impl<'a> Graph<'a> {
                     .help("rows flow one way, from sources to sinks: let one of them read another stage"),
             ));
         }
+        // They have no way to a source, and who follows one would not come to an end.
+        for at in left {
+            let node = &mut self.nodes[at];
+            (node.input, node.errors_of) = (None, None);
+            node.dimensions.clear();
+        }
     }
 
     /// A cycle among these stages, which all wait for one another.
@@ -237,6 +244,7 @@ impl<'a> Graph<'a> {
             let from = node
                 .input
                 .into_iter()
+                .chain(node.errors_of)
                 .chain(node.dimensions.iter().map(|(_, at)| *at));
             let next = from.into_iter().find(|at| left.contains(at))?;
             if let Some(start) = seen.iter().position(|&at| at == next) {
@@ -282,4 +290,42 @@ fn decode(section: &Section) -> Result<Option<Config>, Vec<Diagnostic>> {
         },
         |decoded| decoded.map(Some),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_that_feed_each_other_are_told_and_left_out() {
+        // A sink of errors stands first: from it, too, a way leads into the cycle.
+        let text = r#"
+            [pipeline]
+            name = "p"
+            [sinks.errors]
+            type = "console"
+            input = "b.errors"
+            [sinks.rows]
+            type = "console"
+            input = "c"
+            [transforms.a]
+            type = "distinct"
+            input = "b"
+            [transforms.b]
+            type = "lookup"
+            left = "c"
+            right = "a"
+            [transforms.c]
+            type = "distinct"
+            input = "b"
+        "#;
+        let (document, mut diagnostics) = Document::parse("p.toml", text);
+        let graph = Graph::of(&document, &mut diagnostics);
+        let told: Vec<&str> = diagnostics.iter().map(|it| it.message.as_str()).collect();
+        assert_eq!(told, ["stages feed each other: `b` <- `c` <- `b`"]);
+        assert!(graph.order.is_empty());
+        for node in 0..graph.nodes.len() {
+            assert_eq!(graph.way_to(node), [node]);
+        }
+    }
 }
