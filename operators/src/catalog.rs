@@ -196,6 +196,16 @@ impl Source {
     }
 }
 
+impl Sink {
+    /// The columns that identify a row, and those that say which of several is the newest.
+    pub fn identity(&self) -> (&[usize], &[usize]) {
+        match self {
+            Sink::Console => (&[], &[]),
+            Sink::Sqlite(sqlite) => (sqlite.key(), sqlite.newest_by()),
+        }
+    }
+}
+
 impl TransformConfig {
     /// Decodes a section of this type; `None` when there is no such transform.
     pub fn decode<S: Section>(kind: &str, section: &S) -> Option<Result<Self, S::Error>> {

@@ -7,7 +7,7 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::schema::Type;
 use crate::value::canonical;
@@ -38,24 +38,25 @@ impl Digest {
 
 /// The hash of each row over the columns at `columns`. Equal rows hash equally on every machine and
 /// in every version of one state format: a column counts by its name, its type and its value.
+///
+/// # Panics
+/// When a column has none of our types.
 pub fn row_hashes(rows: &RecordBatch, columns: &[usize]) -> Vec<u128> {
-    let mut hashers = vec![Xxh3::new(); rows.num_rows()];
+    let mut bytes = vec![Vec::new(); rows.num_rows()];
     for &position in columns {
-        let field = rows.schema_ref().field(position).clone();
+        let field = rows.schema_ref().field(position);
         let ty = Type::of(field.data_type()).expect("columns have one of our types");
-        let seed = xxh3_128(format!("{}\0{ty}", field.name()).as_bytes()).to_le_bytes();
+        let seed = xxh3_64(format!("{}\0{ty}", field.name()).as_bytes()).to_le_bytes();
         let column = rows.column(position);
-        for (row, hasher) in hashers.iter_mut().enumerate() {
-            hasher.update(&seed);
-            if column.is_null(row) {
-                hasher.update(&[0]);
-            } else {
-                hasher.update(&[1]);
-                update_with_value(hasher, column, ty, row);
+        for (row, bytes) in bytes.iter_mut().enumerate() {
+            bytes.extend(seed);
+            bytes.push(u8::from(column.is_valid(row)));
+            if column.is_valid(row) {
+                push_value(bytes, column, ty, row);
             }
         }
     }
-    hashers.iter().map(Xxh3::digest128).collect()
+    bytes.iter().map(|bytes| xxh3_128(bytes)).collect()
 }
 
 /// The hash of some bytes that name a thing: a plan, a parameter, an error.
@@ -63,27 +64,23 @@ pub fn bytes_hash(bytes: &[u8]) -> u128 {
     xxh3_128(bytes)
 }
 
-fn update_with_value(hasher: &mut Xxh3, column: &dyn Array, ty: Type, row: usize) {
+fn push_value(bytes: &mut Vec<u8>, column: &dyn Array, ty: Type, row: usize) {
     match ty {
-        Type::Bool => hasher.update(&[u8::from(column.as_boolean().value(row))]),
-        Type::Int => {
-            hasher.update(&column.as_primitive::<Int64Type>().value(row).to_le_bytes());
-        }
+        Type::Bool => bytes.push(u8::from(column.as_boolean().value(row))),
+        Type::Int => bytes.extend(column.as_primitive::<Int64Type>().value(row).to_le_bytes()),
         Type::Float => {
             let value = canonical(column.as_primitive::<Float64Type>().value(row));
-            hasher.update(&value.to_bits().to_le_bytes());
+            bytes.extend(value.to_bits().to_le_bytes());
         }
         Type::Text => {
             let value = column.as_string::<i32>().value(row);
-            hasher.update(&(value.len() as u64).to_le_bytes());
-            hasher.update(value.as_bytes());
+            bytes.extend((value.len() as u64).to_le_bytes());
+            bytes.extend(value.as_bytes());
         }
-        Type::Date => {
-            hasher.update(&column.as_primitive::<Date32Type>().value(row).to_le_bytes());
-        }
+        Type::Date => bytes.extend(column.as_primitive::<Date32Type>().value(row).to_le_bytes()),
         Type::Timestamp => {
             let value = column.as_primitive::<TimestampMicrosecondType>().value(row);
-            hasher.update(&value.to_le_bytes());
+            bytes.extend(value.to_le_bytes());
         }
     }
 }

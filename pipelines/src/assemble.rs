@@ -41,6 +41,7 @@ impl Assemble<'_> {
         let (key_function, step_of) = self.key_function(&used, partition);
         let looked_up = self.looked_up(&used);
         let way = self.graph.way_to(partition);
+        let stamp = self.stamp(&used, &way, &step_of, &opened);
         let mut source_of = BTreeMap::new();
         let mut sources = Vec::new();
         let dimension_nodes: Vec<usize> = self
@@ -100,7 +101,7 @@ impl Assemble<'_> {
         warnings.extend(self.warnings(&used, &step_of));
         diagnostic::sort(&mut warnings);
         Plan {
-            stamp: self.stamp(&used, &way, &step_of),
+            stamp,
             inputs: vec![self.input(&way, &source_of, &sources)],
             partition: Arc::clone(&self.checked.transforms[&partition]),
             partition_name: self.name(partition),
@@ -235,6 +236,7 @@ impl Assemble<'_> {
         used: &BTreeSet<usize>,
         way: &[usize],
         step_of: &BTreeMap<usize, usize>,
+        opened: &BTreeMap<usize, Source>,
     ) -> BTreeMap<String, u128> {
         let mut parts = BTreeMap::from([("the engine".to_owned(), bytes_hash(ENGINE.as_bytes()))]);
         for &node in used {
@@ -264,6 +266,29 @@ impl Assemble<'_> {
             "the columns that are read".to_owned(),
             bytes_hash(columns.as_bytes()),
         );
+        let source = &self.graph.nodes[way[0]];
+        if let Config::Source(_) = source.config {
+            // Ties are broken by the id.
+            let id = format!("{:?}", opened[&way[0]].id());
+            parts.insert(
+                format!("the id of `{}`", source.name()),
+                bytes_hash(id.as_bytes()),
+            );
+        }
+        // A sink that is new, or that was away for some runs, has to be told all keys.
+        for (node, sink) in &self.checked.sinks {
+            let schema = self.checked.schemas[node].columns();
+            let input = &self.graph.nodes[*node];
+            let from = input
+                .input
+                .or(input.errors_of)
+                .map(|from| self.graph.nodes[from].name());
+            let rows = format!("{from:?} {schema:?} {:?}", sink.identity());
+            parts.insert(
+                format!("sink `{}`", input.name()),
+                bytes_hash(rows.as_bytes()),
+            );
+        }
         parts
     }
 

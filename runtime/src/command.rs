@@ -120,6 +120,9 @@ enum Color {
 }
 
 /// Runs the command line of the process.
+///
+/// # Panics
+/// When an exit code does not fit a byte.
 pub fn main() -> ExitCode {
     let command = match Command::try_parse() {
         Ok(command) => command,
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
             return exit(code);
         }
     };
+    end_when_a_worker_panics();
     let (pipeline, done) = match &command.verb {
         Verb::Validate(pipeline) => (pipeline, validate(pipeline)),
         Verb::Plan { pipeline, rows } => (pipeline, plan(pipeline, *rows)),
@@ -182,7 +186,6 @@ fn plan(pipeline: &Pipeline, rows: bool) -> Result<i32, RunError> {
 }
 
 fn run_once(pipeline: &Pipeline, file: Option<&Path>) -> Result<i32, RunError> {
-    stop_all_on_panic();
     let report = run::run(&pipeline.request())?;
     if let Some(file) = file {
         let written = std::fs::write(file, json(&report));
@@ -199,7 +202,6 @@ fn run_once(pipeline: &Pipeline, file: Option<&Path>) -> Result<i32, RunError> {
 }
 
 fn verify(pipeline: &Pipeline) -> Result<i32, RunError> {
-    stop_all_on_panic();
     let (report, _) = run::verify(&pipeline.request())?;
     pipeline.say(&match pipeline.format {
         Format::Text => text::verify(&report),
@@ -221,7 +223,7 @@ fn list(pipeline: &Pipeline) -> Result<i32, RunError> {
     let loaded = Loaded::of(&pipeline.request())?;
     let states = crate::inspect::list(&loaded.settings.state_dir)?;
     pipeline.say(&match pipeline.format {
-        Format::Text => states.iter().map(|state| format!("{state}\n")).collect(),
+        Format::Text => states.join("\n") + if states.is_empty() { "" } else { "\n" },
         Format::Json => json(&states),
     })?;
     Ok(0)
@@ -312,11 +314,11 @@ fn chain(error: &RunError) -> String {
     let mut message = format!("error: {error}\n");
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        message.push_str(&format!("  because: {error}\n"));
+        message.extend(["  because: ", &error.to_string(), "\n"]);
         cause = error.source();
     }
     if let Some(help) = error.help() {
-        message.push_str(&format!("help: {help}\n"));
+        message.extend(["help: ", &help, "\n"]);
     }
     message
 }
@@ -341,15 +343,21 @@ fn clock() -> DateTime<Utc> {
     std::time::SystemTime::now().into()
 }
 
-/// A worker that panics would leave the others waiting for ever: the process ends instead.
+/// A worker that panics would leave the others waiting for ever: the process ends instead. Panics of
+/// other threads end nothing by themselves, as the state takes some for damage of its file.
 #[expect(
     clippy::exit,
-    reason = "no thread can be trusted to end by itself after a panic"
+    reason = "no worker can be trusted to end by itself after a panic"
 )]
-fn stop_all_on_panic() {
+fn end_when_a_worker_panics() {
     let speak = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         speak(panic);
-        std::process::exit(Exit::Bug as i32);
+        if std::thread::current()
+            .name()
+            .is_some_and(|name| name.starts_with("timely:"))
+        {
+            std::process::exit(Exit::Bug as i32);
+        }
     }));
 }

@@ -1,6 +1,7 @@
 //! Dimensions: read whole, once, before any key is looked at.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -45,11 +46,10 @@ impl Dimensions {
             BTreeMap::new();
         for dimension in &plan.dimensions {
             loaded.index(plan, &dimension.way.steps);
-            if !sources.contains_key(&dimension.source) {
-                let read = loaded.read(plan, dimension.source)?;
-                sources.insert(dimension.source, read);
-            }
-            let (rows, errors) = &sources[&dimension.source];
+            let (rows, errors) = match sources.entry(dimension.source) {
+                Entry::Occupied(read) => read.into_mut(),
+                Entry::Vacant(unread) => unread.insert(loaded.read(plan, dimension.source)?),
+            };
             let evaluated = loaded.evaluate(dimension, rows, errors)?;
             loaded.rows.push(evaluated);
         }

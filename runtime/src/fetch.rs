@@ -40,11 +40,7 @@ pub(crate) fn parcels<'scope>(
     scope.concatenate(inputs)
 }
 
-fn one<'scope>(
-    scope: Scope<'scope, Epoch>,
-    job: Arc<Job>,
-    input: usize,
-) -> Rows<'scope, (u64, Parcel)> {
+fn one(scope: Scope<'_, Epoch>, job: Arc<Job>, input: usize) -> Rows<'_, (u64, Parcel)> {
     let reads = input % scope.peers() == scope.index();
     let worker = scope.worker();
     source::<_, CapacityContainerBuilder<Vec<_>>, _, _>(scope, "Fetch", move |capability, info| {

@@ -1,6 +1,6 @@
 //! From a file and a command line to a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,6 +52,9 @@ const LAST_RUN: &str = "last_run";
 
 impl Loaded {
     /// Reads the file and its settings.
+    ///
+    /// # Panics
+    /// When a file whose settings are amiss makes a plan.
     pub fn of(request: &Request) -> Result<Loaded, RunError> {
         let text = std::fs::read_to_string(&request.file).map_err(|source| RunError::File {
             path: request.file.clone(),
@@ -119,9 +122,17 @@ impl Loaded {
         Ok(snapshot.memo(LAST_RUN)?)
     }
 
-    /// Notes this run's now and parameters, and the types that were inferred.
-    pub fn note(&self, plan: &Plan, state: &State) -> Result<(), RunError> {
-        let types = plan.sources.iter().map(|source| {
+    /// Notes this run's now and parameters, and the types that were inferred from rows of the sources
+    /// in `read`.
+    ///
+    /// # Panics
+    /// When a parameter is no plain value.
+    pub fn note(&self, plan: &Plan, read: &BTreeSet<&str>, state: &State) -> Result<(), RunError> {
+        let sources = plan
+            .sources
+            .iter()
+            .filter(|source| read.contains(source.name.as_ref()));
+        let types = sources.map(|source| {
             let inferred = source.source.inferred().iter();
             let types = inferred.map(|(column, ty)| (column.clone(), ty.to_string()));
             (source.name.to_string(), types.collect::<BTreeMap<_, _>>())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use crossbeam::channel::{Receiver, Sender, TryRecvError};
+use crossbeam::channel::{Receiver, Sender};
 use operators::consolidate::{Diff, Epoch};
 use operators::differ::ToldRow;
 use operators::digest::Digest;
@@ -123,11 +123,8 @@ pub(crate) fn commit<'scope>(
                         held.entry(epoch).or_default().updates.push((row, diff));
                     }
                 });
-                loop {
-                    match link.committed.try_recv() {
-                        Ok(epoch) => drop(held.remove(&epoch)),
-                        Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                    }
+                for epoch in link.committed.try_iter() {
+                    held.remove(&epoch);
                 }
                 if job.abort.is_raised() {
                     held.clear();
@@ -173,7 +170,15 @@ impl Held {
             stood: Vec::new(),
             mended: Vec::new(),
         };
-        let places = places(batch);
+        let comes = self
+            .updates
+            .iter()
+            .any(|(row, diff)| *diff > 0 && row.sink != ERRORS);
+        let places = if comes {
+            places(batch)
+        } else {
+            BTreeMap::new()
+        };
         for (row, diff) in self.updates.drain(..) {
             if row.sink == ERRORS {
                 if diff < 0 {

@@ -47,7 +47,13 @@ pub fn run(request: &Request) -> Result<Report, RunError> {
     let plan = check(&loaded)?;
     let state = State::open(&loaded.state_folder(), &loaded.settings.name)?;
     let report = execute(request, &loaded, &plan, &state, Purpose::Commit, started)?;
-    loaded.note(&plan, &state)?;
+    // A source without rows says nothing of its types.
+    let read = report
+        .sources()
+        .filter(|(_, rows, _)| *rows > 0)
+        .map(|(name, _, _)| name)
+        .collect();
+    loaded.note(&plan, &read, &state)?;
     Ok(report)
 }
 

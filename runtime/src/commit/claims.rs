@@ -117,11 +117,12 @@ impl<R: Clone> Claims<R> {
                 Some(key) => Before::Free(key),
                 None => owner(&id)?.map_or(Before::Unknown, Before::Owned),
             };
-            if let (Before::Free(key), true) = (&before, fault::seeded("retraction-without-owner"))
-            {
-                if !claimants.contains_key(key) {
-                    self.retractions.insert(id.clone(), key.clone());
-                }
+            let stray = match &before {
+                Before::Free(key) if !claimants.contains_key(key) => Some(key.clone()),
+                _ => None,
+            };
+            if let Some(key) = stray.filter(|_| fault::seeded("retraction-without-owner")) {
+                self.retractions.insert(id.clone(), key);
             }
             let has = netted.take(&id, before, &mut claimants);
             if claimants.is_empty() {
@@ -132,7 +133,7 @@ impl<R: Clone> Claims<R> {
                 continue;
             };
             match has.filter(|key| !failed.contains(key)) {
-                Some(current) => netted.settle(&id, current, claimants),
+                Some(current) => netted.settle(&id, &current, &claimants),
                 None => netted.waiting.extend(claimants.into_keys()),
             }
         }
@@ -183,16 +184,12 @@ impl<R: Clone> Netted<R> {
     }
 
     /// Settles claims against a key that keeps its row: the least key has it.
-    fn settle(&mut self, id: &RowId, current: Key, claimants: BTreeMap<Key, R>) {
-        let least = claimants
-            .keys()
-            .next()
-            .expect("there are claims to settle")
-            .clone();
-        let winner = current.clone().min(least);
+    fn settle(&mut self, id: &RowId, current: &Key, claimants: &BTreeMap<Key, R>) {
+        let least = claimants.keys().next().expect("there are claims to settle");
+        let winner = current.min(least);
         let mut losers: BTreeSet<Key> = claimants.keys().cloned().collect();
         if winner != current {
-            let row = claimants[&winner].clone();
+            let row = claimants[winner].clone();
             let replaced = self.rows.remove(id);
             let before = replaced.map_or(Some(current.clone()), |replaced| replaced.before);
             self.rows.insert(
@@ -203,8 +200,8 @@ impl<R: Clone> Netted<R> {
                     row,
                 },
             );
-            losers.remove(&winner);
-            losers.insert(current);
+            losers.remove(winner);
+            losers.insert(current.clone());
         }
         let lost = losers.into_iter().map(|key| Lost {
             key,

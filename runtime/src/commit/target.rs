@@ -80,24 +80,14 @@ pub(crate) struct Difference {
     pub(crate) owner: Key,
     /// +1: the pipeline yields it; -1: the sink holds it.
     pub(crate) diff: i64,
-    pub(crate) row: Option<Row>,
 }
 
 impl From<Update> for Difference {
     fn from(update: Update) -> Self {
         let Update {
-            id,
-            owner,
-            diff,
-            row,
-            ..
+            id, owner, diff, ..
         } = update;
-        Difference {
-            id,
-            owner,
-            diff,
-            row,
-        }
+        Difference { id, owner, diff }
     }
 }
 

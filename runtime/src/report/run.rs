@@ -137,7 +137,7 @@ impl Report {
             exit: 0,
         };
         if purpose == Purpose::Compare {
-            report.compare(plan, outcome.differences, &outcome.opened);
+            report.compare(plan, &outcome.differences, &outcome.opened);
         }
         report.exit = report.exit_code(purpose) as i32;
         Ok(report)
@@ -176,8 +176,8 @@ impl Report {
     pub(crate) fn took(&mut self, planned: Duration, dimensions: Duration, total: Duration) {
         self.seconds = Seconds {
             plan: planned.as_secs_f64(),
-            dimensions: (dimensions - planned).as_secs_f64(),
-            dataflow: (total - dimensions).as_secs_f64(),
+            dimensions: dimensions.saturating_sub(planned).as_secs_f64(),
+            dataflow: total.saturating_sub(dimensions).as_secs_f64(),
             total: total.as_secs_f64(),
         };
     }
@@ -218,7 +218,7 @@ impl Report {
     fn compare(
         &mut self,
         plan: &Plan,
-        found: BTreeMap<String, Vec<Difference>>,
+        found: &BTreeMap<String, Vec<Difference>>,
         opened: &BTreeMap<Key, Vec<(GateRow, Diff)>>,
     ) {
         let mut waiting: BTreeSet<Key> = BTreeSet::new();
