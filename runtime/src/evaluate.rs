@@ -21,7 +21,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Capability, Operator};
 
 use crate::error::RunError;
-use crate::job::{Job, Told};
+use crate::job::{Held, HeldRow, Job, Told};
 use crate::render::{RETRIES, Rows};
 use crate::survey;
 
@@ -159,10 +159,9 @@ fn told_rows(keys: &[Key], job: &Job) -> Result<Vec<ToldRow>, RunError> {
         for (number, sink) in (0..).zip(&job.plan.sinks) {
             let rows = match &job.told {
                 Told::State => job.snapshot.told(&sink.name, key)?,
-                Told::Sinks(sinks) => sinks[usize::from(number)]
-                    .get(key)
-                    .cloned()
-                    .unwrap_or_default(),
+                Told::Sinks(sinks) => held_rows(&sinks[usize::from(number)], key)
+                    .map(|row| (row.id.clone(), row.hash))
+                    .collect(),
             };
             told.extend(rows.into_iter().map(|(id, hash)| ToldRow {
                 sink: number,
@@ -181,6 +180,10 @@ fn told_rows(keys: &[Key], job: &Job) -> Result<Vec<ToldRow>, RunError> {
         }
     }
     Ok(told)
+}
+
+fn held_rows<'a>(held: &'a Held, key: &Key) -> impl Iterator<Item = &'a HeldRow> + use<'a> {
+    held.get(key).into_iter().flatten()
 }
 
 fn evaluate(batch: &Batch, job: &Job, epoch: Epoch) -> Evaluated {
@@ -252,6 +255,11 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
             *rows = sink_batch(sink, &batch, &origins, &hashed, &mut Vec::new());
         }
     }
+    if let Told::Sinks(sinks) = &job.told {
+        for ((sink, rows), held) in job.plan.sinks.iter().zip(&mut rows).zip(sinks) {
+            mark_broken_policies(sink, rows, held, &batch.keys);
+        }
+    }
     let errors = errors
         .into_iter()
         .map(|(key, error)| ((batch.keys[key as usize].clone(), error.hash()), error));
@@ -267,6 +275,27 @@ fn hashed_columns(sink: &SinkPlan, job: &Job) -> Vec<usize> {
     match &job.told {
         Told::State => (0..sink.schema.columns().len()).collect(),
         Told::Sinks(_) => plain_columns(sink),
+    }
+}
+
+/// Makes rows differ of which the sink breaks a policy: a value that a sticky column has lost, or one
+/// that is set once and is not there.
+fn mark_broken_policies(sink: &SinkPlan, rows: &mut SinkBatch, held: &Held, keys: &[Key]) {
+    let Sink::Sqlite(sqlite) = &sink.sink else {
+        return;
+    };
+    let policies = sqlite.policy_columns();
+    for (row, (id, key, hash)) in rows.ids.iter_mut().enumerate() {
+        let mut of_key = held_rows(held, &keys[*key as usize]);
+        let Some(found) = of_key.find(|found| found.id == *id) else {
+            continue;
+        };
+        let is_allowed = policies.iter().zip(&found.policies).all(|(&column, cell)| {
+            sqlite.allows(column, cell, &Value::at(rows.rows.column(column), row))
+        });
+        if !is_allowed {
+            *hash = !*hash;
+        }
     }
 }
 

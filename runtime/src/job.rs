@@ -9,6 +9,7 @@ use operators::key::Key;
 use operators::row_id::RowId;
 use operators::source::Instant;
 use operators::transform::lookup::Index;
+use operators::value::Value;
 use pipelines::plan::Plan;
 use serde::Serialize;
 
@@ -74,7 +75,20 @@ pub(crate) enum Told {
     /// As the state has it.
     State,
     /// As the sinks really hold it, by sink and key: for `verify`, which opens every key.
-    Sinks(Vec<BTreeMap<Key, Vec<(RowId, u128)>>>),
+    Sinks(Vec<Held>),
+}
+
+/// What a sink really holds: the live rows of each key.
+pub(crate) type Held = BTreeMap<Key, Vec<HeldRow>>;
+
+/// A live row of a sink.
+pub(crate) struct HeldRow {
+    /// Its identity.
+    pub(crate) id: RowId,
+    /// The hash of the columns that are compared.
+    pub(crate) hash: u128,
+    /// Its cells in the columns that have a policy.
+    pub(crate) policies: Vec<Value>,
 }
 
 /// Ends a run: the first error is kept, and every worker lets go of what it holds.

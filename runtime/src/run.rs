@@ -22,17 +22,17 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use operators::digest::{bytes_hash, row_hashes};
 use operators::key::Key;
-use operators::row_id::RowId;
 use operators::sink::Fence;
 use operators::sink::policy::Lookups;
 use operators::sink::sqlite::Sqlite;
+use operators::value::Value;
 use pipelines::plan::{Plan, SinkPlan};
 
 use crate::commit::{Committer, Target, database};
 use crate::dimensions::Dimensions;
 use crate::error::RunError;
 use crate::evaluate::{plain_columns, row_id};
-use crate::job::{Abort, Job, Purpose, Told};
+use crate::job::{Abort, Held, HeldRow, Job, Purpose, Told};
 use crate::load::{Loaded, Pins, Request};
 use crate::recover::recover;
 use crate::report::run::Report;
@@ -123,10 +123,10 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
         sqlite,
         &(0..plan.schema.columns().len()).collect::<Vec<_>>(),
     )? {
-        told.extend(rows.into_iter().map(|(id, hash)| ToldChange::Told {
-            id,
+        told.extend(rows.into_iter().map(|row| ToldChange::Told {
+            id: row.id,
             owner: owner.clone(),
-            hash,
+            hash: row.hash,
             from: None,
         }));
     }
@@ -259,9 +259,6 @@ fn lookups(sink: &SinkPlan, sqlite: &Sqlite, dimensions: &Dimensions) -> Lookups
     sqlite.lookups(&rows.collect::<BTreeMap<String, RecordBatch>>())
 }
 
-/// What a sink holds: for each key its live rows, with the hash of the columns at `hashed`.
-type Held = BTreeMap<Key, Vec<(RowId, u128)>>;
-
 fn all_held(plan: &Plan) -> Result<Vec<Held>, RunError> {
     let of = |sink: &SinkPlan| match database(sink) {
         Some(sqlite) => held(sink, sqlite, &plain_columns(sink)),
@@ -270,20 +267,23 @@ fn all_held(plan: &Plan) -> Result<Vec<Held>, RunError> {
     plan.sinks.iter().map(of).collect()
 }
 
+/// What a sink holds, with the hash of the columns at `hashed`.
 fn held(sink: &SinkPlan, sqlite: &Sqlite, hashed: &[usize]) -> Result<Held, RunError> {
+    let policies = sqlite.policy_columns();
     let mut held = Held::new();
     let mut writer = sqlite.open(true)?;
     writer.live_rows(&mut |rows, owners| {
         let hashes = row_hashes(&rows, hashed);
         for (row, owner) in owners.into_iter().enumerate() {
-            let owner = owner.or_else(|| {
-                let key = rows.column(sink.schema.key()?);
-                Some(operators::value::Value::at(key, row).to_string())
-            });
+            let cell = |column: usize| Value::at(rows.column(column), row);
+            let owner = owner.or_else(|| sink.schema.key().map(|key| cell(key).to_string()));
             // A row without an owner belongs to no key that a source yields: it is taken back.
             let key = owner.map_or_else(|| Key::reserved(&sink.name), |owner| Key::of(&owner));
-            let row = (row_id(&rows, sqlite.key(), row), hashes[row]);
-            held.entry(key).or_default().push(row);
+            held.entry(key).or_default().push(HeldRow {
+                id: row_id(&rows, sqlite.key(), row),
+                hash: hashes[row],
+                policies: policies.iter().map(|&column| cell(column)).collect(),
+            });
         }
         ControlFlow::Continue(())
     })?;

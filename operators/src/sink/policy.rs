@@ -32,6 +32,7 @@ use serde::Deserialize;
 use crate::chunk::batch;
 use crate::expression::Expression;
 use crate::schema::{Schema, Type};
+use crate::value::Value;
 use lookup::Lookup;
 
 /// What happens to a sink row.
@@ -150,6 +151,17 @@ impl Policies {
                     .any(|at| !matches!(rules[*at as usize], Rule::New))
             })
             .collect()
+    }
+
+    /// Whether a live row may hold a value in a column of the input, when the pipeline yields another:
+    /// the invariant of its policy. Of a policy in SQL none is known.
+    pub fn allows(&self, column: usize, held: &Value, yielded: &Value) -> bool {
+        match &self.rules[column][Transition::Update as usize] {
+            Rule::New => held == yielded,
+            Rule::Greater => held >= yielded,
+            Rule::First => held.kind().is_some() || yielded.kind().is_none(),
+            Rule::Null | Rule::Old | Rule::Expression(_) => true,
+        }
     }
 
     /// The columns that a transition writes; the others stay as they are.

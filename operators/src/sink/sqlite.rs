@@ -34,6 +34,7 @@ use crate::problem::{Problem, Step, column, suggest};
 use crate::schema::Schema;
 use crate::sink::policy::{ColumnConfig, Declared, LookupConfig, Lookups, Policies};
 use crate::sink::{SinkError, Writer};
+use crate::value::Value;
 use connection::SqliteWriter;
 use table::Table;
 
@@ -173,6 +174,11 @@ impl Sqlite {
     /// The columns of the input whose value in a live row is not simply the pipeline's.
     pub fn policy_columns(&self) -> Vec<usize> {
         self.plan.policies.policy_columns()
+    }
+
+    /// Whether a live row may hold a value in a column of the input, when the pipeline yields another.
+    pub fn allows(&self, column: usize, held: &Value, yielded: &Value) -> bool {
+        self.plan.policies.allows(column, held, yielded)
     }
 
     /// Target, key and what becomes of retracted rows: where this changes, the told rows are no
