@@ -197,6 +197,14 @@ impl Source {
 }
 
 impl Sink {
+    /// The file and the table that it writes, if it does.
+    pub fn target(&self) -> Option<(&Path, String)> {
+        match self {
+            Sink::Console => None,
+            Sink::Sqlite(sqlite) => Some(sqlite.target()),
+        }
+    }
+
     /// The columns that identify a row, and those that say which of several is the newest.
     pub fn identity(&self) -> (&[usize], &[usize]) {
         match self {

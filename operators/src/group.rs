@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::Chunk;
@@ -272,11 +273,9 @@ impl Groups {
         })
     }
 
-    /// Takes the groups of these keys out.
-    ///
-    /// # Panics
-    /// When rows of one input differ in their columns: every input has one schema.
-    pub fn take(&mut self, cut: String, keys: Vec<Key>) -> Batch {
+    /// Takes the groups of these keys out. Fails when a column of the batch would be larger than Arrow
+    /// allows: 2 GiB of text.
+    pub fn take(&mut self, cut: String, keys: Vec<Key>) -> Result<Batch, ArrowError> {
         let (mut digests, mut inputs, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for input in &mut self.inputs {
             let (mut rows, mut origins, mut of_keys) = (Vec::new(), Vec::new(), Vec::new());
@@ -289,30 +288,29 @@ impl Groups {
                 errors.extend(group.errors.into_iter().map(|error| (position, error)));
             }
             digests.push(of_keys);
-            inputs.push(input.gather(&rows, &origins));
+            inputs.push(input.gather(&rows, &origins)?);
         }
-        Batch {
+        Ok(Batch {
             cut,
             keys,
             digests,
             inputs,
             errors,
-        }
+        })
     }
 }
 
 impl Input {
     /// The rows at these places, sorted by origin and then canonically.
-    fn gather(&self, rows: &[(usize, usize)], origins: &[u32]) -> Chunk {
+    fn gather(&self, rows: &[(usize, usize)], origins: &[u32]) -> Result<Chunk, ArrowError> {
         if rows.is_empty() {
-            return Chunk::empty(Arc::clone(&self.schema));
+            return Ok(Chunk::empty(Arc::clone(&self.schema)));
         }
         let chunks: Vec<&RecordBatch> = self.chunks.iter().map(Chunk::rows).collect();
-        let gathered = interleave_record_batch(&chunks, rows).expect("an input has one schema");
+        let gathered = interleave_record_batch(&chunks, rows)?;
         let mut order = canonical(&gathered, &self.id);
         order.sort_by_key(|&row| origins[row as usize]);
-        Chunk::new(gathered, UInt32Array::from(origins.to_vec()))
-            .take(&UInt32Array::from(order))
-            .expect("the order is one of its rows")
+        let gathered = Chunk::new(gathered, UInt32Array::from(origins.to_vec()));
+        gathered.take(&UInt32Array::from(order))
     }
 }

@@ -1,9 +1,12 @@
 //! The partition key of a group, and where a key lives.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::value::Value;
 
 /// How many virtual partitions there are. Fixed: state is laid out by them, so that any number of
 /// workers that is not larger can share them.
@@ -27,6 +30,37 @@ impl Key {
     /// The reserved key of an input: errors of rows of which no key is known live under it.
     pub fn reserved(input: &str) -> Self {
         Key([&[RESERVED], input.as_bytes()].concat())
+    }
+
+    /// The key of rows whose key column holds this value; none where it is null.
+    pub fn of_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Null => None,
+            Value::Text(text) => Some(Key::of(text)),
+            value => Some(Key::of(&value.to_string())),
+        }
+    }
+
+    /// The key that [`Key::owner`] names.
+    pub fn of_owner(owner: &str) -> Self {
+        match owner.strip_prefix(MARK) {
+            None => Key::of(owner),
+            Some(rest) => match rest.strip_prefix(MARK) {
+                Some(input) => Key::reserved(input),
+                None => Key::of(rest),
+            },
+        }
+    }
+
+    /// How a sink names the key as the owner of a row: its text, marked where it is reserved.
+    pub fn owner(&self) -> Cow<'_, str> {
+        if self.is_reserved() {
+            Cow::Owned(format!("{MARK}{MARK}{}", self.text()))
+        } else if self.text().starts_with(MARK) {
+            Cow::Owned(format!("{MARK}{}", self.text()))
+        } else {
+            Cow::Borrowed(self.text())
+        }
     }
 
     /// The key that [`Key::bytes`] gave.
@@ -71,5 +105,32 @@ impl fmt::Debug for Key {
     }
 }
 
+/// What marks an owner that is not simply the text of a key.
+const MARK: char = '\u{1}';
+
 const RESERVED: u8 = 0;
 const GROUP: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_names_its_key() {
+        let reserved = Key::reserved("visits");
+        for key in [
+            Key::of("078-05-1120"),
+            Key::of(""),
+            Key::of("\u{1}x"),
+            Key::of("\u{1}\u{1}x"),
+            reserved,
+        ] {
+            assert_eq!(Key::of_owner(&key.owner()), key);
+        }
+    }
+
+    #[test]
+    fn a_reserved_key_is_no_key_of_rows() {
+        assert_ne!(Key::reserved("a"), Key::of("a"));
+    }
+}

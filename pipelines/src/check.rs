@@ -193,6 +193,21 @@ impl Check<'_> {
             &lookups,
             self.language,
         )?;
+        let same = checked
+            .sinks
+            .iter()
+            .find(|(_, other)| sink.target().is_some() && other.target() == sink.target());
+        if let Some((other, _)) = same {
+            let other = self.graph.nodes[*other].name();
+            return Err(vec![
+                Problem::at(
+                    ["table"],
+                    format!("sink `{other}` writes this table already"),
+                )
+                .label("the second sink of one table")
+                .help("two sinks would retract each other's rows: name another table"),
+            ]);
+        }
         checked.schemas.insert(at, schema);
         checked.sinks.insert(at, sink);
         Ok(())

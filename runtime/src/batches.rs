@@ -9,6 +9,7 @@ use std::time::Duration;
 use operators::consolidate::Epoch;
 use operators::group::{Batch, Groups};
 use operators::key::Key;
+use operators::transform::StageError;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
@@ -72,6 +73,13 @@ pub(crate) fn batches<'scope>(
                     let keys = open.remove(&cut).unwrap_or_default();
                     held.downgrade(&epoch);
                     let batch = groups.borrow_mut().take(cut, keys.into_iter().collect());
+                    let batch = batch.map_err(|source| {
+                        let stage = Arc::clone(&job.plan.partition_name);
+                        StageError::Columns { stage, source }
+                    });
+                    let Some(batch) = job.check(batch) else {
+                        continue;
+                    };
                     output.session(held).give(batch);
                     // The epoch is complete: it can be committed before the next batch is taken.
                     held.downgrade(&(epoch + 1));

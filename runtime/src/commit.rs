@@ -35,7 +35,8 @@ use timely::scheduling::SyncActivator;
 
 use crate::error::RunError;
 use crate::job::{Job, Purpose};
-use crate::part::{Message, Part};
+use crate::part::{Message, Part, Update};
+use crate::render::RETRIES;
 use crate::state::State;
 use keys::Keys;
 pub(crate) use target::{Counts, Difference, Target, database};
@@ -49,8 +50,8 @@ pub(crate) struct Outcome {
     pub(crate) recomputed: usize,
     /// How many batches there were.
     pub(crate) batches: usize,
-    /// Batches that failed at their last try.
-    pub(crate) failed: BTreeSet<String>,
+    /// Batches that failed at their last try, and why.
+    pub(crate) failed: BTreeMap<String, String>,
     /// What was done to each sink, by name.
     pub(crate) sinks: BTreeMap<String, Counts>,
     /// The rows that were written, or would be: for `plan --rows` and `verify`.
@@ -68,6 +69,8 @@ pub(crate) struct Committer<'a> {
     committed: Vec<Sender<Epoch>>,
     /// Parts of epochs that are not complete.
     parts: BTreeMap<Epoch, Vec<Part>>,
+    /// How many workers failed at the first try of an epoch.
+    failures: BTreeMap<Epoch, usize>,
     /// Complete epochs that wait for a commit.
     complete: Vec<(Epoch, Vec<Part>)>,
     keys: Keys,
@@ -90,6 +93,7 @@ impl<'a> Committer<'a> {
             workers: Arc::default(),
             committed,
             parts: BTreeMap::new(),
+            failures: BTreeMap::new(),
             complete: Vec::new(),
             keys: Keys::new(job.stamp),
             failed: BTreeSet::new(),
@@ -128,17 +132,33 @@ impl<'a> Committer<'a> {
             Message::Surveyed(found) => self.outcome.opened.extend(found),
             Message::Part(part) => {
                 let epoch = part.epoch;
-                let parts = self.parts.entry(epoch).or_default();
-                parts.push(part);
-                if parts.len() == self.job.workers {
-                    let parts = self
-                        .parts
-                        .remove(&epoch)
-                        .expect("the epoch was just counted");
-                    self.complete.push((epoch, parts));
-                }
+                self.parts.entry(epoch).or_default().push(part);
+                self.complete(epoch);
             }
         }
+    }
+
+    /// Takes note of an epoch of which every worker has given its part. A batch is tried again only by
+    /// workers on which it failed, so the parts of a retry are counted by those of the first try.
+    fn complete(&mut self, epoch: Epoch) {
+        let due = match epoch.checked_sub(RETRIES) {
+            None => Some(self.job.workers),
+            Some(first) => self.failures.get(&first).copied(),
+        };
+        let given = self.parts.get(&epoch).map_or(0, Vec::len);
+        if due != Some(given) || given == 0 {
+            return;
+        }
+        let parts = self
+            .parts
+            .remove(&epoch)
+            .expect("its parts were just counted");
+        if epoch < RETRIES {
+            let failed = parts.iter().filter(|part| part.failed.is_some()).count();
+            self.failures.insert(epoch, failed);
+            self.complete(RETRIES + epoch);
+        }
+        self.complete.push((epoch, parts));
     }
 
     /// Commits the complete epochs together. The last commit of a run settles what was held.
@@ -149,11 +169,13 @@ impl<'a> Committer<'a> {
             epochs.push(epoch);
             self.outcome.batches += usize::from(!parts.iter().any(|part| part.retry));
             for part in parts {
-                if part.failed {
+                if let Some(reason) = &part.failed {
                     if part.retry {
                         self.failed
                             .extend(part.keys.iter().map(|(key, _)| key.clone()));
-                        self.outcome.failed.insert(part.cut.clone());
+                        self.outcome
+                            .failed
+                            .insert(part.cut.clone(), reason.to_string());
                     }
                     if !fault::seeded("failed-is-vanished") {
                         continue;
@@ -180,11 +202,7 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        updates: Vec<Vec<crate::part::Update>>,
-        last: bool,
-    ) -> Result<(), RunError> {
+    fn write(&mut self, updates: Vec<Vec<Update>>, last: bool) -> Result<(), RunError> {
         let snapshot = self.state.snapshot()?;
         let failed = last.then_some(&self.failed);
         let mut turns = Vec::new();
@@ -196,6 +214,9 @@ impl<'a> Committer<'a> {
         let mut blocked: BTreeSet<Key> = self.targets.iter().flat_map(Target::held).collect();
         for turn in &turns {
             self.keys.lose(turn);
+        }
+        for (target, turn) in self.targets.iter_mut().zip(&turns) {
+            target.print(turn)?;
         }
         if turns.iter().any(|turn| !turn.is_empty()) {
             let epoch = self.state.take_epoch()?;
@@ -217,11 +238,7 @@ impl<'a> Committer<'a> {
     }
 
     /// Gathers until the last commit, and then writes into transactions that are rolled back.
-    fn rehearse(
-        &mut self,
-        updates: Vec<Vec<crate::part::Update>>,
-        last: bool,
-    ) -> Result<(), RunError> {
+    fn rehearse(&mut self, updates: Vec<Vec<Update>>, last: bool) -> Result<(), RunError> {
         for (target, updates) in self.targets.iter_mut().zip(updates) {
             target.gather(updates);
         }
@@ -239,8 +256,13 @@ impl<'a> Committer<'a> {
     }
 
     /// Keeps what differs between what the sinks hold and what the keys yield.
-    fn compare(&mut self, updates: Vec<Vec<crate::part::Update>>) {
-        for (target, updates) in self.targets.iter().zip(updates) {
+    fn compare(&mut self, updates: Vec<Vec<Update>>) {
+        let databases = self
+            .targets
+            .iter()
+            .zip(updates)
+            .filter(|(target, _)| !target.is_console());
+        for (target, updates) in databases {
             let differences = self
                 .outcome
                 .differences

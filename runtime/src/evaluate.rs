@@ -21,7 +21,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Capability, Operator};
 
 use crate::error::RunError;
-use crate::job::{Held, HeldRow, Job, Told};
+use crate::job::{Held, Job, Told};
 use crate::render::{RETRIES, Rows};
 use crate::survey;
 
@@ -37,8 +37,8 @@ pub(crate) struct Evaluated {
     pub(crate) keys: Arc<Vec<Key>>,
     /// The digests of what was processed, by input and key.
     pub(crate) digests: Arc<Vec<Vec<Option<Digest>>>>,
-    /// What each sink is to hold; `None` when the batch failed.
-    pub(crate) yielded: Option<Arc<Yielded>>,
+    /// What each sink is to hold; or why the batch failed.
+    pub(crate) yielded: Result<Arc<Yielded>, Arc<str>>,
     /// When.
     pub(crate) epoch: Epoch,
 }
@@ -62,7 +62,7 @@ pub(crate) struct SinkBatch {
 impl Evaluated {
     /// What the keys yield now, narrow.
     pub(crate) fn now(&self) -> Vec<(ToldRow, Epoch, Diff)> {
-        let Some(yielded) = &self.yielded else {
+        let Ok(yielded) = &self.yielded else {
             return Vec::new();
         };
         let mut now = Vec::new();
@@ -114,7 +114,7 @@ pub(crate) fn key_function<'scope>(
                     for batch in batches.drain(..).filter(|_| !job.abort.is_raised()) {
                         let epoch = *capability.time();
                         let evaluated = evaluate(&batch, &job, epoch);
-                        if evaluated.yielded.is_none() {
+                        if evaluated.yielded.is_err() {
                             retries.push((capability.delayed(&(RETRIES + epoch), 0), batch));
                         }
                         output.session(&capability).give(evaluated);
@@ -141,7 +141,7 @@ pub(crate) fn told<'scope>(
 ) -> Rows<'scope, (ToldRow, Epoch, Diff)> {
     let job = Arc::clone(job);
     evaluated.flat_map(move |evaluated| {
-        if evaluated.yielded.is_none() && !operators::fault::seeded("failed-is-vanished") {
+        if evaluated.yielded.is_err() && !operators::fault::seeded("failed-is-vanished") {
             return Vec::new();
         }
         let told = job
@@ -155,13 +155,15 @@ pub(crate) fn told<'scope>(
 
 fn told_rows(keys: &[Key], job: &Job) -> Result<Vec<ToldRow>, RunError> {
     let mut told = Vec::new();
+    let snapshot = job.state.snapshot()?;
     for key in keys {
         for (number, sink) in (0..).zip(&job.plan.sinks) {
             let rows = match &job.told {
-                Told::State => job.snapshot.told(&sink.name, key)?,
-                Told::Sinks(sinks) => held_rows(&sinks[usize::from(number)], key)
-                    .map(|row| (row.id.clone(), row.hash))
-                    .collect(),
+                Told::State => snapshot.told(&sink.name, key)?,
+                Told::Sinks(sinks) => {
+                    let rows = sinks[usize::from(number)].get(key).into_iter().flatten();
+                    rows.map(|(id, row)| (id.clone(), row.hash)).collect()
+                }
             };
             told.extend(rows.into_iter().map(|(id, hash)| ToldRow {
                 sink: number,
@@ -171,7 +173,7 @@ fn told_rows(keys: &[Key], job: &Job) -> Result<Vec<ToldRow>, RunError> {
             }));
         }
         if matches!(job.told, Told::State) && !operators::fault::seeded("errors-not-retracted") {
-            let errors = job.snapshot.errors(key)?;
+            let errors = snapshot.errors(key)?;
             told.extend(
                 errors
                     .into_iter()
@@ -182,34 +184,33 @@ fn told_rows(keys: &[Key], job: &Job) -> Result<Vec<ToldRow>, RunError> {
     Ok(told)
 }
 
-fn held_rows<'a>(held: &'a Held, key: &Key) -> impl Iterator<Item = &'a HeldRow> + use<'a> {
-    held.get(key).into_iter().flatten()
-}
-
 fn evaluate(batch: &Batch, job: &Job, epoch: Epoch) -> Evaluated {
     let yielded = if survey::fails(&batch.cut) {
-        None
+        Err(Arc::from("it was made to fail"))
     } else {
-        job_yields(batch, job)
+        yields(batch, job).map(Arc::new).map_err(|error| {
+            let reason = chain(&error);
+            if let StageError::Stopped { .. } = error {
+                // The author asked for it: the run ends.
+                job.abort.raise(error.into());
+            }
+            Arc::from(reason)
+        })
     };
     Evaluated {
         cut: batch.cut.clone(),
         keys: Arc::new(batch.keys.clone()),
         digests: Arc::new(batch.digests.clone()),
-        yielded: yielded.map(Arc::new),
+        yielded,
         epoch,
     }
 }
 
-/// What a batch yields; `None` when a stage failed. An author's `on_error = "stop"` ends the run.
-fn job_yields(batch: &Batch, job: &Job) -> Option<Yielded> {
-    match yields(batch, job) {
-        Ok(yielded) => Some(yielded),
-        Err(error @ StageError::Stopped { .. }) => {
-            job.abort.raise(error.into());
-            None
-        }
-        Err(StageError::Columns { .. }) => None,
+/// An error with all that caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
     }
 }
 
@@ -286,8 +287,7 @@ fn mark_broken_policies(sink: &SinkPlan, rows: &mut SinkBatch, held: &Held, keys
     };
     let policies = sqlite.policy_columns();
     for (row, (id, key, hash)) in rows.ids.iter_mut().enumerate() {
-        let mut of_key = held_rows(held, &keys[*key as usize]);
-        let Some(found) = of_key.find(|found| found.id == *id) else {
+        let Some(found) = held.get(&keys[*key as usize]).and_then(|rows| rows.get(id)) else {
             continue;
         };
         let is_allowed = policies.iter().zip(&found.policies).all(|(&column, cell)| {

@@ -99,13 +99,20 @@ fn next(receiver: &Receiver<Option<Read>>, job: &Job) -> Next {
 /// channel that closes without it is a failure.
 fn spawn(job: Arc<Job>, input: usize, wake: SyncActivator) -> Receiver<Option<Read>> {
     let (sender, receiver) = bounded(CHUNKS_AHEAD);
-    let read = move || {
+    std::thread::spawn(move || {
+        let reader = Reader {
+            sender: Some(sender),
+            wake,
+        };
         let plan = &job.plan.sources[job.plan.inputs[input].source];
         let (mut rows, mut lost) = (0, 0);
         let outcome = plan.source.read(&plan.columns, &mut |read| {
             rows += read.chunk.len() as u64;
             lost += read.lost.len() as u64;
-            send(&sender, Some(read), &wake, &job)
+            if job.abort.is_raised() {
+                return ControlFlow::Break(());
+            }
+            reader.send(Some(read))
         });
         if let Some(instant) = job.check(outcome) {
             job.has_read(
@@ -117,31 +124,39 @@ fn spawn(job: Arc<Job>, input: usize, wake: SyncActivator) -> Receiver<Option<Re
                     instant,
                 },
             );
-            let _: ControlFlow<()> = send(&sender, None, &wake, &job);
-        } else {
-            wake_up(&wake);
+            let _: ControlFlow<()> = reader.send(None);
         }
-    };
-    std::thread::spawn(read);
+    });
     receiver
 }
 
-fn send(
-    sender: &Sender<Option<Read>>,
-    read: Option<Read>,
-    wake: &SyncActivator,
-    job: &Job,
-) -> ControlFlow<()> {
-    if job.abort.is_raised() || sender.send(read).is_err() {
-        return ControlFlow::Break(());
-    }
-    wake_up(wake);
-    ControlFlow::Continue(())
+/// The thread's end of the channel. However the thread ends, the worker is woken and sees it.
+struct Reader {
+    sender: Option<Sender<Option<Read>>>,
+    wake: SyncActivator,
 }
 
-/// A worker that has ended needs no waking.
-fn wake_up(wake: &SyncActivator) {
-    wake.activate().ok();
+impl Reader {
+    /// Waits while the channel is full; breaks when the worker has let go of it.
+    fn send(&self, read: Option<Read>) -> ControlFlow<()> {
+        let sender = self
+            .sender
+            .as_ref()
+            .expect("the channel is open until the thread ends");
+        if sender.send(read).is_err() {
+            return ControlFlow::Break(());
+        }
+        self.wake.activate().ok();
+        ControlFlow::Continue(())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.sender = None;
+        // A worker that has ended needs no waking.
+        self.wake.activate().ok();
+    }
 }
 
 /// Brings what was read to the gate.

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::row_id::RowId;
-use operators::source::Instant;
+use operators::source::{Instant, SourceError};
 use operators::transform::lookup::Index;
 use operators::value::Value;
 use pipelines::plan::Plan;
 use serde::Serialize;
 
 use crate::error::RunError;
-use crate::state::Snapshot;
+use crate::state::State;
 
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,9 @@ pub(crate) struct Job {
     pub(crate) stamp: u128,
     /// The indexes of lookups, by the name of their stage.
     pub(crate) indexes: BTreeMap<Arc<str>, Index>,
-    /// The state as it was at the start.
-    pub(crate) snapshot: Snapshot,
+    /// The state. A snapshot of it is taken for each batch: one that is held would keep old pages of
+    /// the store from being used again.
+    pub(crate) state: Arc<State>,
     /// What sinks were told.
     pub(crate) told: Told,
     /// How many workers.
@@ -79,12 +80,10 @@ pub(crate) enum Told {
 }
 
 /// What a sink really holds: the live rows of each key.
-pub(crate) type Held = BTreeMap<Key, Vec<HeldRow>>;
+pub(crate) type Held = BTreeMap<Key, BTreeMap<RowId, HeldRow>>;
 
 /// A live row of a sink.
 pub(crate) struct HeldRow {
-    /// Its identity.
-    pub(crate) id: RowId,
     /// The hash of the columns that are compared.
     pub(crate) hash: u128,
     /// Its cells in the columns that have a policy.
@@ -125,6 +124,10 @@ impl Job {
     pub(crate) fn has_read(&self, source: &str, reading: Reading) {
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         match readings.get_mut(source) {
+            Some(before) if before.instant != reading.instant => {
+                let path = reading.instant.path.clone();
+                self.abort.raise(SourceError::Changed { path }.into());
+            }
             Some(before) => {
                 before.rows += reading.rows;
                 before.lost += reading.lost;

@@ -39,8 +39,8 @@ pub(crate) struct Part {
     pub(crate) cut: String,
     /// The keys, each with its digests by input.
     pub(crate) keys: Vec<(Key, Vec<Option<Digest>>)>,
-    /// Whether the batch failed; then it has no updates.
-    pub(crate) failed: bool,
+    /// Why the batch failed; then it has no updates.
+    pub(crate) failed: Option<Arc<str>>,
     /// Whether it is the second and last try of this run.
     pub(crate) retry: bool,
     /// Updates of sinks' rows.
@@ -164,7 +164,7 @@ impl Held {
             epoch,
             cut: batch.cut.clone(),
             keys: keys.collect(),
-            failed: batch.yielded.is_none(),
+            failed: batch.yielded.as_ref().err().cloned(),
             retry: epoch > RETRIES,
             updates: Vec::new(),
             stood: Vec::new(),
@@ -183,7 +183,7 @@ impl Held {
             if row.sink == ERRORS {
                 if diff < 0 {
                     part.mended.push((row.owner, row.hash));
-                } else if let Some(yielded) = &batch.yielded {
+                } else if let Ok(yielded) = &batch.yielded {
                     let error = yielded.errors[&(row.owner.clone(), row.hash)].clone();
                     part.stood.push((row.owner, error));
                 }

@@ -31,7 +31,7 @@ pub(crate) fn recover(
         })
     };
     let fingerprint = sink.fingerprint();
-    if record.fingerprint.is_empty() {
+    if record.published.is_none() && record.staged.is_none() {
         state.set_fingerprint(name, &fingerprint)?;
     } else if record.fingerprint != fingerprint {
         return adopt("its target or key was changed in the pipeline file".to_owned());

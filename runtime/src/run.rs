@@ -43,9 +43,7 @@ use crate::worker;
 pub fn run(request: &Request) -> Result<Report, RunError> {
     let started = Instant::now();
     let loaded = Loaded::of(request)?;
-    // Checked before the state is opened: a file with errors makes none.
-    let plan = check(&loaded)?;
-    let state = State::open(&loaded.state_folder(), &loaded.settings.name)?;
+    let (plan, state) = open(&loaded)?;
     let report = execute(request, &loaded, &plan, &state, Purpose::Commit, started)?;
     // A source without rows says nothing of its types.
     let read = report
@@ -59,7 +57,19 @@ pub fn run(request: &Request) -> Result<Report, RunError> {
 
 /// Checks a pipeline file, with the types that a former run pinned.
 pub fn check(loaded: &Loaded) -> Result<Arc<Plan>, RunError> {
-    loaded.plan(&pins(loaded)?)
+    let state = State::open_existing(&loaded.state_folder(), &loaded.settings.name)?;
+    loaded.plan(&state.map_or(Ok(Pins::new()), |state| pins(&state))?)
+}
+
+/// The plan, and the state to run it with. A file with errors makes no state.
+fn open(loaded: &Loaded) -> Result<(Arc<Plan>, Arc<State>), RunError> {
+    let (folder, name) = (loaded.state_folder(), &loaded.settings.name);
+    if State::exists(&folder) {
+        let state = State::open(&folder, name)?;
+        return Ok((loaded.plan(&pins(&state)?)?, Arc::new(state)));
+    }
+    let plan = loaded.plan(&Pins::new())?;
+    Ok((plan, Arc::new(State::open(&folder, name)?)))
 }
 
 /// Says what a run would do: which keys it would open, and with `rows` what it would write.
@@ -72,7 +82,7 @@ pub fn plan(request: &Request, rows: bool) -> Result<(Report, Arc<Plan>), RunErr
         Some(state) => state,
         None => State::in_memory(name)?,
     };
-    let plan = loaded.plan(&Loaded::pinned(&state.snapshot()?)?)?;
+    let (plan, state) = (loaded.plan(&pins(&state)?)?, Arc::new(state));
     let purpose = if rows {
         Purpose::Rehearse
     } else {
@@ -91,10 +101,8 @@ pub fn verify(request: &Request) -> Result<(Report, Arc<Plan>), RunError> {
     let Some(state) = State::open_existing(&folder, &loaded.settings.name)? else {
         return Err(RunError::NeverRan { folder });
     };
-    let snapshot = state.snapshot()?;
-    loaded.as_last_run(&snapshot)?;
-    let plan = loaded.plan(&Loaded::pinned(&snapshot)?)?;
-    drop(snapshot);
+    loaded.as_last_run(&state.snapshot()?)?;
+    let (plan, state) = (loaded.plan(&pins(&state)?)?, Arc::new(state));
     let report = execute(request, &loaded, &plan, &state, Purpose::Compare, started)?;
     Ok((report, plan))
 }
@@ -102,7 +110,7 @@ pub fn verify(request: &Request) -> Result<(Report, Arc<Plan>), RunError> {
 /// Takes what a sink holds for what it was told, and opens every key.
 pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
     let loaded = Loaded::of(request)?;
-    let plan = check(&loaded)?;
+    let (plan, state) = open(&loaded)?;
     let Some((plan, sqlite)) = plan.sinks.iter().find_map(|plan| {
         database(plan)
             .filter(|_| plan.name == sink)
@@ -116,15 +124,14 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
             help,
         });
     };
-    let state = State::open(&loaded.state_folder(), &loaded.settings.name)?;
     let mut told = Vec::new();
     for (owner, rows) in held(
         plan,
         sqlite,
         &(0..plan.schema.columns().len()).collect::<Vec<_>>(),
     )? {
-        told.extend(rows.into_iter().map(|row| ToldChange::Told {
-            id: row.id,
+        told.extend(rows.into_iter().map(|(id, row)| ToldChange::Told {
+            id,
             owner: owner.clone(),
             hash: row.hash,
             from: None,
@@ -157,18 +164,15 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
     Ok(count)
 }
 
-fn pins(loaded: &Loaded) -> Result<Pins, RunError> {
-    match State::open_existing(&loaded.state_folder(), &loaded.settings.name)? {
-        Some(state) => Loaded::pinned(&state.snapshot()?),
-        None => Ok(Pins::new()),
-    }
+fn pins(state: &State) -> Result<Pins, RunError> {
+    Loaded::pinned(&state.snapshot()?)
 }
 
 fn execute(
     request: &Request,
     loaded: &Loaded,
     plan: &Arc<Plan>,
-    state: &State,
+    state: &Arc<State>,
     purpose: Purpose,
     started: Instant,
 ) -> Result<Report, RunError> {
@@ -190,7 +194,7 @@ fn execute(
         plan: Arc::clone(plan),
         stamp,
         indexes: dimensions.indexes,
-        snapshot: state.snapshot()?,
+        state: Arc::clone(state),
         told,
         workers: request.workers,
         abort: Abort::default(),
@@ -276,14 +280,18 @@ fn held(sink: &SinkPlan, sqlite: &Sqlite, hashed: &[usize]) -> Result<Held, RunE
         let hashes = row_hashes(&rows, hashed);
         for (row, owner) in owners.into_iter().enumerate() {
             let cell = |column: usize| Value::at(rows.column(column), row);
-            let owner = owner.or_else(|| sink.schema.key().map(|key| cell(key).to_string()));
+            let owner = owner.map(|owner| Key::of_owner(&owner));
+            let owner = owner.or_else(|| Key::of_value(&cell(sink.schema.key()?)));
             // A row without an owner belongs to no key that a source yields: it is taken back.
-            let key = owner.map_or_else(|| Key::reserved(&sink.name), |owner| Key::of(&owner));
-            held.entry(key).or_default().push(HeldRow {
-                id: row_id(&rows, sqlite.key(), row),
-                hash: hashes[row],
-                policies: policies.iter().map(|&column| cell(column)).collect(),
-            });
+            let key = owner.unwrap_or_else(|| Key::reserved(&sink.name));
+            let id = row_id(&rows, sqlite.key(), row);
+            held.entry(key).or_default().insert(
+                id,
+                HeldRow {
+                    hash: hashes[row],
+                    policies: policies.iter().map(|&column| cell(column)).collect(),
+                },
+            );
         }
         ControlFlow::Continue(())
     })?;

@@ -48,6 +48,11 @@ pub struct State {
 }
 
 impl State {
+    /// Whether there is a state in `folder`.
+    pub fn exists(folder: &Path) -> bool {
+        file::exists(folder)
+    }
+
     /// Opens the state in `folder` for a run, or makes it.
     pub fn open(folder: &Path, pipeline: &str) -> Result<State, StateError> {
         if State::open_existing(folder, pipeline)?.is_none() {

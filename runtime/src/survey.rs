@@ -126,10 +126,8 @@ pub(crate) fn stored<'scope>(
 fn stored_rows(job: &Job, worker: u64) -> Result<Vec<GateRow>, RunError> {
     let workers = job.workers as u64;
     let mut rows = Vec::new();
-    for stored in job
-        .snapshot
-        .digests(|partition| partition % workers == worker)?
-    {
+    let snapshot = job.state.snapshot()?;
+    for stored in snapshot.digests(|partition| partition % workers == worker)? {
         let (key, input, stored) = stored?;
         rows.push(GateRow {
             key,

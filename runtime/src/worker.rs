@@ -1,5 +1,6 @@
 //! Runs the dataflow on worker threads, and the committer beside them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -17,7 +18,8 @@ pub(crate) fn run<'a>(
     job: &Arc<Job>,
     committer: impl FnOnce(Vec<Sender<Epoch>>) -> Committer<'a>,
 ) -> Result<Outcome, RunError> {
-    // Both channels are as long as batches can be in flight: the workers take no more.
+    // Neither channel has a bound of its own: no more parts are under way than batches in flight and
+    // batches that are tried again.
     let (messages, inbox) = unbounded();
     let (committed, links): (Vec<_>, Vec<_>) = (0..job.workers)
         .map(|_| {
@@ -56,8 +58,15 @@ pub(crate) fn run<'a>(
 /// Commits until the workers end. When the committer fails, the workers are told to end, too.
 fn end(committer: Committer, job: &Job, inbox: &Receiver<Message>) -> Result<Outcome, RunError> {
     let wake = committer.waker();
-    let outcome = committer.run(inbox);
-    let Err(error) = outcome else { return outcome };
+    // Unwinding from here would wait for workers that wait for a commit.
+    let outcome = catch_unwind(AssertUnwindSafe(|| committer.run(inbox)));
+    let error = match outcome {
+        Ok(Ok(outcome)) => return Ok(outcome),
+        Ok(Err(error)) => error,
+        Err(_) => RunError::Panicked {
+            message: "the committer".to_owned(),
+        },
+    };
     job.abort.raise(error);
     // Workers wait for a commit that will not come: each hears that the run is ending.
     wake.all();

@@ -156,7 +156,14 @@ impl Policies {
     /// Whether a live row may hold a value in a column of the input, when the pipeline yields another:
     /// the invariant of its policy. Of a policy in SQL none is known.
     pub fn allows(&self, column: usize, held: &Value, yielded: &Value) -> bool {
-        match &self.rules[column][Transition::Update as usize] {
+        let [insert, reopen, update, _] = &self.rules[column];
+        if [insert, reopen]
+            .iter()
+            .any(|rule| matches!(rule, Rule::Expression(_) | Rule::Null))
+        {
+            return true;
+        }
+        match update {
             Rule::New => held == yielded,
             Rule::Greater => held >= yielded,
             Rule::First => held.kind().is_some() || yielded.kind().is_none(),

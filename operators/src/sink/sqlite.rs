@@ -183,23 +183,25 @@ impl Sqlite {
 
     /// Target, key and what becomes of retracted rows: where this changes, the told rows are no
     /// longer those of the target.
+    ///
+    /// The file itself is known by the fence in it: where a pipeline and its sinks are moved or
+    /// named by another path, they still fit.
     pub fn fingerprint(&self) -> String {
         let Plan {
-            path,
-            table,
-            on_retract,
-            ..
+            table, on_retract, ..
         } = &*self.plan;
-        let path = path.display().to_string();
         let key = table.key.iter().map(|column| {
             let (name, ty) = &table.columns.columns()[*column];
             format!("{name:?} {ty}")
         });
-        format!(
-            "sqlite {path:?} {:?} ({}) {on_retract:?}",
-            table.name,
-            key.collect::<Vec<_>>().join(", ")
-        )
+        let key = key.collect::<Vec<_>>().join(", ");
+        format!("sqlite {:?} ({key}) {on_retract:?}", table.name)
+    }
+
+    /// What it writes to, as no other sink may: the file and the table, which SQLite finds in any
+    /// case.
+    pub fn target(&self) -> (&Path, String) {
+        (&self.plan.path, self.plan.table.name.to_lowercase())
     }
 
     /// Indexes the rows of each lookup by name, in the order in which the first match is sought.

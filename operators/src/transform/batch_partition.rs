@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::array::RecordBatch;
 use serde::Deserialize;
 
 use super::{Evaluation, StageError};
@@ -13,6 +11,7 @@ use crate::chunk::Chunk;
 use crate::key::Key;
 use crate::problem::{Problem, column};
 use crate::schema::{Schema, Type};
+use crate::value::Value;
 
 /// `type = "batch-partition"`.
 #[derive(Clone, Debug, Deserialize)]
@@ -146,10 +145,9 @@ impl BatchPartition {
     /// # Panics
     /// When the key column has none of our types.
     pub fn keys(&self, rows: &RecordBatch) -> Vec<Option<Key>> {
-        let text = cast(rows.column(self.by), &DataType::Utf8).expect("our types have a text form");
-        let text: &StringArray = text.as_string();
-        (0..text.len())
-            .map(|row| text.is_valid(row).then(|| Key::of(text.value(row))))
+        let column = rows.column(self.by);
+        (0..rows.num_rows())
+            .map(|row| Key::of_value(&Value::at(column, row)))
             .collect()
     }
 
@@ -162,11 +160,12 @@ impl BatchPartition {
         if key.is_reserved() {
             return "(no key)".to_owned();
         }
-        let text: String = key.text().chars().take(prefix).collect();
-        if text.chars().count() < prefix {
-            "(short)".to_owned()
-        } else {
-            text
+        let text = key.text();
+        match text.char_indices().nth(prefix) {
+            Some((end, _)) => text[..end].to_owned(),
+            // The whole key would be its name: a name is no place for it.
+            None if text.chars().count() == prefix => key.to_string(),
+            None => "(short)".to_owned(),
         }
     }
 }

@@ -173,6 +173,16 @@ impl<'a> Target<'a> {
         Ok(turn)
     }
 
+    /// Whether it prints, and is told nothing for later.
+    pub(crate) fn is_console(&self) -> bool {
+        matches!(self.kind, Kind::Console)
+    }
+
+    /// Prints what a console is to print.
+    pub(crate) fn print(&mut self, turn: &Turn) -> Result<(), RunError> {
+        print(&turn.printed, &mut self.counts)
+    }
+
     /// Writes a commit: fence, rows, state, and only then the sink's own commit. Gives the refused
     /// rows, each with the key that had the row before.
     pub(crate) fn write(
@@ -188,7 +198,6 @@ impl<'a> Target<'a> {
             lookups,
         } = &mut self.kind
         else {
-            print(&turn.printed, &mut self.counts)?;
             return Ok(Vec::new());
         };
         if turn.is_empty() {

@@ -73,8 +73,8 @@ pub struct Keys {
 pub struct Batches {
     /// How many.
     pub total: usize,
-    /// Those that failed twice; their keys come again in the next run.
-    pub failed: BTreeSet<String>,
+    /// Those that failed twice, and why; their keys come again in the next run.
+    pub failed: BTreeMap<String, String>,
 }
 
 /// Where the time of a run went.

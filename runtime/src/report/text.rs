@@ -155,10 +155,10 @@ fn keys(text: &mut String, report: &Report, opened: &str) {
 }
 
 fn failures(text: &mut String, report: &Report) {
-    for cut in &report.batches.failed {
+    for (cut, reason) in &report.batches.failed {
         line(
             text,
-            &format!("batch {cut} failed twice: its keys come again in the next run"),
+            &format!("batch {cut} failed twice ({reason}): its keys come again in the next run"),
         );
     }
     for (stage, count) in &report.errors {

@@ -15,6 +15,11 @@ use super::view::View;
 /// The store's name in its folder.
 const NAME: &str = "state.redb";
 
+/// Whether there is a store in the folder.
+pub(super) fn exists(folder: &Path) -> bool {
+    folder.join(NAME).exists()
+}
+
 /// How much of the store redb keeps in memory. A run reads most of what it reads once.
 const CACHE_BYTES: usize = 64 << 20;
 

@@ -178,7 +178,7 @@ impl<'a> Applying<'a> {
         let columns = self.plan.table.columns.columns();
         let owners: Vec<&Key> = positions.iter().map(|row| owners[*row as usize]).collect();
         let moved = |(old, owner): (&OldRow, &&Key)| {
-            self.plan.table.owner && old.owner.as_deref() != Some(owner.text())
+            self.plan.table.owner && old.owner.as_deref() != Some(owner.owner().as_ref())
         };
         let moved = old.iter().zip(&owners).map(moved).collect();
         let old_column = |(position, (_, ty)): (usize, &(String, Type))| match transition {

@@ -159,7 +159,8 @@ impl<'a> Put<'a> {
             self.statement.raw_bind_parameter(next(), value)?;
         }
         if self.sets_owner {
-            self.statement.raw_bind_parameter(next(), owner.text())?;
+            self.statement
+                .raw_bind_parameter(next(), owner.owner().as_ref())?;
         }
         if self.by_id {
             for id in ids {
