@@ -90,6 +90,11 @@ impl Derive {
         &self.set
     }
 
+    /// What becomes of a row for which an expression cannot be evaluated.
+    pub fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
     /// The input columns that it needs, when `needed` are needed of its output.
     ///
     /// A column that nobody needs is evaluated all the same: its errors are the author's to see.

@@ -53,6 +53,11 @@ impl Filter {
         &self.when
     }
 
+    /// What becomes of a row for which it cannot be evaluated.
+    pub fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
     /// The input columns that it needs, when `needed` are needed of its output.
     pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
         needed | self.when.reads()

@@ -209,6 +209,11 @@ impl Lookup {
         &self.brought
     }
 
+    /// What becomes of a row for which several rows match where one should.
+    pub fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
     /// The left columns that it needs, when `needed` are needed of its output.
     pub fn reads_left(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
         let on = self.on.iter().map(|(left, _)| *left);

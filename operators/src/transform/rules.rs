@@ -103,6 +103,11 @@ impl Rules {
         &self.values
     }
 
+    /// What becomes of a row for which a rule cannot be evaluated.
+    pub fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
     /// The input columns that it needs, when `needed` are needed of its output.
     pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
         let mut reads: BTreeSet<usize> = needed
