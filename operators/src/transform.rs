@@ -135,7 +135,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Reports what is wrong with rows of a chunk (position, message); rows that are dropped for it
-    /// are no longer to keep.
+    /// are no longer to keep. A ghost was dropped before: nothing more can be wrong with it.
     pub(crate) fn report(
         &mut self,
         chunk: &Chunk,
@@ -144,19 +144,17 @@ impl<'a> Evaluation<'a> {
         keep: &mut [bool],
     ) -> Result<(), StageError> {
         for (row, message) in errors {
+            let origin = chunk.origin().value(row);
+            if self.is_ghost(origin) {
+                continue;
+            }
             let stage = Arc::clone(&self.stage);
             if on_error == OnError::Stop {
                 return Err(StageError::Stopped { stage, message });
             }
             let dropped = on_error == OnError::Drop;
             keep[row] &= !dropped;
-            let origin = chunk.origin().value(row);
-            self.errors.push(RowError {
-                origin,
-                stage,
-                message,
-                dropped,
-            });
+            self.errors.push(RowError { origin, stage, message, dropped });
         }
         Ok(())
     }
