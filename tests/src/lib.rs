@@ -1,1 +1,6 @@
-//! Tidemill.
+//! What Tidemill is tested with: a second, simple implementation of its stages, and random pipelines
+//! with tables that change.
+
+pub mod columnar;
+pub mod reference;
+pub mod tables;

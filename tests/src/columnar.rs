@@ -1,0 +1,221 @@
+//! A run from nothing through the product's stages, without its runtime: no gate, no state, no
+//! sinks, one worker, one batch. What it yields must be what the reference yields.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use operators::catalog::{Sink, Transform};
+use operators::chunk::Chunk;
+use operators::dimension::Dimension;
+use operators::group::{Batch, ErrorRow, Groups, SourceRows, parcels};
+use operators::key::Key;
+use operators::order::canonical;
+use operators::source::csv::Read;
+use operators::transform::batch_partition::BatchPartition;
+use operators::transform::lookup::Index;
+use operators::transform::{Evaluation, Place};
+use operators::value::Value;
+use pipelines::plan::{DimensionPlan, Plan, SinkPlan, SinkRows, SourcePlan};
+
+use crate::reference::{Fault, Outcome, Rows};
+
+/// What a run from nothing yields by the product's stages.
+///
+/// # Panics
+/// When a source cannot be read or a stage stops the run.
+pub fn run(plan: &Plan) -> Outcome {
+    let mut outcome = Outcome::default();
+    let indexes = dimensions(plan, &mut outcome);
+    let batch = groups(plan, &indexes);
+    let mut at = Evaluation::new(Place::BehindGate, &indexes);
+    let input = &batch.inputs[0];
+    let steps = plan.key_function.evaluate(input, &mut at).expect("no stage stops the run");
+    for (origin, error) in &batch.errors {
+        outcome.errors.insert(fault(&batch.keys[*origin as usize], error));
+    }
+    for error in at.errors() {
+        let (stage, message) = (Arc::clone(&error.stage), error.message.clone());
+        let error_row = ErrorRow { stage, message, row: None };
+        outcome.errors.insert(fault(&batch.keys[error.origin as usize], &error_row));
+    }
+    for sink in &plan.sinks {
+        if let SinkRows::Stage(step) = &sink.rows {
+            let chunk = step.map_or(input, |step| &steps[step]);
+            let rows = held(sink, chunk, &batch.keys, &mut outcome.errors);
+            outcome.sinks.insert(sink.name.clone(), rows);
+        }
+    }
+    for sink in &plan.sinks {
+        if let SinkRows::Errors(stage) = &sink.rows {
+            let of_stage = outcome.errors.iter().filter(|fault| fault.stage == **stage);
+            let rows = of_stage.map(|fault| (error_cells(fault), 1)).collect();
+            outcome.sinks.insert(sink.name.clone(), rows);
+        }
+    }
+    outcome
+}
+
+/// Chunks as a source gives them.
+fn read(source: &SourcePlan) -> Vec<Read> {
+    let mut reads = Vec::new();
+    let mut receive = |read| {
+        reads.push(read);
+        ControlFlow::Continue(())
+    };
+    source.source.read(&source.columns, &mut receive).expect("the file was just written");
+    reads
+}
+
+fn dimensions(plan: &Plan, outcome: &mut Outcome) -> BTreeMap<Arc<str>, Index> {
+    let mut indexes = BTreeMap::new();
+    for (number, dimension) in plan.dimensions.iter().enumerate() {
+        let rows = dimension_rows(plan, dimension, &indexes, outcome);
+        let dimension = Dimension { name: Arc::clone(&dimension.name), rows };
+        let inputs = plan.inputs.iter().map(|input| &input.way);
+        let ways = plan.dimensions.iter().map(|dimension| &dimension.way).chain(inputs);
+        for step in ways.chain([&plan.key_function]).flat_map(|way| &way.steps) {
+            if let Transform::Lookup(lookup) = step.transform.as_ref()
+                && plan.lookups[&step.name] == number
+            {
+                indexes.insert(Arc::clone(&step.name), lookup.index(&dimension));
+            }
+        }
+    }
+    indexes
+}
+
+fn dimension_rows(
+    plan: &Plan,
+    dimension: &DimensionPlan,
+    indexes: &BTreeMap<Arc<str>, Index>,
+    outcome: &mut Outcome,
+) -> RecordBatch {
+    let source = &plan.sources[dimension.source];
+    let reads = read(source);
+    let chunks: Vec<&RecordBatch> = reads.iter().map(|read| read.chunk.rows()).collect();
+    let rows = concat_batches(&source.schema.arrow(), chunks).expect("a source has one schema");
+    let id = source.source.id().iter().filter_map(|name| source.schema.position(name));
+    let rows = sorted(&rows, &id.collect::<Vec<_>>());
+    let mut at = Evaluation::new(Place::Dimension, indexes);
+    let end = dimension.way.end(&Chunk::numbered(rows), &mut at).expect("no stage stops the run");
+    for error in at.errors() {
+        outcome.dimension_errors.insert(Fault {
+            key: Key::reserved(&source.name),
+            stage: error.stage.to_string(),
+            message: error.message.clone(),
+            row: None,
+        });
+    }
+    sorted(end.rows(), &[])
+}
+
+fn sorted(rows: &RecordBatch, id: &[usize]) -> RecordBatch {
+    let order = UInt32Array::from(canonical(rows, id));
+    take_record_batch(rows, &order).expect("the order is one of its rows")
+}
+
+/// The groups of all keys.
+fn groups(plan: &Plan, indexes: &BTreeMap<Arc<str>, Index>) -> Batch {
+    let input = &plan.inputs[0];
+    let source = &plan.sources[input.source];
+    let partition = partition(plan);
+    let mut groups = Groups::new([(partition.schema().arrow(), input.id.clone())]);
+    for read in read(source) {
+        let mut at = Evaluation::new(Place::BeforeGate, indexes);
+        at.carry_in(read.errors);
+        let rows = input.way.end(&read.chunk, &mut at).expect("no stage stops the run");
+        let from = SourceRows {
+            input: 0,
+            name: &source.name,
+            source: read.chunk.rows(),
+            id: &input.source_id,
+        };
+        for (_, parcel) in parcels(partition, &rows, &at, &from, 3) {
+            groups.add(parcel);
+        }
+    }
+    let keys: BTreeSet<Key> = groups.digests().map(|(key, _, _)| key.clone()).collect();
+    groups.take("all".to_owned(), keys.into_iter().collect())
+}
+
+fn partition(plan: &Plan) -> &BatchPartition {
+    match plan.partition.as_ref() {
+        Transform::BatchPartition(partition) => partition,
+        _ => panic!("a plan's partition is a batch-partition"),
+    }
+}
+
+/// The rows that a sink holds; the others are errors.
+fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Fault>) -> Rows {
+    let cells = |row: usize| -> Vec<Value> {
+        chunk.rows().columns().iter().map(|column| Value::at(column, row)).collect()
+    };
+    let mut rows = Rows::new();
+    let Sink::Sqlite(sqlite) = &sink.sink else {
+        for row in 0..chunk.len() {
+            *rows.entry(cells(row)).or_default() += 1;
+        }
+        return rows;
+    };
+    // By id, then by the position of the key: keys are in order.
+    let mut by_id: BTreeMap<Vec<Value>, BTreeMap<u32, Vec<Vec<Value>>>> = BTreeMap::new();
+    for (row, &origin) in chunk.origin().values().iter().enumerate() {
+        let cells = cells(row);
+        let id = sqlite.key().iter().map(|&column| cells[column].clone()).collect();
+        by_id.entry(id).or_default().entry(origin).or_default().push(cells);
+    }
+    let mut wrong = |key: &Key, message: String| {
+        let error = ErrorRow { stage: Arc::from(sink.name.as_str()), message, row: None };
+        errors.insert(fault(key, &error));
+    };
+    for groups in by_id.into_values() {
+        let mut winner: Option<&Key> = None;
+        for (origin, mut same) in groups {
+            let key = &keys[origin as usize];
+            if same.len() > 1 && sqlite.newest_by().is_empty() {
+                wrong(key, format!("{} rows of one key have the same id", same.len()));
+                continue;
+            }
+            let newness = |row: &Vec<Value>| -> Vec<Value> {
+                sqlite.newest_by().iter().map(|&column| row[column].clone()).collect()
+            };
+            // Of several that are greatest `max_by` has the last one; ours is the first.
+            same.reverse();
+            let newest = same.into_iter().max_by(|a, b| newness(a).cmp(&newness(b)));
+            match winner {
+                Some(winner) => {
+                    wrong(key, format!("key {winner} yields a row of the same id, and has it"));
+                }
+                None => {
+                    winner = Some(key);
+                    rows.extend(newest.map(|row| (row, 1)));
+                }
+            }
+        }
+    }
+    rows
+}
+
+fn fault(key: &Key, error: &ErrorRow) -> Fault {
+    Fault {
+        key: key.clone(),
+        stage: error.stage.to_string(),
+        message: error.message.clone(),
+        row: error.row.clone(),
+    }
+}
+
+/// A row of `<stage>.errors` without its id.
+fn error_cells(fault: &Fault) -> Vec<Value> {
+    let text = |text: Option<&str>| text.map_or(Value::Null, |text| Value::Text(text.to_owned()));
+    let key = (!fault.key.is_reserved()).then(|| fault.key.text());
+    vec![
+        text(Some(&fault.stage)),
+        text(Some(&fault.message)),
+        text(fault.row.as_deref()),
+        text(key),
+    ]
+}

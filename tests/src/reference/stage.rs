@@ -1,0 +1,262 @@
+//! What each stage makes of rows.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use operators::catalog::Transform;
+use operators::expression::Expression;
+use operators::schema::Type;
+use operators::transform::conflict_join::{Bounds, ConflictJoin, Order, Overlap};
+use operators::transform::derive::Derive;
+use operators::transform::lookup::{Between, Join, Lookup, Matches};
+use operators::transform::rules::Rules;
+use operators::value::Value;
+
+use super::Made;
+use super::row::{Cells, Row};
+
+/// The types of the columns that a stage yields; `right` are those of its dimension.
+pub(super) fn types(transform: &Transform, input: &[Type], right: &[Type]) -> Vec<Type> {
+    let mut types = input.to_vec();
+    match transform {
+        Transform::Distinct(_) | Transform::Filter(_) | Transform::Latest(_) => {}
+        Transform::BatchPartition(stage) => return at(input, stage.columns()),
+        Transform::Select(stage) => return at(input, stage.positions()),
+        Transform::ConflictJoin(_) => types.extend(input),
+        Transform::Derive(stage) => {
+            for set in stage.set() {
+                types.resize(types.len().max(set.position + 1), Type::Bool);
+                types[set.position] = set.value.kind();
+            }
+        }
+        Transform::Lookup(stage) => types.extend(at(right, stage.brought())),
+        Transform::Rules(stage) => types.extend(stage.when().iter().map(|_| Type::Text)),
+    }
+    types
+}
+
+fn at(types: &[Type], positions: &[usize]) -> Vec<Type> {
+    positions.iter().map(|&position| types[position]).collect()
+}
+
+/// The rows that a stage makes of its input. Rows that it drops are marked as gone.
+///
+/// # Panics
+/// When it is a lookup and there is no dimension.
+pub(super) fn made<'scope>(
+    name: &Arc<str>,
+    transform: &Arc<Transform>,
+    types: &[Type],
+    input: Made<'scope>,
+    dimension: Option<Made<'scope>>,
+) -> Made<'scope> {
+    let stage = Arc::clone(transform);
+    match transform.as_ref() {
+        Transform::ConflictJoin(_) => conflict_join(stage, input),
+        Transform::Distinct(_) => first(input, |row| row.cells.clone(), |_, _| Ordering::Equal),
+        Transform::Latest(latest) => {
+            let by = latest.by().to_vec();
+            let order = latest.order_by().to_vec();
+            first(input, move |row| row.cells.at(&by), move |a, b| b.cells.compare(&a.cells, &order))
+        }
+        Transform::Lookup(_) => {
+            lookup(name, stage, input, dimension.expect("a lookup has a dimension"))
+        }
+        _ => {
+            let (name, types) = (Arc::clone(name), types.to_vec());
+            input.map(move |mut row| {
+                one(&name, &stage, &types, &mut row);
+                row
+            })
+        }
+    }
+}
+
+/// What becomes of a row in a stage that looks at one row alone.
+fn one(name: &str, stage: &Transform, types: &[Type], row: &mut Row) {
+    match stage {
+        Transform::BatchPartition(stage) => row.cells = row.cells.at(stage.columns()),
+        Transform::Select(stage) => row.cells = row.cells.at(stage.positions()),
+        Transform::Filter(stage) => {
+            let holds = row.cells.evaluate(stage.when(), types);
+            row.fail(name, holds.as_ref().err().cloned().into_iter().collect(), stage.on_error());
+            row.gone |= holds != Ok(Value::Bool(true));
+        }
+        Transform::Derive(stage) => derive(name, stage, types, row),
+        Transform::Rules(stage) => rules(name, stage, types, row),
+        _ => unreachable!("the others look at several rows"),
+    }
+}
+
+fn derive(name: &str, stage: &Derive, types: &[Type], row: &mut Row) {
+    let mut types = types.to_vec();
+    for set in stage.set() {
+        let value = row.cells.evaluate(&set.value, &types);
+        row.fail(name, value.as_ref().err().cloned().into_iter().collect(), stage.on_error());
+        let value = value.unwrap_or(Value::Null);
+        if set.position == types.len() {
+            types.push(set.value.kind());
+            row.cells.0.push(value);
+        } else {
+            types[set.position] = set.value.kind();
+            row.cells.0[set.position] = value;
+        }
+    }
+}
+
+fn rules(name: &str, stage: &Rules, types: &[Type], row: &mut Row) {
+    let judge = |when: &Expression| row.cells.evaluate(when, types);
+    let judged: Vec<Result<Value, String>> = stage.when().iter().map(judge).collect();
+    let errors = judged.iter().filter_map(|holds| holds.clone().err()).collect();
+    row.fail(name, errors, stage.on_error());
+    let [yes, no] = stage.values();
+    let holds: Vec<bool> =
+        judged.into_iter().map(|holds| holds == Ok(Value::Bool(true))).collect();
+    row.gone |= !holds.contains(&true);
+    let flag = |&holds: &bool| Value::Text(if holds { yes } else { no }.clone());
+    row.cells.0.extend(holds.iter().map(flag));
+}
+
+/// Of the rows of a group that are equal by `by`, the first in an order; ties by their places.
+fn first<'scope>(
+    input: Made<'scope>,
+    by: impl Fn(&Row) -> Cells + 'static,
+    order: impl Fn(&Row, &Row) -> Ordering + 'static,
+) -> Made<'scope> {
+    input
+        .map(move |row| ((row.group.clone(), by(&row)), row))
+        .reduce(move |_, rows, output| {
+            let rows = rows.iter().map(|(row, _)| *row);
+            let first = rows.min_by(|a, b| order(a, b).then_with(|| a.place.cmp(&b.place)));
+            output.push((first.expect("a reduction has rows").clone(), 1));
+        })
+        .map(|(_, row)| row)
+}
+
+/// Each left row with all the rows that match it, reduced to the rows that are made of it.
+fn lookup<'scope>(
+    name: &Arc<str>,
+    stage: Arc<Transform>,
+    left: Made<'scope>,
+    right: Made<'scope>,
+) -> Made<'scope> {
+    let on = |side: fn(&(usize, usize)) -> usize| -> Vec<usize> {
+        as_lookup(&stage).on().iter().map(side).collect()
+    };
+    let (left_on, right_on) = (on(|on| on.0), on(|on| on.1));
+    let between = as_lookup(&stage).between();
+    let by_left = left.clone().flat_map(move |row| Some((row.cells.known(&left_on)?, row)));
+    let by_right = right.flat_map(move |row| Some((row.cells.known(&right_on)?, row)));
+    let matched = by_left.join_core(by_right.arrange_by_key(), move |_, left, right| {
+        let inside = between.is_none_or(|between| is_between(between, &left.cells, &right.cells));
+        inside.then(|| (left.clone(), Some(right.clone())))
+    });
+    let name = Arc::clone(name);
+    left.map(|row| (row, None))
+        .concat(matched)
+        .reduce(move |left, rights, output| {
+            let rights = rights.iter().filter_map(|(right, _)| right.as_ref());
+            let rows = matched_rows(&name, as_lookup(&stage), left, rights.collect());
+            output.extend(rows.into_iter().map(|row| (row, 1)));
+        })
+        .map(|(_, row)| row)
+}
+
+fn is_between(between: Between, left: &Cells, right: &Cells) -> bool {
+    let (value, low, high) =
+        (&left.0[between.value], &right.0[between.low], &right.0[between.high]);
+    ![value, low, high].contains(&&Value::Null) && low <= value && value <= high
+}
+
+fn matched_rows(name: &str, stage: &Lookup, left: &Row, mut rights: Vec<&Row>) -> Vec<Row> {
+    rights.sort_by(|a, b| {
+        a.cells.compare(&b.cells, stage.order_by()).then_with(|| a.place.cmp(&b.place))
+    });
+    let mut row = left.clone();
+    if stage.join() == Join::Anti {
+        row.gone |= !rights.is_empty();
+        return vec![row];
+    }
+    if stage.matches() == Matches::Error && rights.len() > 1 {
+        row.fail(name, vec![format!("{} rows match", rights.len())], stage.on_error());
+        rights.clear();
+    }
+    if stage.matches() == Matches::First {
+        rights.truncate(1);
+    }
+    row.gone |= stage.join() == Join::Inner && rights.is_empty();
+    if rights.is_empty() {
+        row.cells.0.extend(stage.brought().iter().map(|_| Value::Null));
+        row.place.push(0);
+        return vec![row];
+    }
+    let with = |(place, right): (u32, &Row)| {
+        let mut row = row.clone();
+        row.cells.0.extend(right.cells.at(stage.brought()).0);
+        row.place.push(place);
+        row
+    };
+    (0..).zip(rights).map(with).collect()
+}
+
+fn as_lookup(stage: &Transform) -> &Lookup {
+    match stage {
+        Transform::Lookup(stage) => stage,
+        _ => unreachable!("it was asked what it is"),
+    }
+}
+
+/// Every row with every other that is equal in `on`.
+fn conflict_join(stage: Arc<Transform>, input: Made<'_>) -> Made<'_> {
+    let on = as_conflict_join(&stage).on().to_vec();
+    let by_on = input.flat_map(move |row| Some((row.cells.known(&on)?, row)));
+    let arranged = by_on.clone().arrange_by_key();
+    by_on.join_core(arranged, move |_, left, right| {
+        is_pair(as_conflict_join(&stage), left, right).then(|| {
+            let mut pair = left.clone();
+            pair.place.extend(&right.place);
+            pair.cells.0.extend(right.cells.0.iter().cloned());
+            pair
+        })
+    })
+}
+
+fn as_conflict_join(stage: &Transform) -> &ConflictJoin {
+    match stage {
+        Transform::ConflictJoin(stage) => stage,
+        _ => unreachable!("it was asked what it is"),
+    }
+}
+
+fn is_pair(stage: &ConflictJoin, left: &Row, right: &Row) -> bool {
+    let differ = |&position: &usize| {
+        let (left, right) = (&left.cells.0[position], &right.cells.0[position]);
+        ![left, right].contains(&&Value::Null) && left != right
+    };
+    let in_order = match stage.order() {
+        Order::Ordered => left.place != right.place,
+        Order::Unordered => left.place < right.place,
+    };
+    in_order
+        && stage.unequal().iter().all(differ)
+        && stage.overlap().is_none_or(|overlap| overlaps(overlap, &left.cells, &right.cells))
+}
+
+fn overlaps(overlap: Overlap, left: &Cells, right: &Cells) -> bool {
+    let interval = |cells: &Cells| {
+        let (start, end) = (cells.0[overlap.start].clone(), cells.0[overlap.end].clone());
+        (![&start, &end].contains(&&Value::Null) && start <= end).then_some((start, end))
+    };
+    let (Some((start, end)), Some((other_start, other_end))) = (interval(left), interval(right))
+    else {
+        return false;
+    };
+    match overlap.bounds {
+        Bounds::Closed => start <= other_end && other_start <= end,
+        Bounds::Open => start < other_end && other_start < end,
+        Bounds::HalfOpen => {
+            let empty = start == end || other_start == other_end;
+            !empty && start < other_end && other_start < end
+        }
+    }
+}

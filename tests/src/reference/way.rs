@@ -1,0 +1,165 @@
+//! Ways of rows: to the gate, through the key function, in dimensions.
+
+use operators::catalog::Transform;
+use operators::key::Key;
+use operators::schema::Type;
+use operators::transform::Place;
+use operators::value::Value;
+use operators::way::Way;
+use pipelines::plan::Plan;
+
+use super::row::{Cells, Fault, Row, sort};
+use super::{Faults, Made, stage};
+
+/// A plan that is being rendered.
+pub(super) struct Rendering<'plan, 'scope> {
+    plan: &'plan Plan,
+    sources: Vec<Made<'scope>>,
+    dimensions: Vec<Made<'scope>>,
+}
+
+/// The rows that come in and those that each step makes.
+pub(super) struct Steps<'scope> {
+    pub(super) input: Made<'scope>,
+    pub(super) made: Vec<Made<'scope>>,
+    types: Vec<Vec<Type>>,
+}
+
+impl<'scope> Steps<'scope> {
+    fn end(self) -> Made<'scope> {
+        self.made.into_iter().last().unwrap_or(self.input)
+    }
+}
+
+impl<'plan, 'scope> Rendering<'plan, 'scope> {
+    /// The plan with the rows of its sources.
+    pub(super) fn new(plan: &'plan Plan, sources: Vec<Made<'scope>>) -> Self {
+        Rendering { plan, sources, dimensions: Vec::new() }
+    }
+
+    /// Renders the dimensions; gives their errors. Their rows are put in canonical order again.
+    pub(super) fn dimensions(&mut self) -> Faults<'scope> {
+        let mut all = self.sources[0].clone().flat_map(|_| None::<Fault>);
+        for dimension in &self.plan.dimensions {
+            let rows = self.sources[dimension.source].clone();
+            let types = self.source_types(dimension.source);
+            let (steps, errors) = self.way(&dimension.way, rows, types, Place::Dimension);
+            let rows = steps.end().map(|row| (row.group, row.cells));
+            self.dimensions.push(placed(rows, Vec::new()));
+            all = all.concat(errors);
+        }
+        all
+    }
+
+    /// The rows of the steps behind the gate, and all errors of keys so far.
+    ///
+    /// # Panics
+    /// When the partition has not just one input.
+    pub(super) fn key_function(&self) -> (Steps<'scope>, Faults<'scope>) {
+        let [input] = self.plan.inputs.as_slice() else { panic!("a partition has one input") };
+        let rows = self.sources[input.source].clone();
+        let types = self.source_types(input.source);
+        let (steps, _) = self.way(&input.way, rows, types, Place::BeforeGate);
+        let types = steps.types.last().expect("a way ends at the partition").clone();
+        let Transform::BatchPartition(partition) = self.plan.partition.as_ref() else {
+            panic!("a plan's partition is a batch-partition")
+        };
+        let by = partition.by();
+        let source = self.plan.sources[input.source].name.to_string();
+        let arrived = steps.end();
+        let errors = arrived.clone().flat_map(move |row| {
+            let key = key_of(&row, by);
+            let mut faults = row.faults(key.as_ref().unwrap_or(&Key::reserved(&source)));
+            faults.extend((key.is_none() && !row.gone).then(|| Fault {
+                key: Key::reserved(&source),
+                stage: source.clone(),
+                message: "the row has no key".to_owned(),
+                row: row.name.clone(),
+            }));
+            faults
+        });
+        let grouped = arrived
+            .filter(|row| !row.gone)
+            .flat_map(move |row| Some((key_of(&row, by)?, row.cells)));
+        let rows = placed(grouped, input.id.clone());
+        let (steps, more) = self.way(&self.plan.key_function, rows, types, Place::BehindGate);
+        (steps, errors.concat(more).distinct())
+    }
+
+    fn source_types(&self, source: usize) -> Vec<Type> {
+        self.plan.sources[source].schema.columns().iter().map(|(_, ty)| *ty).collect()
+    }
+
+    fn way(
+        &self,
+        way: &Way,
+        input: Made<'scope>,
+        types: Vec<Type>,
+        place: Place,
+    ) -> (Steps<'scope>, Faults<'scope>) {
+        let mut errors = input.clone().flat_map(|_| None::<Fault>);
+        let mut steps = Steps { input, made: Vec::new(), types: Vec::new() };
+        for step in &way.steps {
+            let rows = step.input.map_or(&steps.input, |step| &steps.made[step]).clone();
+            let before = step.input.map_or(&types, |step| &steps.types[step]).clone();
+            let dimension = self.plan.lookups.get(&step.name).copied();
+            let right = dimension.map(|at| self.plan.dimensions[at].schema.columns());
+            let right: Vec<Type> =
+                right.unwrap_or_default().iter().map(|(_, ty)| *ty).collect();
+            let dimension = dimension.map(|at| self.dimensions[at].clone());
+            let made = stage::made(&step.name, &step.transform, &before, rows, dimension);
+            let (made, more) = settled(made, place);
+            errors = errors.concat(more);
+            steps.types.push(stage::types(&step.transform, &before, &right));
+            steps.made.push(made);
+        }
+        (steps, errors)
+    }
+}
+
+/// Before the gate a dropped row goes on while it has errors, to bring them to its key. Elsewhere
+/// the errors are told at once.
+fn settled(made: Made<'_>, place: Place) -> (Made<'_>, Faults<'_>) {
+    if place == Place::BeforeGate {
+        let errors = made.clone().flat_map(|_| None::<Fault>);
+        return (made.filter(|row| !row.gone || !row.errors.is_empty()), errors);
+    }
+    let errors = made.clone().flat_map(|row| row.faults(&row.group));
+    let kept = made.filter(|row| !row.gone).map(|row| Row { errors: Vec::new(), ..row });
+    (kept, errors)
+}
+
+/// Gives each row its place in the canonical order of its group.
+fn placed<'scope>(
+    rows: super::Collection<'scope, (Key, Cells)>,
+    id: Vec<usize>,
+) -> Made<'scope> {
+    let numbered = rows.reduce(move |_, rows, output| {
+        let mut all: Vec<Cells> = Vec::new();
+        for (cells, count) in rows {
+            all.extend((0..*count).map(|_| (*cells).clone()));
+        }
+        sort(&mut all, &id);
+        output.extend((0_u32..).zip(all).map(|placed| (placed, 1)));
+    });
+    numbered.map(|(group, (place, cells))| Row {
+        group,
+        place: vec![place],
+        cells,
+        name: None,
+        errors: Vec::new(),
+        gone: false,
+    })
+}
+
+/// The key of a row at the partition: the text form of the key column.
+fn key_of(row: &Row, by: usize) -> Option<Key> {
+    match &row.cells.0[by] {
+        Value::Null => None,
+        Value::Float(_) => panic!("a float is no key"),
+        // ISO 8601 has a `T` between the day and the time.
+        value @ Value::Timestamp(_) => Some(Key::of(&value.to_string().replacen(' ', "T", 1))),
+        value => Some(Key::of(&value.to_string())),
+    }
+}
+

@@ -1,0 +1,3 @@
+//! The reference by hand-made expectations, and the product's stages by the reference.
+
+mod hand_made;
