@@ -2,5 +2,6 @@
 //! with tables that change.
 
 pub mod columnar;
+pub mod generator;
 pub mod reference;
 pub mod tables;

@@ -1,0 +1,399 @@
+//! A pipeline from draws.
+
+use std::fmt::Write;
+
+use operators::schema::Type;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::expression::{Columns, condition, of_type, value};
+use super::updates::{SOURCES, columns_of};
+use super::{Draw, Draws};
+
+/// The draws of a pipeline: those of each stage, first which stage it is.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    settings: Vec<Draw>,
+    dimension: Vec<Vec<Draw>>,
+    before: Vec<Vec<Draw>>,
+    behind: Vec<Vec<Draw>>,
+    sinks: Vec<Vec<Draw>>,
+}
+
+/// Any pipeline.
+pub(super) fn pipeline() -> impl Strategy<Value = Pipeline> {
+    let stages = |most: usize| vec(vec(0..60_u8, 14), 0..=most);
+    let sinks = vec(vec(0..60_u8, 6), 1..=3);
+    (vec(0..60_u8, 6), stages(2), stages(3), stages(5), sinks).prop_map(
+        |(settings, dimension, before, behind, sinks)| Pipeline {
+            settings,
+            dimension,
+            before,
+            behind,
+            sinks,
+        },
+    )
+}
+
+impl Pipeline {
+    /// As a pipeline file, with the value of the parameter `n`.
+    pub fn toml(&self, param: i64) -> String {
+        let mut file = File::default();
+        let settings = &mut Draws::of(&self.settings);
+        writeln!(file.toml, "[pipeline]\nname = \"random\"\n\n[params]\nn = {param}\n")
+            .expect("a string takes all");
+        file.sources(settings);
+        file.dimension(&self.dimension);
+        let main = file.before(&self.before);
+        let partition = file.partition(main, settings);
+        let behind = file.behind(partition, &self.behind);
+        file.sinks(&behind, &self.sinks);
+        file.toml
+    }
+}
+
+/// A stage that others can take rows from.
+#[derive(Clone)]
+struct Stage {
+    name: String,
+    columns: Columns,
+    /// The column that holds the partition key.
+    key: Option<String>,
+    /// Whether a conflict-join stands on its way: a second one would make very many rows.
+    paired: bool,
+}
+
+/// Where a stage stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Where {
+    Before,
+    Behind,
+    Dimension,
+}
+
+/// The file so far.
+#[derive(Default)]
+struct File {
+    toml: String,
+    /// Stages that rows are looked up in.
+    dimensions: Vec<Stage>,
+    /// Stages of the main way that have errors.
+    faulty: Vec<String>,
+    stages: usize,
+    names: usize,
+}
+
+impl File {
+    fn sources(&mut self, draws: &mut Draws) {
+        for (name, _) in SOURCES {
+            let columns = columns_of(name);
+            let id = if name == "visits" && !draws.rarely(4) { "id = [\"id\"]\n" } else { "" };
+            let types = columns.iter().map(|(column, ty)| format!("{column} = \"{ty}\""));
+            let types = types.collect::<Vec<_>>().join(", ");
+            self.line(&format!(
+                "[sources.{name}]\ntype = \"csv\"\npath = \"{name}.csv\"\n{id}types = {{ {types} }}\n"
+            ));
+            let name = name.to_owned();
+            self.dimensions.push(Stage { name, columns, key: None, paired: false });
+        }
+    }
+
+    fn dimension(&mut self, draws: &[Vec<Draw>]) {
+        let mut stage = self.dimensions[1].clone();
+        for draws in draws {
+            stage = self.stage(&stage, Where::Dimension, &mut Draws::of(draws)).unwrap_or(stage);
+        }
+        if stage.name != self.dimensions[1].name {
+            self.dimensions.push(stage);
+        }
+    }
+
+    fn before(&mut self, draws: &[Vec<Draw>]) -> Stage {
+        let mut stage = self.dimensions[0].clone();
+        for draws in draws {
+            stage = self.stage(&stage, Where::Before, &mut Draws::of(draws)).unwrap_or(stage);
+        }
+        stage
+    }
+
+    fn partition(&mut self, input: Stage, draws: &mut Draws) -> Stage {
+        let can_be_key = |(_, ty): &&(String, Type)| *ty != Type::Float;
+        let named = input.columns.iter().filter(can_be_key).map(|(name, _)| name.clone());
+        let mut names: Vec<String> = named.collect();
+        names.sort_by_key(|name| name != "k");
+        let by = if draws.rarely(5) { draws.pick(&names) } else { names.first() };
+        let by = by.expect("there is a column that is no float").clone();
+        let cut = ["", "cut = { prefix = 1 }\n", "cut = { prefix = 2 }\n"];
+        let cut = draws.pick(&cut).expect("there are three");
+        self.line(&format!(
+            "[transforms.p]\ntype = \"batch-partition\"\ninput = \"{}\"\nby = \"{by}\"\n{cut}",
+            input.name
+        ));
+        Stage { name: "p".to_owned(), key: Some(by), ..input }
+    }
+
+    /// All stages behind the gate, the last one first.
+    fn behind(&mut self, partition: Stage, draws: &[Vec<Draw>]) -> Vec<Stage> {
+        let mut stages = vec![partition];
+        for draws in draws {
+            let draws = &mut Draws::of(draws);
+            let from = if draws.rarely(4) { draws.next() % stages.len() } else { 0 };
+            let input = stages[from].clone();
+            if let Some(stage) = self.stage(&input, Where::Behind, draws) {
+                stages.insert(0, stage);
+            }
+        }
+        stages
+    }
+
+    fn sinks(&mut self, stages: &[Stage], draws: &[Vec<Draw>]) {
+        for (number, draws) in draws.iter().enumerate() {
+            let draws = &mut Draws::of(draws);
+            let of_errors = number > 0 && draws.next() % 3 == 2;
+            let retract = ["", "on_retract = \"mark\"\n"];
+            let retract = draws.pick(&retract).expect("there are two");
+            let head = format!(
+                "[sinks.out{number}]\ntype = \"sqlite\"\npath = \"out.db\"\ntable = \"out{number}\"\n{retract}"
+            );
+            match draws.pick(&self.faulty).cloned() {
+                Some(stage) if of_errors => {
+                    self.line(&format!("{head}input = \"{stage}.errors\"\nkey = [\"error_id\"]\n"));
+                }
+                _ => {
+                    let from = if number == 0 { 0 } else { draws.next() % stages.len() };
+                    let keys = sink_key(&stages[from], draws);
+                    self.line(&format!("{head}input = \"{}\"\n{keys}", stages[from].name));
+                }
+            }
+        }
+    }
+
+    /// Writes a stage; none where the columns do not allow it.
+    fn stage(&mut self, input: &Stage, place: Where, draws: &mut Draws) -> Option<Stage> {
+        let kinds: &[Kind] = match place {
+            Where::Before => &[filter, derive, select, lookup],
+            Where::Behind => {
+                &[filter, derive, rules, latest, distinct, conflict_join, lookup, select]
+            }
+            Where::Dimension => &[filter, derive, latest, distinct, select, lookup],
+        };
+        let kind = draws.pick(kinds).expect("there are kinds of stages");
+        let mut made = Stage { name: format!("t{}", self.stages + 1), ..input.clone() };
+        let body = kind(self, &mut made, place, draws)?;
+        self.stages += 1;
+        self.line(&format!("[transforms.{}]\n{body}", made.name));
+        let left = if body.contains("type = \"lookup\"") { "left" } else { "input" };
+        self.line_before_end(&format!("{left} = \"{}\"\n", input.name));
+        if place != Where::Dimension && body.contains("on_error") {
+            self.faulty.push(made.name.clone());
+        }
+        Some(made)
+    }
+
+    fn line(&mut self, text: &str) {
+        self.toml.push_str(text);
+        self.toml.push('\n');
+    }
+
+    /// Adds to the section that was written last.
+    fn line_before_end(&mut self, text: &str) {
+        let end = self.toml.trim_end().len();
+        self.toml.truncate(end);
+        self.toml.push('\n');
+        self.line(text);
+    }
+
+    fn fresh(&mut self) -> String {
+        self.names += 1;
+        format!("n{}", self.names)
+    }
+}
+
+/// Writes the body of a stage and says what it makes of the columns.
+type Kind = fn(&mut File, &mut Stage, Where, &mut Draws) -> Option<String>;
+
+fn on_error(draws: &mut Draws) -> &'static str {
+    draws.pick(&["on_error = \"null\"\n", "on_error = \"drop\"\n"]).expect("there are two")
+}
+
+fn filter(_: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Option<String> {
+    let on_error = on_error(draws);
+    let when = condition(&stage.columns, draws);
+    Some(format!("type = \"filter\"\nwhen = \"{when}\"\n{on_error}"))
+}
+
+fn derive(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Option<String> {
+    let on_error = on_error(draws);
+    let mut set = Vec::new();
+    for _ in 0..=draws.next() % 2 {
+        let (sql, ty) = value(&stage.columns, draws);
+        let old = draws.rarely(3).then(|| draws.next() % stage.columns.len());
+        match old {
+            Some(at) => {
+                let name = stage.columns[at].0.clone();
+                if set.iter().any(|(taken, _)| *taken == name) {
+                    continue;
+                }
+                stage.key.take_if(|key| *key == name);
+                stage.columns[at].1 = ty;
+                set.push((name, sql));
+            }
+            None => {
+                let name = file.fresh();
+                stage.columns.push((name.clone(), ty));
+                set.push((name, sql));
+            }
+        }
+    }
+    let set: Vec<String> = set.iter().map(|(name, sql)| format!("{name} = \"{sql}\"")).collect();
+    Some(format!("type = \"derive\"\nset = {{ {} }}\n{on_error}", set.join(", ")))
+}
+
+fn select(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -> Option<String> {
+    if stage.columns.len() < 3 {
+        return None;
+    }
+    let mut body = "type = \"select\"\n".to_owned();
+    if draws.rarely(2) {
+        let at = draws.next() % stage.columns.len();
+        let new = file.fresh();
+        let old = std::mem::replace(&mut stage.columns[at].0, new.clone());
+        if stage.key.as_ref() == Some(&old) {
+            stage.key = Some(new.clone());
+        }
+        writeln!(body, "rename = {{ {new} = \"{old}\" }}").expect("a string takes all");
+    }
+    let at = draws.next() % stage.columns.len();
+    let is_key = stage.key.as_ref() == Some(&stage.columns[at].0);
+    let one_left = stage.columns.iter().filter(|(_, ty)| *ty != Type::Float).count() < 2;
+    if is_key && !draws.rarely(3) || one_left && place == Where::Before {
+        return Some(body);
+    }
+    let (dropped, _) = stage.columns.remove(at);
+    stage.key.take_if(|key| *key == dropped);
+    writeln!(body, "drop = [\"{dropped}\"]").expect("a string takes all");
+    Some(body)
+}
+
+fn rules(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Option<String> {
+    let on_error = on_error(draws);
+    let columns = stage.columns.clone();
+    let mut rules = Vec::new();
+    for _ in 0..=draws.next() % 2 {
+        let name = file.fresh();
+        let when = condition(&columns, draws);
+        rules.push(format!("{{ column = \"{name}\", when = \"{when}\" }}"));
+        stage.columns.push((name, Type::Text));
+    }
+    Some(format!("type = \"rules\"\nrules = [{}]\n{on_error}", rules.join(", ")))
+}
+
+fn latest(_: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -> Option<String> {
+    let mut by = Vec::new();
+    if place == Where::Behind {
+        by.push(stage.key.clone()?);
+    }
+    let (another, _) = draws.pick(&stage.columns)?;
+    if by.is_empty() || draws.rarely(2) && !by.contains(another) {
+        by.push(another.clone());
+    }
+    let (order, _) = draws.pick(&stage.columns)?;
+    let desc = if draws.rarely(2) { " desc" } else { "" };
+    Some(format!("type = \"latest\"\nby = {by:?}\norder_by = [\"{order}{desc}\"]\n"))
+}
+
+fn distinct(_: &mut File, stage: &mut Stage, place: Where, _: &mut Draws) -> Option<String> {
+    (place != Where::Behind || stage.key.is_some()).then(|| "type = \"distinct\"\n".to_owned())
+}
+
+fn conflict_join(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Option<String> {
+    if stage.paired {
+        return None;
+    }
+    stage.paired = true;
+    let mut on = vec![stage.key.clone()?];
+    let (another, _) = draws.pick(&stage.columns)?;
+    if draws.rarely(3) && !on.contains(another) {
+        on.push(another.clone());
+    }
+    let mut body = format!("type = \"conflict-join\"\non = {on:?}\n");
+    if draws.rarely(2) {
+        let (unequal, _) = draws.pick(&stage.columns)?;
+        writeln!(body, "unequal = [\"{unequal}\"]").expect("a string takes all");
+    }
+    if draws.rarely(2) {
+        body.push_str("order = \"unordered\"\n");
+    }
+    let ints = of_type(&stage.columns, Type::Int);
+    let bounds = draws.pick(&["", "[)", "[]", "()"]).copied().unwrap_or_default();
+    match (draws.pick(&ints), draws.pick(&ints)) {
+        (Some(start), Some(end)) if !bounds.is_empty() => {
+            let overlap = format!("start = \"{start}\", end = \"{end}\", bounds = \"{bounds}\"");
+            writeln!(body, "overlap = {{ {overlap} }}").expect("a string takes all");
+        }
+        _ => body.push_str("pairs = \"all\"\n"),
+    }
+    let prefix = format!("r{}_", file.fresh());
+    writeln!(body, "right_prefix = \"{prefix}\"").expect("a string takes all");
+    let right = stage.columns.iter().map(|(name, ty)| (format!("{prefix}{name}"), *ty));
+    let right: Columns = right.collect();
+    stage.columns.extend(right);
+    Some(body)
+}
+
+fn lookup(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -> Option<String> {
+    // Without a cycle: the way of a dimension looks up in sources only.
+    let sources = SOURCES.len();
+    let among = if place == Where::Dimension { sources } else { file.dimensions.len() };
+    // The second source is the one that is made to be looked up in.
+    let right = file.dimensions[(draws.next() + 1) % among].clone();
+    let pairs: Vec<(&String, &String)> = stage
+        .columns
+        .iter()
+        .flat_map(|(left, ty)| {
+            let same = right.columns.iter().filter(move |(_, other)| other == ty);
+            same.map(move |(right, _)| (left, right))
+        })
+        .collect();
+    let by_key = pairs.iter().filter(|(left, right)| left == right).copied();
+    let pairs: Vec<(&String, &String)> = by_key.chain(pairs.iter().copied()).collect();
+    let mut body = format!("type = \"lookup\"\nright = \"{}\"\n{}", right.name, on_error(draws));
+    let ints = (of_type(&stage.columns, Type::Int), of_type(&right.columns, Type::Int));
+    let (value, low, high) = (draws.pick(&ints.0), draws.pick(&ints.1), draws.pick(&ints.1));
+    let ranged = draws.rarely(3) && value.is_some() && low.is_some();
+    if ranged && let (Some(value), Some(low), Some(high)) = (value, low, high) {
+        let range = format!("value = \"{value}\", low = \"{low}\", high = \"{high}\"");
+        writeln!(body, "between = {{ {range} }}").expect("a string takes all");
+    }
+    let pair = draws.pick(&pairs);
+    if !ranged || draws.rarely(2) {
+        let (left, right) = pair?;
+        writeln!(body, "on = {{ {left} = \"{right}\" }}").expect("a string takes all");
+    }
+    let matches = draws.pick(&["first", "all", "error"])?;
+    let (order, _) = draws.pick(&right.columns)?;
+    let join = draws.pick(&["left", "inner", "anti"])?;
+    let words = format!("matches = \"{matches}\"\norder_by = [\"{order}\"]\njoin = \"{join}\"\n");
+    body.push_str(&words);
+    if *join != "anti" {
+        let (name, (brought, ty)) = (file.fresh(), draws.pick(&right.columns)?);
+        writeln!(body, "columns = {{ {name} = \"{brought}\" }}").expect("a string takes all");
+        stage.columns.push((name, *ty));
+    }
+    Some(body)
+}
+
+/// The key of a sink of rows: the ids that there are, or else what was drawn.
+fn sink_key(stage: &Stage, draws: &mut Draws) -> String {
+    let ids = stage.columns.iter().map(|(name, _)| name).filter(|name| name.ends_with("id"));
+    let mut key: Vec<&String> = ids.collect();
+    let drawn = draws.rarely(4);
+    let (another, _) = draws.pick(&stage.columns).expect("a stage has columns");
+    if drawn || key.is_empty() {
+        key = vec![another];
+    }
+    let (newest, _) = draws.pick(&stage.columns).expect("a stage has columns");
+    let newest =
+        if draws.rarely(3) { format!("newest_by = [\"{newest}\"]\n") } else { String::new() };
+    format!("key = {key:?}\n{newest}")
+}
