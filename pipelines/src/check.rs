@@ -24,7 +24,8 @@ pub struct Check<'a> {
     pub sources: &'a BTreeMap<usize, Source>,
 }
 
-/// The columns that are needed of a stage's rows, by stage and name.
+/// The columns that are needed of a stage's rows, by stage and name. A stage of which only the
+/// errors are needed has none; one that is not used is not here.
 pub type Needed = BTreeMap<usize, BTreeSet<String>>;
 
 /// The stages that are right, by their position in the graph.
@@ -39,11 +40,15 @@ pub struct Checked {
 }
 
 impl Check<'_> {
-    /// Checks all stages; those behind one that is wrong are passed over.
+    /// Checks all stages; those behind one that is wrong are passed over. Once it is known what is
+    /// needed, so are those of which nothing is: no sink gets rows of them.
     pub fn pass(&self, needed: Option<&Needed>, diagnostics: &mut Vec<Diagnostic>) -> Checked {
         let mut checked = Checked::default();
         for &at in &self.graph.order {
             let node = &self.graph.nodes[at];
+            if needed.is_some_and(|needed| !node.is_sink() && !needed.contains_key(&at)) {
+                continue;
+            }
             let result = match &node.config {
                 Config::Source(_) => self.source(at, needed, &mut checked),
                 Config::Transform(config) => self.transform(at, config, needed, &mut checked),
@@ -225,6 +230,9 @@ impl Checked {
             };
             match &node.config {
                 Config::Sink(_) => {
+                    if let Some(stage) = node.errors_of {
+                        needed.entry(stage).or_default();
+                    }
                     if let Some(input) = node.input {
                         let names = schema.names().map(str::to_owned);
                         needed.entry(input).or_default().extend(names);
