@@ -32,14 +32,25 @@ pub fn run(plan: &Plan) -> Outcome {
     let batch = groups(plan, &indexes);
     let mut at = Evaluation::new(Place::BehindGate, &indexes);
     let input = &batch.inputs[0];
-    let steps = plan.key_function.evaluate(input, &mut at).expect("no stage stops the run");
+    let steps = plan
+        .key_function
+        .evaluate(input, &mut at)
+        .expect("no stage stops the run");
     for (origin, error) in &batch.errors {
-        outcome.errors.insert(fault(&batch.keys[*origin as usize], error));
+        outcome
+            .errors
+            .insert(fault(&batch.keys[*origin as usize], error));
     }
     for error in at.errors() {
         let (stage, message) = (Arc::clone(&error.stage), error.message.clone());
-        let error_row = ErrorRow { stage, message, row: None };
-        outcome.errors.insert(fault(&batch.keys[error.origin as usize], &error_row));
+        let error_row = ErrorRow {
+            stage,
+            message,
+            row: None,
+        };
+        outcome
+            .errors
+            .insert(fault(&batch.keys[error.origin as usize], &error_row));
     }
     for sink in &plan.sinks {
         if let SinkRows::Stage(step) = &sink.rows {
@@ -65,7 +76,10 @@ fn read(source: &SourcePlan) -> Vec<Read> {
         reads.push(read);
         ControlFlow::Continue(())
     };
-    source.source.read(&source.columns, &mut receive).expect("the file was just written");
+    source
+        .source
+        .read(&source.columns, &mut receive)
+        .expect("the file was just written");
     reads
 }
 
@@ -73,9 +87,16 @@ fn dimensions(plan: &Plan, outcome: &mut Outcome) -> BTreeMap<Arc<str>, Index> {
     let mut indexes = BTreeMap::new();
     for (number, dimension) in plan.dimensions.iter().enumerate() {
         let rows = dimension_rows(plan, dimension, &indexes, outcome);
-        let dimension = Dimension { name: Arc::clone(&dimension.name), rows };
+        let dimension = Dimension {
+            name: Arc::clone(&dimension.name),
+            rows,
+        };
         let inputs = plan.inputs.iter().map(|input| &input.way);
-        let ways = plan.dimensions.iter().map(|dimension| &dimension.way).chain(inputs);
+        let ways = plan
+            .dimensions
+            .iter()
+            .map(|dimension| &dimension.way)
+            .chain(inputs);
         for step in ways.chain([&plan.key_function]).flat_map(|way| &way.steps) {
             if let Transform::Lookup(lookup) = step.transform.as_ref()
                 && plan.lookups[&step.name] == number
@@ -97,10 +118,17 @@ fn dimension_rows(
     let reads = read(source);
     let chunks: Vec<&RecordBatch> = reads.iter().map(|read| read.chunk.rows()).collect();
     let rows = concat_batches(&source.schema.arrow(), chunks).expect("a source has one schema");
-    let id = source.source.id().iter().filter_map(|name| source.schema.position(name));
+    let id = source
+        .source
+        .id()
+        .iter()
+        .filter_map(|name| source.schema.position(name));
     let rows = sorted(&rows, &id.collect::<Vec<_>>());
     let mut at = Evaluation::new(Place::Dimension, indexes);
-    let end = dimension.way.end(&Chunk::numbered(rows), &mut at).expect("no stage stops the run");
+    let end = dimension
+        .way
+        .end(&Chunk::numbered(rows), &mut at)
+        .expect("no stage stops the run");
     for error in at.errors() {
         outcome.dimension_errors.insert(Fault {
             key: Key::reserved(&source.name),
@@ -126,7 +154,10 @@ fn groups(plan: &Plan, indexes: &BTreeMap<Arc<str>, Index>) -> Batch {
     for read in read(source) {
         let mut at = Evaluation::new(Place::BeforeGate, indexes);
         at.carry_in(read.errors);
-        let rows = input.way.end(&read.chunk, &mut at).expect("no stage stops the run");
+        let rows = input
+            .way
+            .end(&read.chunk, &mut at)
+            .expect("no stage stops the run");
         let from = SourceRows {
             input: 0,
             name: &source.name,
@@ -151,48 +182,63 @@ fn partition(plan: &Plan) -> &BatchPartition {
 /// The rows that a sink holds; the others are errors.
 fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Fault>) -> Rows {
     let cells = |row: usize| -> Vec<Value> {
-        chunk.rows().columns().iter().map(|column| Value::at(column, row)).collect()
+        chunk
+            .rows()
+            .columns()
+            .iter()
+            .map(|column| Value::at(column, row))
+            .collect()
     };
+    let cells: Vec<Vec<Value>> = (0..chunk.len()).map(cells).collect();
     let mut rows = Rows::new();
     let Sink::Sqlite(sqlite) = &sink.sink else {
-        for row in 0..chunk.len() {
-            *rows.entry(cells(row)).or_default() += 1;
+        for row in cells {
+            *rows.entry(row).or_default() += 1;
         }
         return rows;
     };
-    // By id, then by the position of the key: keys are in order.
-    let mut by_id: BTreeMap<Vec<Value>, BTreeMap<u32, Vec<Vec<Value>>>> = BTreeMap::new();
-    for (row, &origin) in chunk.origin().values().iter().enumerate() {
-        let cells = cells(row);
-        let id = sqlite.key().iter().map(|&column| cells[column].clone()).collect();
-        by_id.entry(id).or_default().entry(origin).or_default().push(cells);
-    }
-    let mut wrong = |key: &Key, message: String| {
-        let error = ErrorRow { stage: Arc::from(sink.name.as_str()), message, row: None };
-        errors.insert(fault(key, &error));
+    let at = |row: &[Value], columns: &[usize]| -> Vec<Value> {
+        columns.iter().map(|&column| row[column].clone()).collect()
     };
+    let mut wrong = |key: &Key, message: String| {
+        let stage = Arc::from(sink.name.as_str());
+        errors.insert(fault(
+            key,
+            &ErrorRow {
+                stage,
+                message,
+                row: None,
+            },
+        ));
+    };
+    // By id, then by the position of the key: keys are in order.
+    let mut by_id: BTreeMap<_, BTreeMap<u32, Vec<Vec<Value>>>> = BTreeMap::new();
+    for (row, &origin) in cells.into_iter().zip(chunk.origin().values()) {
+        let groups = by_id.entry(at(&row, sqlite.key())).or_default();
+        groups.entry(origin).or_default().push(row);
+    }
     for groups in by_id.into_values() {
         let mut winner: Option<&Key> = None;
         for (origin, mut same) in groups {
             let key = &keys[origin as usize];
             if same.len() > 1 && sqlite.newest_by().is_empty() {
-                wrong(key, format!("{} rows of one key have the same id", same.len()));
-                continue;
-            }
-            let newness = |row: &Vec<Value>| -> Vec<Value> {
-                sqlite.newest_by().iter().map(|&column| row[column].clone()).collect()
-            };
-            // Of several that are greatest `max_by` has the last one; ours is the first.
-            same.reverse();
-            let newest = same.into_iter().max_by(|a, b| newness(a).cmp(&newness(b)));
-            match winner {
-                Some(winner) => {
-                    wrong(key, format!("key {winner} yields a row of the same id, and has it"));
-                }
-                None => {
-                    winner = Some(key);
-                    rows.extend(newest.map(|row| (row, 1)));
-                }
+                wrong(
+                    key,
+                    format!("{} rows of one key have the same id", same.len()),
+                );
+            } else if let Some(winner) = winner {
+                wrong(
+                    key,
+                    format!("key {winner} yields a row of the same id, and has it"),
+                );
+            } else {
+                winner = Some(key);
+                // Of several that are greatest `max_by_key` has the last one; ours is the first.
+                same.reverse();
+                let newest = same
+                    .into_iter()
+                    .max_by_key(|row| at(row, sqlite.newest_by()));
+                rows.extend(newest.map(|row| (row, 1)));
             }
         }
     }

@@ -42,7 +42,12 @@ impl Case {
 /// As files that can be saved as an example.
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# pipeline.toml, at {}\n{}", self.world.now, self.toml(&self.world))?;
+        writeln!(
+            f,
+            "# pipeline.toml, at {}\n{}",
+            self.world.now,
+            self.toml(&self.world)
+        )?;
         for (name, table) in &self.world.tables {
             writeln!(f, "# {name}.csv\n{}", table.csv())?;
         }
@@ -62,8 +67,11 @@ impl fmt::Debug for Case {
 /// Cases with `runs` runs behind the first.
 pub fn cases(runs: usize) -> impl Strategy<Value = Case> {
     let updates = vec(vec(updates::update(), 0..4), runs);
-    (pipeline::pipeline(), updates::world(), updates)
-        .prop_map(|(pipeline, world, updates)| Case { pipeline, world, updates })
+    (pipeline::pipeline(), updates::world(), updates).prop_map(|(pipeline, world, updates)| Case {
+        pipeline,
+        world,
+        updates,
+    })
 }
 
 /// A number that chooses among the alternatives of its place; 0 is the simplest of them.

@@ -80,7 +80,11 @@ pub fn run(plan: &Plan, tables: &Tables) -> Outcome {
         worker.step_or_park(None);
     }
     Outcome {
-        sinks: collected.sinks.into_iter().map(|(name, rows)| (name, rows.multiset())).collect(),
+        sinks: collected
+            .sinks
+            .into_iter()
+            .map(|(name, rows)| (name, rows.multiset()))
+            .collect(),
         errors: collected.errors.set(),
         dimension_errors: collected.dimension_errors.set(),
     }
@@ -119,7 +123,11 @@ fn render(scope: Scope<'_, u64>, plan: &Plan, tables: &Tables) -> Outputs {
             sinks.insert(sink.name.clone(), collect(rows));
         }
     }
-    Outputs { sinks, errors: collect(errors), dimension_errors: collect(dimension_errors) }
+    Outputs {
+        sinks,
+        errors: collect(errors),
+        dimension_errors: collect(dimension_errors),
+    }
 }
 
 fn collect<D: Data>(collection: Collection<'_, D>) -> Collected<D> {

@@ -36,7 +36,9 @@ impl Table {
         let header = self.columns.iter().map(|(name, _)| name.as_str());
         writer.write_record(header).expect("memory takes all");
         for row in &self.rows {
-            writer.write_record(row.iter().map(Value::to_string)).expect("rows are of one length");
+            writer
+                .write_record(row.iter().map(Value::to_string))
+                .expect("rows are of one length");
         }
         let bytes = writer.into_inner().expect("memory takes all");
         String::from_utf8(bytes).expect("values are shown as text")
@@ -55,7 +57,10 @@ pub fn write(folder: &Path, tables: &BTreeMap<String, Table>) {
 
 /// The rows alone, as the reference takes them.
 pub fn rows(tables: &BTreeMap<String, Table>) -> Tables {
-    tables.iter().map(|(name, table)| (name.clone(), table.rows.clone())).collect()
+    tables
+        .iter()
+        .map(|(name, table)| (name.clone(), table.rows.clone()))
+        .collect()
 }
 
 /// Opens sources as a run does.
@@ -79,6 +84,16 @@ pub fn plan(folder: &Path, toml: &str, now: DateTime<Utc>) -> Result<Plan, Vec<D
     let settings = settings.map_err(|more| [diagnostics.clone(), more].concat())?;
     let timezone = settings.timezone;
     let params = settings.params.clone();
-    let language = Language::new(operators::expression::Settings { now, timezone, params });
-    Plan::of(&document, settings, &language, &Files(timezone), diagnostics)
+    let language = Language::new(operators::expression::Settings {
+        now,
+        timezone,
+        params,
+    });
+    Plan::of(
+        &document,
+        settings,
+        &language,
+        &Files(timezone),
+        diagnostics,
+    )
 }

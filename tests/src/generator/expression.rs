@@ -9,13 +9,20 @@ pub(super) type Columns = Vec<(String, Type)>;
 
 /// The names of the columns of a type.
 pub(super) fn of_type(columns: &Columns, ty: Type) -> Vec<String> {
-    columns.iter().filter(|(_, other)| *other == ty).map(|(name, _)| name.clone()).collect()
+    columns
+        .iter()
+        .filter(|(_, other)| *other == ty)
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// A condition.
 pub(super) fn condition(columns: &Columns, draws: &mut Draws) -> String {
     let kind = draws.next() % 9;
-    let (a, b) = (atom(columns, Type::Int, draws), atom(columns, Type::Int, draws));
+    let (a, b) = (
+        atom(columns, Type::Int, draws),
+        atom(columns, Type::Int, draws),
+    );
     let text = atom(columns, Type::Text, draws);
     let day = atom(columns, Type::Date, draws);
     match kind {
@@ -34,7 +41,10 @@ pub(super) fn condition(columns: &Columns, draws: &mut Draws) -> String {
 /// A value and its type.
 pub(super) fn value(columns: &Columns, draws: &mut Draws) -> (String, Type) {
     let kind = draws.next() % 11;
-    let (a, b) = (atom(columns, Type::Int, draws), atom(columns, Type::Int, draws));
+    let (a, b) = (
+        atom(columns, Type::Int, draws),
+        atom(columns, Type::Int, draws),
+    );
     let text = atom(columns, Type::Text, draws);
     match kind {
         0 => (format!("{a} + 1"), Type::Int),
@@ -47,7 +57,10 @@ pub(super) fn value(columns: &Columns, draws: &mut Draws) -> (String, Type) {
         7 => (format!("{a} > {b}"), Type::Bool),
         8 => (format!("cast({a} as text)"), Type::Text),
         9 => ("current_date".to_owned(), Type::Date),
-        _ => (format!("{} * 2.0", atom(columns, Type::Float, draws)), Type::Float),
+        _ => (
+            format!("{} * 2.0", atom(columns, Type::Float, draws)),
+            Type::Float,
+        ),
     }
 }
 
@@ -57,9 +70,13 @@ fn atom(columns: &Columns, ty: Type, draws: &mut Draws) -> String {
         Type::Bool => "true",
         Type::Int => "2",
         Type::Float => "0.5",
-        Type::Text => "'x'",
+        // A constant that cannot be cast would be refused in the plan.
+        Type::Text => "'2'",
         Type::Date => "current_date",
         Type::Timestamp => "timestamp '2023-11-14 00:00:00'",
     };
-    draws.pick(&of_type(columns, ty)).cloned().unwrap_or_else(|| constant.to_owned())
+    draws
+        .pick(&of_type(columns, ty))
+        .cloned()
+        .unwrap_or_else(|| constant.to_owned())
 }

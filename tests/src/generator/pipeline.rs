@@ -40,8 +40,11 @@ impl Pipeline {
     pub fn toml(&self, param: i64) -> String {
         let mut file = File::default();
         let settings = &mut Draws::of(&self.settings);
-        writeln!(file.toml, "[pipeline]\nname = \"random\"\n\n[params]\nn = {param}\n")
-            .expect("a string takes all");
+        writeln!(
+            file.toml,
+            "[pipeline]\nname = \"random\"\n\n[params]\nn = {param}\n"
+        )
+        .expect("a string takes all");
         file.sources(settings);
         file.dimension(&self.dimension);
         let main = file.before(&self.before);
@@ -87,21 +90,34 @@ impl File {
     fn sources(&mut self, draws: &mut Draws) {
         for (name, _) in SOURCES {
             let columns = columns_of(name);
-            let id = if name == "visits" && !draws.rarely(4) { "id = [\"id\"]\n" } else { "" };
-            let types = columns.iter().map(|(column, ty)| format!("{column} = \"{ty}\""));
+            let id = if name == "visits" && !draws.rarely(4) {
+                "id = [\"id\"]\n"
+            } else {
+                ""
+            };
+            let types = columns
+                .iter()
+                .map(|(column, ty)| format!("{column} = \"{ty}\""));
             let types = types.collect::<Vec<_>>().join(", ");
             self.line(&format!(
                 "[sources.{name}]\ntype = \"csv\"\npath = \"{name}.csv\"\n{id}types = {{ {types} }}\n"
             ));
             let name = name.to_owned();
-            self.dimensions.push(Stage { name, columns, key: None, paired: false });
+            self.dimensions.push(Stage {
+                name,
+                columns,
+                key: None,
+                paired: false,
+            });
         }
     }
 
     fn dimension(&mut self, draws: &[Vec<Draw>]) {
         let mut stage = self.dimensions[1].clone();
         for draws in draws {
-            stage = self.stage(&stage, Where::Dimension, &mut Draws::of(draws)).unwrap_or(stage);
+            stage = self
+                .stage(&stage, Where::Dimension, &mut Draws::of(draws))
+                .unwrap_or(stage);
         }
         if stage.name != self.dimensions[1].name {
             self.dimensions.push(stage);
@@ -111,17 +127,27 @@ impl File {
     fn before(&mut self, draws: &[Vec<Draw>]) -> Stage {
         let mut stage = self.dimensions[0].clone();
         for draws in draws {
-            stage = self.stage(&stage, Where::Before, &mut Draws::of(draws)).unwrap_or(stage);
+            stage = self
+                .stage(&stage, Where::Before, &mut Draws::of(draws))
+                .unwrap_or(stage);
         }
         stage
     }
 
     fn partition(&mut self, input: Stage, draws: &mut Draws) -> Stage {
         let can_be_key = |(_, ty): &&(String, Type)| *ty != Type::Float;
-        let named = input.columns.iter().filter(can_be_key).map(|(name, _)| name.clone());
+        let named = input
+            .columns
+            .iter()
+            .filter(can_be_key)
+            .map(|(name, _)| name.clone());
         let mut names: Vec<String> = named.collect();
         names.sort_by_key(|name| name != "k");
-        let by = if draws.rarely(5) { draws.pick(&names) } else { names.first() };
+        let by = if draws.rarely(5) {
+            draws.pick(&names)
+        } else {
+            names.first()
+        };
         let by = by.expect("there is a column that is no float").clone();
         let cut = ["", "cut = { prefix = 1 }\n", "cut = { prefix = 2 }\n"];
         let cut = draws.pick(&cut).expect("there are three");
@@ -129,7 +155,11 @@ impl File {
             "[transforms.p]\ntype = \"batch-partition\"\ninput = \"{}\"\nby = \"{by}\"\n{cut}",
             input.name
         ));
-        Stage { name: "p".to_owned(), key: Some(by), ..input }
+        Stage {
+            name: "p".to_owned(),
+            key: Some(by),
+            ..input
+        }
     }
 
     /// All stages behind the gate, the last one first.
@@ -137,7 +167,11 @@ impl File {
         let mut stages = vec![partition];
         for draws in draws {
             let draws = &mut Draws::of(draws);
-            let from = if draws.rarely(4) { draws.next() % stages.len() } else { 0 };
+            let from = if draws.rarely(4) {
+                draws.next() % stages.len()
+            } else {
+                0
+            };
             let input = stages[from].clone();
             if let Some(stage) = self.stage(&input, Where::Behind, draws) {
                 stages.insert(0, stage);
@@ -157,10 +191,16 @@ impl File {
             );
             match draws.pick(&self.faulty).cloned() {
                 Some(stage) if of_errors => {
-                    self.line(&format!("{head}input = \"{stage}.errors\"\nkey = [\"error_id\"]\n"));
+                    self.line(&format!(
+                        "{head}input = \"{stage}.errors\"\nkey = [\"error_id\"]\n"
+                    ));
                 }
                 _ => {
-                    let from = if number == 0 { 0 } else { draws.next() % stages.len() };
+                    let from = if number == 0 {
+                        0
+                    } else {
+                        draws.next() % stages.len()
+                    };
                     let keys = sink_key(&stages[from], draws);
                     self.line(&format!("{head}input = \"{}\"\n{keys}", stages[from].name));
                 }
@@ -172,17 +212,31 @@ impl File {
     fn stage(&mut self, input: &Stage, place: Where, draws: &mut Draws) -> Option<Stage> {
         let kinds: &[Kind] = match place {
             Where::Before => &[filter, derive, select, lookup],
-            Where::Behind => {
-                &[filter, derive, rules, latest, distinct, conflict_join, lookup, select]
-            }
+            Where::Behind => &[
+                filter,
+                derive,
+                rules,
+                latest,
+                distinct,
+                conflict_join,
+                lookup,
+                select,
+            ],
             Where::Dimension => &[filter, derive, latest, distinct, select, lookup],
         };
         let kind = draws.pick(kinds).expect("there are kinds of stages");
-        let mut made = Stage { name: format!("t{}", self.stages + 1), ..input.clone() };
+        let mut made = Stage {
+            name: format!("t{}", self.stages + 1),
+            ..input.clone()
+        };
         let body = kind(self, &mut made, place, draws)?;
         self.stages += 1;
         self.line(&format!("[transforms.{}]\n{body}", made.name));
-        let left = if body.contains("type = \"lookup\"") { "left" } else { "input" };
+        let left = if body.contains("type = \"lookup\"") {
+            "left"
+        } else {
+            "input"
+        };
         self.line_before_end(&format!("{left} = \"{}\"\n", input.name));
         if place != Where::Dimension && body.contains("on_error") {
             self.faulty.push(made.name.clone());
@@ -213,40 +267,54 @@ impl File {
 type Kind = fn(&mut File, &mut Stage, Where, &mut Draws) -> Option<String>;
 
 fn on_error(draws: &mut Draws) -> &'static str {
-    draws.pick(&["on_error = \"null\"\n", "on_error = \"drop\"\n"]).expect("there are two")
+    draws
+        .pick(&["on_error = \"null\"\n", "on_error = \"drop\"\n"])
+        .expect("there are two")
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "stages of other kinds may have no columns to stand on"
+)]
 fn filter(_: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Option<String> {
     let on_error = on_error(draws);
     let when = condition(&stage.columns, draws);
     Some(format!("type = \"filter\"\nwhen = \"{when}\"\n{on_error}"))
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "stages of other kinds may have no columns to stand on"
+)]
 fn derive(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Option<String> {
     let on_error = on_error(draws);
     let mut set = Vec::new();
     for _ in 0..=draws.next() % 2 {
         let (sql, ty) = value(&stage.columns, draws);
         let old = draws.rarely(3).then(|| draws.next() % stage.columns.len());
-        match old {
-            Some(at) => {
-                let name = stage.columns[at].0.clone();
-                if set.iter().any(|(taken, _)| *taken == name) {
-                    continue;
-                }
-                stage.key.take_if(|key| *key == name);
-                stage.columns[at].1 = ty;
-                set.push((name, sql));
+        let name = if let Some(at) = old {
+            let name = stage.columns[at].0.clone();
+            if set.iter().any(|(taken, _)| *taken == name) {
+                continue;
             }
-            None => {
-                let name = file.fresh();
-                stage.columns.push((name.clone(), ty));
-                set.push((name, sql));
-            }
-        }
+            stage.key.take_if(|key| *key == name);
+            stage.columns[at].1 = ty;
+            name
+        } else {
+            let name = file.fresh();
+            stage.columns.push((name.clone(), ty));
+            name
+        };
+        set.push((name, sql));
     }
-    let set: Vec<String> = set.iter().map(|(name, sql)| format!("{name} = \"{sql}\"")).collect();
-    Some(format!("type = \"derive\"\nset = {{ {} }}\n{on_error}", set.join(", ")))
+    let set: Vec<String> = set
+        .iter()
+        .map(|(name, sql)| format!("{name} = \"{sql}\""))
+        .collect();
+    Some(format!(
+        "type = \"derive\"\nset = {{ {} }}\n{on_error}",
+        set.join(", ")
+    ))
 }
 
 fn select(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -> Option<String> {
@@ -265,7 +333,12 @@ fn select(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -
     }
     let at = draws.next() % stage.columns.len();
     let is_key = stage.key.as_ref() == Some(&stage.columns[at].0);
-    let one_left = stage.columns.iter().filter(|(_, ty)| *ty != Type::Float).count() < 2;
+    let one_left = stage
+        .columns
+        .iter()
+        .filter(|(_, ty)| *ty != Type::Float)
+        .count()
+        < 2;
     if is_key && !draws.rarely(3) || one_left && place == Where::Before {
         return Some(body);
     }
@@ -275,6 +348,10 @@ fn select(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -
     Some(body)
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "stages of other kinds may have no columns to stand on"
+)]
 fn rules(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Option<String> {
     let on_error = on_error(draws);
     let columns = stage.columns.clone();
@@ -285,7 +362,10 @@ fn rules(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Opt
         rules.push(format!("{{ column = \"{name}\", when = \"{when}\" }}"));
         stage.columns.push((name, Type::Text));
     }
-    Some(format!("type = \"rules\"\nrules = [{}]\n{on_error}", rules.join(", ")))
+    Some(format!(
+        "type = \"rules\"\nrules = [{}]\n{on_error}",
+        rules.join(", ")
+    ))
 }
 
 fn latest(_: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -> Option<String> {
@@ -299,14 +379,21 @@ fn latest(_: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -> O
     }
     let (order, _) = draws.pick(&stage.columns)?;
     let desc = if draws.rarely(2) { " desc" } else { "" };
-    Some(format!("type = \"latest\"\nby = {by:?}\norder_by = [\"{order}{desc}\"]\n"))
+    Some(format!(
+        "type = \"latest\"\nby = {by:?}\norder_by = [\"{order}{desc}\"]\n"
+    ))
 }
 
 fn distinct(_: &mut File, stage: &mut Stage, place: Where, _: &mut Draws) -> Option<String> {
     (place != Where::Behind || stage.key.is_some()).then(|| "type = \"distinct\"\n".to_owned())
 }
 
-fn conflict_join(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Option<String> {
+fn conflict_join(
+    file: &mut File,
+    stage: &mut Stage,
+    _: Where,
+    draws: &mut Draws,
+) -> Option<String> {
     if stage.paired {
         return None;
     }
@@ -325,7 +412,10 @@ fn conflict_join(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws
         body.push_str("order = \"unordered\"\n");
     }
     let ints = of_type(&stage.columns, Type::Int);
-    let bounds = draws.pick(&["", "[)", "[]", "()"]).copied().unwrap_or_default();
+    let bounds = draws
+        .pick(&["", "[)", "[]", "()"])
+        .copied()
+        .unwrap_or_default();
     match (draws.pick(&ints), draws.pick(&ints)) {
         (Some(start), Some(end)) if !bounds.is_empty() => {
             let overlap = format!("start = \"{start}\", end = \"{end}\", bounds = \"{bounds}\"");
@@ -335,7 +425,10 @@ fn conflict_join(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws
     }
     let prefix = format!("r{}_", file.fresh());
     writeln!(body, "right_prefix = \"{prefix}\"").expect("a string takes all");
-    let right = stage.columns.iter().map(|(name, ty)| (format!("{prefix}{name}"), *ty));
+    let right = stage
+        .columns
+        .iter()
+        .map(|(name, ty)| (format!("{prefix}{name}"), *ty));
     let right: Columns = right.collect();
     stage.columns.extend(right);
     Some(body)
@@ -344,7 +437,11 @@ fn conflict_join(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws
 fn lookup(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -> Option<String> {
     // Without a cycle: the way of a dimension looks up in sources only.
     let sources = SOURCES.len();
-    let among = if place == Where::Dimension { sources } else { file.dimensions.len() };
+    let among = if place == Where::Dimension {
+        sources
+    } else {
+        file.dimensions.len()
+    };
     // The second source is the one that is made to be looked up in.
     let right = file.dimensions[(draws.next() + 1) % among].clone();
     let pairs: Vec<(&String, &String)> = stage
@@ -357,9 +454,20 @@ fn lookup(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -
         .collect();
     let by_key = pairs.iter().filter(|(left, right)| left == right).copied();
     let pairs: Vec<(&String, &String)> = by_key.chain(pairs.iter().copied()).collect();
-    let mut body = format!("type = \"lookup\"\nright = \"{}\"\n{}", right.name, on_error(draws));
-    let ints = (of_type(&stage.columns, Type::Int), of_type(&right.columns, Type::Int));
-    let (value, low, high) = (draws.pick(&ints.0), draws.pick(&ints.1), draws.pick(&ints.1));
+    let mut body = format!(
+        "type = \"lookup\"\nright = \"{}\"\n{}",
+        right.name,
+        on_error(draws)
+    );
+    let ints = (
+        of_type(&stage.columns, Type::Int),
+        of_type(&right.columns, Type::Int),
+    );
+    let (value, low, high) = (
+        draws.pick(&ints.0),
+        draws.pick(&ints.1),
+        draws.pick(&ints.1),
+    );
     let ranged = draws.rarely(3) && value.is_some() && low.is_some();
     if ranged && let (Some(value), Some(low), Some(high)) = (value, low, high) {
         let range = format!("value = \"{value}\", low = \"{low}\", high = \"{high}\"");
@@ -385,7 +493,11 @@ fn lookup(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -
 
 /// The key of a sink of rows: the ids that there are, or else what was drawn.
 fn sink_key(stage: &Stage, draws: &mut Draws) -> String {
-    let ids = stage.columns.iter().map(|(name, _)| name).filter(|name| name.ends_with("id"));
+    let ids = stage
+        .columns
+        .iter()
+        .map(|(name, _)| name)
+        .filter(|name| name.ends_with("id"));
     let mut key: Vec<&String> = ids.collect();
     let drawn = draws.rarely(4);
     let (another, _) = draws.pick(&stage.columns).expect("a stage has columns");
@@ -393,7 +505,10 @@ fn sink_key(stage: &Stage, draws: &mut Draws) -> String {
         key = vec![another];
     }
     let (newest, _) = draws.pick(&stage.columns).expect("a stage has columns");
-    let newest =
-        if draws.rarely(3) { format!("newest_by = [\"{newest}\"]\n") } else { String::new() };
+    let newest = if draws.rarely(3) {
+        format!("newest_by = [\"{newest}\"]\n")
+    } else {
+        String::new()
+    };
     format!("key = {key:?}\n{newest}")
 }

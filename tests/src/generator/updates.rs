@@ -23,7 +23,11 @@ pub(super) const SOURCES: [(&str, &[Column]); 3] = [
             ("a", Type::Int, &["1", "0", "2", "3", ""]),
             ("b", Type::Int, &["3", "1", "2", "0", ""]),
             ("c", Type::Text, &["1", "x", "2", ""]),
-            ("day", Type::Date, &["2023-11-13", "2023-11-14", "2023-11-15", ""]),
+            (
+                "day",
+                Type::Date,
+                &["2023-11-13", "2023-11-14", "2023-11-15", ""],
+            ),
             ("f", Type::Float, &["0.5", "1.5", ""]),
         ],
     ),
@@ -85,7 +89,12 @@ impl World {
             }
             Update::Set(table, at, column, cell) => {
                 let (name, table) = self.table(*table);
-                if let Some(at) = table.rows.len().checked_sub(1).map(|last| last.min((*at).into())) {
+                if let Some(at) = table
+                    .rows
+                    .len()
+                    .checked_sub(1)
+                    .map(|last| last.min((*at).into()))
+                {
                     let columns = columns(name);
                     let column = usize::from(*column) % columns.len();
                     table.rows[at][column] = cell_of(&columns[column], *cell);
@@ -110,7 +119,10 @@ impl World {
 
     fn table(&mut self, number: Draw) -> (&'static str, &mut Table) {
         let (name, _) = SOURCES[usize::from(number) % SOURCES.len()];
-        (name, self.tables.get_mut(name).expect("every source has a table"))
+        (
+            name,
+            self.tables.get_mut(name).expect("every source has a table"),
+        )
     }
 }
 
@@ -121,10 +133,20 @@ pub(super) fn world() -> impl Strategy<Value = World> {
         let mut tables = Named::new();
         for ((name, _), rows) in SOURCES.iter().zip([visits, people, ranges]) {
             let rows = rows.iter().map(|cells| row(name, cells)).collect();
-            tables.insert((*name).to_owned(), Table { columns: columns_of(name), rows });
+            tables.insert(
+                (*name).to_owned(),
+                Table {
+                    columns: columns_of(name),
+                    rows,
+                },
+            );
         }
         let now = NaiveDate::from_ymd_opt(2023, 11, 14).and_then(|day| day.and_hms_opt(12, 0, 0));
-        World { tables, param, now: now.expect("it is a day").and_utc() }
+        World {
+            tables,
+            param,
+            now: now.expect("it is a day").and_utc(),
+        }
     })
 }
 
@@ -146,17 +168,26 @@ pub(super) fn update() -> impl Strategy<Value = Update> {
 
 /// The columns of a source.
 pub(super) fn columns_of(source: &str) -> Columns {
-    columns(source).iter().map(|(name, ty, _)| ((*name).to_owned(), *ty)).collect()
+    columns(source)
+        .iter()
+        .map(|(name, ty, _)| ((*name).to_owned(), *ty))
+        .collect()
 }
 
 fn columns(source: &str) -> &'static [Column] {
-    let (_, columns) =
-        SOURCES.iter().find(|(name, _)| *name == source).expect("it is one of the sources");
+    let (_, columns) = SOURCES
+        .iter()
+        .find(|(name, _)| *name == source)
+        .expect("it is one of the sources");
     columns
 }
 
 fn row(source: &str, cells: &[Draw]) -> Vec<Value> {
-    columns(source).iter().zip(cells).map(|(column, cell)| cell_of(column, *cell)).collect()
+    columns(source)
+        .iter()
+        .zip(cells)
+        .map(|(column, cell)| cell_of(column, *cell))
+        .collect()
 }
 
 fn cell_of((_, ty, texts): &Column, cell: Draw) -> Value {

@@ -57,7 +57,12 @@ impl Hash for Cells {
 impl Cells {
     /// The values at these positions.
     pub(super) fn at(&self, positions: &[usize]) -> Cells {
-        Cells(positions.iter().map(|&position| self.0[position].clone()).collect())
+        Cells(
+            positions
+                .iter()
+                .map(|&position| self.0[position].clone())
+                .collect(),
+        )
     }
 
     /// The values at these positions; none where one is null, which equals nothing.
@@ -70,9 +75,17 @@ impl Cells {
     pub(super) fn compare(&self, other: &Cells, order: &[By]) -> Ordering {
         let by = |by: &By| {
             let ascending = self.0[by.position].cmp(&other.0[by.position]);
-            if by.descending { ascending.reverse() } else { ascending }
+            if by.descending {
+                ascending.reverse()
+            } else {
+                ascending
+            }
         };
-        order.iter().map(by).find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
+        order
+            .iter()
+            .map(by)
+            .find(|ordering| ordering.is_ne())
+            .unwrap_or(Ordering::Equal)
     }
 
     /// The value of an expression over these cells, or what is wrong.
@@ -81,8 +94,15 @@ impl Cells {
         expression: &Expression,
         types: &[Type],
     ) -> Result<Value, String> {
-        let columns = types.iter().enumerate().map(|(at, ty)| (format!("c{at}"), *ty)).collect();
-        let cells = types.iter().zip(&self.0).map(|(ty, cell)| column(*ty, std::iter::once(cell)));
+        let columns = types
+            .iter()
+            .enumerate()
+            .map(|(at, ty)| (format!("c{at}"), *ty))
+            .collect();
+        let cells = types
+            .iter()
+            .zip(&self.0)
+            .map(|(ty, cell)| column(*ty, std::iter::once(cell)));
         let schema = Schema::new(columns).arrow();
         let row = operators::chunk::batch(schema, cells.collect(), 1)
             .expect("every cell is of its column's type");
@@ -100,8 +120,16 @@ impl Row {
         if self.gone || errors.is_empty() {
             return;
         }
-        assert_ne!(on_error, OnError::Stop, "stage `{stage}` stops the run: {errors:?}");
-        self.errors.extend(errors.into_iter().map(|message| (stage.to_owned(), message)));
+        assert_ne!(
+            on_error,
+            OnError::Stop,
+            "stage `{stage}` stops the run: {errors:?}"
+        );
+        self.errors.extend(
+            errors
+                .into_iter()
+                .map(|message| (stage.to_owned(), message)),
+        );
         self.gone = on_error == OnError::Drop;
     }
 
@@ -123,15 +151,27 @@ impl Row {
 /// When the rows have not the columns of the source.
 pub(super) fn of_source(plan: &SourcePlan, rows: &[Vec<Value>]) -> Vec<Row> {
     let Source::Csv(source) = &plan.source;
-    let position = |name: &String| source.schema().position(name).expect("a column of the source");
+    let position = |name: &String| {
+        source
+            .schema()
+            .position(name)
+            .expect("a column of the source")
+    };
     let read: Vec<usize> = plan.columns.iter().map(position).collect();
-    let id: Vec<usize> = source.id().iter().map(|name| {
-        plan.schema.position(name).expect("the id is read")
-    }).collect();
+    let id: Vec<usize> = source
+        .id()
+        .iter()
+        .map(|name| plan.schema.position(name).expect("the id is read"))
+        .collect();
     let mut cells: Vec<Cells> = rows
         .iter()
         .map(|row| {
-            assert_eq!(row.len(), source.schema().columns().len(), "a row of `{}`", plan.name);
+            assert_eq!(
+                row.len(),
+                source.schema().columns().len(),
+                "a row of `{}`",
+                plan.name
+            );
             Cells(row.clone()).at(&read)
         })
         .collect();

@@ -20,8 +20,14 @@ pub(super) fn rows<'scope>(
         return (rows.map(|row| row.cells.0), no_errors);
     };
     let key = sqlite.key().to_vec();
-    let newest_by: Vec<By> =
-        sqlite.newest_by().iter().map(|&position| By { position, descending: false }).collect();
+    let newest_by: Vec<By> = sqlite
+        .newest_by()
+        .iter()
+        .map(|&position| By {
+            position,
+            descending: false,
+        })
+        .collect();
     let in_groups = rows
         .map(move |row| ((row.cells.at(&key), row.group.clone()), row))
         .reduce(move |_, rows, output| {
@@ -30,12 +36,18 @@ pub(super) fn rows<'scope>(
         });
     let name = sink.name.clone();
     let ambiguous = in_groups.clone().flat_map(move |((_, key), row)| {
-        row.err().map(|count| fault(&key, &name, format!("{count} rows of one key have the same id")))
+        row.err().map(|count| {
+            fault(
+                &key,
+                &name,
+                format!("{count} rows of one key have the same id"),
+            )
+        })
     });
     let one_in_group = in_groups.flat_map(|((id, key), row)| Some((id, (key, row.ok()?.cells))));
     let claims = one_in_group.reduce(|_, claims, output| {
         let winner = &claims[0].0.0;
-        for ((key, cells), _) in claims.iter().copied() {
+        for ((key, cells), _) in claims {
             output.push(((key.clone(), winner.clone(), cells.clone()), 1));
         }
     });
@@ -55,10 +67,18 @@ pub(super) fn errors<'scope>(
 ) -> Collection<'scope, Vec<Value>> {
     let stage = stage.to_owned();
     let text = |text: Option<String>| text.map_or(Value::Null, Value::Text);
-    errors.filter(move |fault| fault.stage == stage).distinct().map(move |fault| {
-        let key = (!fault.key.is_reserved()).then(|| fault.key.text().to_owned());
-        vec![text(Some(fault.stage)), text(Some(fault.message)), text(fault.row), text(key)]
-    })
+    errors
+        .filter(move |fault| fault.stage == stage)
+        .distinct()
+        .map(move |fault| {
+            let key = (!fault.key.is_reserved()).then(|| fault.key.text().to_owned());
+            vec![
+                text(Some(fault.stage)),
+                text(Some(fault.message)),
+                text(fault.row),
+                text(key),
+            ]
+        })
 }
 
 /// The only row, or the one that is last by `newest_by`, the first in canonical order of those.
@@ -67,11 +87,18 @@ fn newest<'a>(rows: &[&'a Row], newest_by: &[By]) -> Option<&'a Row> {
         return None;
     }
     let order = |a: &&Row, b: &&Row| {
-        b.cells.compare(&a.cells, newest_by).then_with(|| a.place.cmp(&b.place))
+        b.cells
+            .compare(&a.cells, newest_by)
+            .then_with(|| a.place.cmp(&b.place))
     };
     rows.iter().copied().min_by(order)
 }
 
 fn fault(key: &Key, sink: &str, message: String) -> Fault {
-    Fault { key: key.clone(), stage: sink.to_owned(), message, row: None }
+    Fault {
+        key: key.clone(),
+        stage: sink.to_owned(),
+        message,
+        row: None,
+    }
 }

@@ -57,11 +57,18 @@ pub(super) fn made<'scope>(
         Transform::Latest(latest) => {
             let by = latest.by().to_vec();
             let order = latest.order_by().to_vec();
-            first(input, move |row| row.cells.at(&by), move |a, b| b.cells.compare(&a.cells, &order))
+            first(
+                input,
+                move |row| row.cells.at(&by),
+                move |a, b| b.cells.compare(&a.cells, &order),
+            )
         }
-        Transform::Lookup(_) => {
-            lookup(name, stage, input, dimension.expect("a lookup has a dimension"))
-        }
+        Transform::Lookup(_) => lookup(
+            name,
+            stage,
+            input,
+            dimension.expect("a lookup has a dimension"),
+        ),
         _ => {
             let (name, types) = (Arc::clone(name), types.to_vec());
             input.map(move |mut row| {
@@ -79,7 +86,11 @@ fn one(name: &str, stage: &Transform, types: &[Type], row: &mut Row) {
         Transform::Select(stage) => row.cells = row.cells.at(stage.positions()),
         Transform::Filter(stage) => {
             let holds = row.cells.evaluate(stage.when(), types);
-            row.fail(name, holds.as_ref().err().cloned().into_iter().collect(), stage.on_error());
+            row.fail(
+                name,
+                holds.as_ref().err().cloned().into_iter().collect(),
+                stage.on_error(),
+            );
             row.gone |= holds != Ok(Value::Bool(true));
         }
         Transform::Derive(stage) => derive(name, stage, types, row),
@@ -92,7 +103,11 @@ fn derive(name: &str, stage: &Derive, types: &[Type], row: &mut Row) {
     let mut types = types.to_vec();
     for set in stage.set() {
         let value = row.cells.evaluate(&set.value, &types);
-        row.fail(name, value.as_ref().err().cloned().into_iter().collect(), stage.on_error());
+        row.fail(
+            name,
+            value.as_ref().err().cloned().into_iter().collect(),
+            stage.on_error(),
+        );
         let value = value.unwrap_or(Value::Null);
         if set.position == types.len() {
             types.push(set.value.kind());
@@ -107,22 +122,27 @@ fn derive(name: &str, stage: &Derive, types: &[Type], row: &mut Row) {
 fn rules(name: &str, stage: &Rules, types: &[Type], row: &mut Row) {
     let judge = |when: &Expression| row.cells.evaluate(when, types);
     let judged: Vec<Result<Value, String>> = stage.when().iter().map(judge).collect();
-    let errors = judged.iter().filter_map(|holds| holds.clone().err()).collect();
+    let errors = judged
+        .iter()
+        .filter_map(|holds| holds.clone().err())
+        .collect();
     row.fail(name, errors, stage.on_error());
     let [yes, no] = stage.values();
-    let holds: Vec<bool> =
-        judged.into_iter().map(|holds| holds == Ok(Value::Bool(true))).collect();
+    let holds: Vec<bool> = judged
+        .into_iter()
+        .map(|holds| holds == Ok(Value::Bool(true)))
+        .collect();
     row.gone |= !holds.contains(&true);
     let flag = |&holds: &bool| Value::Text(if holds { yes } else { no }.clone());
     row.cells.0.extend(holds.iter().map(flag));
 }
 
 /// Of the rows of a group that are equal by `by`, the first in an order; ties by their places.
-fn first<'scope>(
-    input: Made<'scope>,
+fn first(
+    input: Made<'_>,
     by: impl Fn(&Row) -> Cells + 'static,
     order: impl Fn(&Row, &Row) -> Ordering + 'static,
-) -> Made<'scope> {
+) -> Made<'_> {
     input
         .map(move |row| ((row.group.clone(), by(&row)), row))
         .reduce(move |_, rows, output| {
@@ -145,7 +165,9 @@ fn lookup<'scope>(
     };
     let (left_on, right_on) = (on(|on| on.0), on(|on| on.1));
     let between = as_lookup(&stage).between();
-    let by_left = left.clone().flat_map(move |row| Some((row.cells.known(&left_on)?, row)));
+    let by_left = left
+        .clone()
+        .flat_map(move |row| Some((row.cells.known(&left_on)?, row)));
     let by_right = right.flat_map(move |row| Some((row.cells.known(&right_on)?, row)));
     let matched = by_left.join_core(by_right.arrange_by_key(), move |_, left, right| {
         let inside = between.is_none_or(|between| is_between(between, &left.cells, &right.cells));
@@ -163,14 +185,19 @@ fn lookup<'scope>(
 }
 
 fn is_between(between: Between, left: &Cells, right: &Cells) -> bool {
-    let (value, low, high) =
-        (&left.0[between.value], &right.0[between.low], &right.0[between.high]);
+    let (value, low, high) = (
+        &left.0[between.value],
+        &right.0[between.low],
+        &right.0[between.high],
+    );
     ![value, low, high].contains(&&Value::Null) && low <= value && value <= high
 }
 
 fn matched_rows(name: &str, stage: &Lookup, left: &Row, mut rights: Vec<&Row>) -> Vec<Row> {
     rights.sort_by(|a, b| {
-        a.cells.compare(&b.cells, stage.order_by()).then_with(|| a.place.cmp(&b.place))
+        a.cells
+            .compare(&b.cells, stage.order_by())
+            .then_with(|| a.place.cmp(&b.place))
     });
     let mut row = left.clone();
     if stage.join() == Join::Anti {
@@ -178,7 +205,11 @@ fn matched_rows(name: &str, stage: &Lookup, left: &Row, mut rights: Vec<&Row>) -
         return vec![row];
     }
     if stage.matches() == Matches::Error && rights.len() > 1 {
-        row.fail(name, vec![format!("{} rows match", rights.len())], stage.on_error());
+        row.fail(
+            name,
+            vec![format!("{} rows match", rights.len())],
+            stage.on_error(),
+        );
         rights.clear();
     }
     if stage.matches() == Matches::First {
@@ -186,7 +217,9 @@ fn matched_rows(name: &str, stage: &Lookup, left: &Row, mut rights: Vec<&Row>) -
     }
     row.gone |= stage.join() == Join::Inner && rights.is_empty();
     if rights.is_empty() {
-        row.cells.0.extend(stage.brought().iter().map(|_| Value::Null));
+        row.cells
+            .0
+            .extend(stage.brought().iter().map(|_| Value::Null));
         row.place.push(0);
         return vec![row];
     }
@@ -239,7 +272,9 @@ fn is_pair(stage: &ConflictJoin, left: &Row, right: &Row) -> bool {
     };
     in_order
         && stage.unequal().iter().all(differ)
-        && stage.overlap().is_none_or(|overlap| overlaps(overlap, &left.cells, &right.cells))
+        && stage
+            .overlap()
+            .is_none_or(|overlap| overlaps(overlap, &left.cells, &right.cells))
 }
 
 fn overlaps(overlap: Overlap, left: &Cells, right: &Cells) -> bool {

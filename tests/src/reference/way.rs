@@ -34,7 +34,11 @@ impl<'scope> Steps<'scope> {
 impl<'plan, 'scope> Rendering<'plan, 'scope> {
     /// The plan with the rows of its sources.
     pub(super) fn new(plan: &'plan Plan, sources: Vec<Made<'scope>>) -> Self {
-        Rendering { plan, sources, dimensions: Vec::new() }
+        Rendering {
+            plan,
+            sources,
+            dimensions: Vec::new(),
+        }
     }
 
     /// Renders the dimensions; gives their errors. Their rows are put in canonical order again.
@@ -43,7 +47,7 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
         for dimension in &self.plan.dimensions {
             let rows = self.sources[dimension.source].clone();
             let types = self.source_types(dimension.source);
-            let (steps, errors) = self.way(&dimension.way, rows, types, Place::Dimension);
+            let (steps, errors) = self.way(&dimension.way, rows, &types, Place::Dimension);
             let rows = steps.end().map(|row| (row.group, row.cells));
             self.dimensions.push(placed(rows, Vec::new()));
             all = all.concat(errors);
@@ -56,11 +60,17 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
     /// # Panics
     /// When the partition has not just one input.
     pub(super) fn key_function(&self) -> (Steps<'scope>, Faults<'scope>) {
-        let [input] = self.plan.inputs.as_slice() else { panic!("a partition has one input") };
+        let [input] = self.plan.inputs.as_slice() else {
+            panic!("a partition has one input")
+        };
         let rows = self.sources[input.source].clone();
         let types = self.source_types(input.source);
-        let (steps, _) = self.way(&input.way, rows, types, Place::BeforeGate);
-        let types = steps.types.last().expect("a way ends at the partition").clone();
+        let (steps, _) = self.way(&input.way, rows, &types, Place::BeforeGate);
+        let types = steps
+            .types
+            .last()
+            .expect("a way ends at the partition")
+            .clone();
         let Transform::BatchPartition(partition) = self.plan.partition.as_ref() else {
             panic!("a plan's partition is a batch-partition")
         };
@@ -82,35 +92,55 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
             .filter(|row| !row.gone)
             .flat_map(move |row| Some((key_of(&row, by)?, row.cells)));
         let rows = placed(grouped, input.id.clone());
-        let (steps, more) = self.way(&self.plan.key_function, rows, types, Place::BehindGate);
+        let (steps, more) = self.way(&self.plan.key_function, rows, &types, Place::BehindGate);
         (steps, errors.concat(more).distinct())
     }
 
     fn source_types(&self, source: usize) -> Vec<Type> {
-        self.plan.sources[source].schema.columns().iter().map(|(_, ty)| *ty).collect()
+        self.plan.sources[source]
+            .schema
+            .columns()
+            .iter()
+            .map(|(_, ty)| *ty)
+            .collect()
     }
 
     fn way(
         &self,
         way: &Way,
         input: Made<'scope>,
-        types: Vec<Type>,
+        types: &[Type],
         place: Place,
     ) -> (Steps<'scope>, Faults<'scope>) {
         let mut errors = input.clone().flat_map(|_| None::<Fault>);
-        let mut steps = Steps { input, made: Vec::new(), types: Vec::new() };
+        let mut steps = Steps {
+            input,
+            made: Vec::new(),
+            types: Vec::new(),
+        };
         for step in &way.steps {
-            let rows = step.input.map_or(&steps.input, |step| &steps.made[step]).clone();
-            let before = step.input.map_or(&types, |step| &steps.types[step]).clone();
+            let rows = step
+                .input
+                .map_or(&steps.input, |step| &steps.made[step])
+                .clone();
+            let before = step
+                .input
+                .map_or(types, |step| steps.types[step].as_slice())
+                .to_vec();
             let dimension = self.plan.lookups.get(&step.name).copied();
             let right = dimension.map(|at| self.plan.dimensions[at].schema.columns());
-            let right: Vec<Type> =
-                right.unwrap_or_default().iter().map(|(_, ty)| *ty).collect();
+            let right: Vec<Type> = right
+                .unwrap_or_default()
+                .iter()
+                .map(|(_, ty)| *ty)
+                .collect();
             let dimension = dimension.map(|at| self.dimensions[at].clone());
             let made = stage::made(&step.name, &step.transform, &before, rows, dimension);
             let (made, more) = settled(made, place);
             errors = errors.concat(more);
-            steps.types.push(stage::types(&step.transform, &before, &right));
+            steps
+                .types
+                .push(stage::types(&step.transform, &before, &right));
             steps.made.push(made);
         }
         (steps, errors)
@@ -122,18 +152,21 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
 fn settled(made: Made<'_>, place: Place) -> (Made<'_>, Faults<'_>) {
     if place == Place::BeforeGate {
         let errors = made.clone().flat_map(|_| None::<Fault>);
-        return (made.filter(|row| !row.gone || !row.errors.is_empty()), errors);
+        return (
+            made.filter(|row| !row.gone || !row.errors.is_empty()),
+            errors,
+        );
     }
     let errors = made.clone().flat_map(|row| row.faults(&row.group));
-    let kept = made.filter(|row| !row.gone).map(|row| Row { errors: Vec::new(), ..row });
+    let kept = made.filter(|row| !row.gone).map(|row| Row {
+        errors: Vec::new(),
+        ..row
+    });
     (kept, errors)
 }
 
 /// Gives each row its place in the canonical order of its group.
-fn placed<'scope>(
-    rows: super::Collection<'scope, (Key, Cells)>,
-    id: Vec<usize>,
-) -> Made<'scope> {
+fn placed(rows: super::Collection<'_, (Key, Cells)>, id: Vec<usize>) -> Made<'_> {
     let numbered = rows.reduce(move |_, rows, output| {
         let mut all: Vec<Cells> = Vec::new();
         for (cells, count) in rows {
@@ -162,4 +195,3 @@ fn key_of(row: &Row, by: usize) -> Option<Key> {
         value => Some(Key::of(&value.to_string())),
     }
 }
-

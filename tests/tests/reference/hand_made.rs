@@ -29,14 +29,18 @@ types = { k = "text", v = "int", w = "int" }
 fn outcome(stages: &str, s: &str, d: &str) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let csv = |header: &str, rows: &str| {
-        let rows = rows.split_whitespace().map(|row| format!("{row}\n")).collect::<String>();
+        let rows = rows.split_whitespace().collect::<Vec<_>>().join("\n");
         format!("{header}\n{rows}")
     };
     fs::write(folder.path().join("s.csv"), csv("id,k,a,b", s)).unwrap();
     fs::write(folder.path().join("d.csv"), csv("k,v,w", d)).unwrap();
     let plan = plan(folder.path(), &format!("{HEAD}{stages}"));
     let reference = reference::run(&plan, &read(&plan));
-    assert_eq!(columnar::run(&plan), reference, "the product's stages (left) differ");
+    assert_eq!(
+        columnar::run(&plan),
+        reference,
+        "the product's stages (left) differ"
+    );
     reference
 }
 
@@ -53,20 +57,32 @@ fn read(plan: &Plan) -> Tables {
         let mut receive = |read: operators::source::csv::Read| {
             let batch = read.chunk.rows().clone();
             rows.extend((0..batch.num_rows()).map(|row| {
-                batch.columns().iter().map(|column| Value::at(column, row)).collect::<Vec<_>>()
+                batch
+                    .columns()
+                    .iter()
+                    .map(|column| Value::at(column, row))
+                    .collect::<Vec<_>>()
             }));
             std::ops::ControlFlow::Continue(())
         };
         source.read(&columns, &mut receive).unwrap();
         rows
     };
-    plan.sources.iter().map(|plan| (plan.name.to_string(), all(&plan.source))).collect()
+    plan.sources
+        .iter()
+        .map(|plan| (plan.name.to_string(), all(&plan.source)))
+        .collect()
 }
 
 /// Rows as `a,b c,d`, nulls as nothing, each as often as it is there; the order is that of values.
 fn shown(outcome: &Outcome, sink: &str) -> String {
     let rows = outcome.sinks[sink].iter();
-    let row = |row: &[Value]| row.iter().map(Value::to_string).collect::<Vec<_>>().join(",");
+    let row = |row: &[Value]| {
+        row.iter()
+            .map(Value::to_string)
+            .collect::<Vec<_>>()
+            .join(",")
+    };
     let rows = rows.flat_map(|(cells, count)| (0..*count).map(|_| row(cells)));
     rows.collect::<Vec<_>>().join(" ")
 }
@@ -74,7 +90,12 @@ fn shown(outcome: &Outcome, sink: &str) -> String {
 fn errors(outcome: &Outcome) -> Vec<String> {
     let shown = |fault: &reference::Fault| {
         let row = fault.row.as_deref().unwrap_or("-");
-        format!("{} {row} {}: {}", fault.key.text(), fault.stage, fault.message)
+        format!(
+            "{} {row} {}: {}",
+            fault.key.text(),
+            fault.stage,
+            fault.message
+        )
     };
     outcome.errors.iter().map(shown).collect()
 }
@@ -123,7 +144,10 @@ fn rules_mark_and_keep_rows_for_which_any_holds() {
                  rules = [{ column = \"r\", when = \"10 / a = 5\" }, { column = \"t\", when = \"b > 0\" }]";
     let rows = "1,k,0,0 2,k,2,0 3,k,0,1 4,k,1,1 5,k,,1";
     let outcome = behind(stage, rows, "");
-    assert_eq!(shown(&outcome, "out"), "2,k,2,0,+,- 3,k,0,1,-,+ 4,k,1,1,-,+ 5,k,,1,-,+");
+    assert_eq!(
+        shown(&outcome, "out"),
+        "2,k,2,0,+,- 3,k,0,1,-,+ 4,k,1,1,-,+ 5,k,,1,-,+"
+    );
     let outcome = behind(&format!("{stage}\non_error = \"drop\""), rows, "");
     assert_eq!(shown(&outcome, "out"), "2,k,2,0,+,- 4,k,1,1,-,+ 5,k,,1,-,+");
 }
@@ -134,8 +158,14 @@ fn the_latest_of_equals_is_the_first_in_canonical_order() {
         format!("type = \"latest\"\ninput = \"p\"\nby = [\"k\", \"a\"]\norder_by = [\"{order}\"]")
     };
     let rows = "3,k,1,9 2,k,1,9 1,k,1,5 4,k,,1 5,k,,2 6,m,1,";
-    assert_eq!(shown(&behind(&stage("b"), rows, ""), "out"), "2,k,1,9 5,k,,2 6,m,1,");
-    assert_eq!(shown(&behind(&stage("b desc"), rows, ""), "out"), "1,k,1,5 4,k,,1 6,m,1,");
+    assert_eq!(
+        shown(&behind(&stage("b"), rows, ""), "out"),
+        "2,k,1,9 5,k,,2 6,m,1,"
+    );
+    assert_eq!(
+        shown(&behind(&stage("b desc"), rows, ""), "out"),
+        "1,k,1,5 4,k,,1 6,m,1,"
+    );
 }
 
 #[test]
@@ -158,7 +188,10 @@ fn pairs_are_equal_in_on_and_differ_in_unequal() {
     let ordered = "1,k,1,1,2,k,1,2 2,k,1,2,1,k,1,1 2,k,1,2,4,k,1,1 4,k,1,1,2,k,1,2";
     assert_eq!(shown(&behind(&stage(""), rows, ""), "out"), ordered);
     let unordered = "1,k,1,1,2,k,1,2 2,k,1,2,4,k,1,1";
-    assert_eq!(shown(&behind(&stage("order = \"unordered\""), rows, ""), "out"), unordered);
+    assert_eq!(
+        shown(&behind(&stage("order = \"unordered\""), rows, ""), "out"),
+        unordered
+    );
 }
 
 #[test]
@@ -171,7 +204,10 @@ fn equal_rows_are_still_two_rows() {
     };
     let pair = "1,k,1,1,1,k,1,1";
     let rows = "1,k,1,1 1,k,1,1";
-    assert_eq!(shown(&behind(&stage("ordered"), rows, ""), "out"), format!("{pair} {pair}"));
+    assert_eq!(
+        shown(&behind(&stage("ordered"), rows, ""), "out"),
+        format!("{pair} {pair}")
+    );
     assert_eq!(shown(&behind(&stage("unordered"), rows, ""), "out"), pair);
 }
 
@@ -184,7 +220,11 @@ fn intervals_overlap_by_their_bounds() {
         );
         let outcome = behind(&stage, rows, "");
         let pair = |row: &Vec<Value>| format!("{}{}", row[0], row[4]);
-        outcome.sinks["out"].keys().map(pair).collect::<Vec<_>>().join(" ")
+        outcome.sinks["out"]
+            .keys()
+            .map(pair)
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     // 1: 1..3, 2: 3..5 touches it, 3: the point 3, 4: the point 2, 5: backwards, 6: half known.
     let rows = "1,k,1,3 2,k,3,5 3,k,3,3 4,k,2,2 5,k,4,1 6,k,1,";
@@ -192,7 +232,11 @@ fn intervals_overlap_by_their_bounds() {
     assert_eq!(pairs("[)", rows), "");
     assert_eq!(pairs("()", rows), "14");
     for bounds in ["[]", "[)", "()"] {
-        assert_eq!(pairs(bounds, "1,k,1,3 2,k,1,3 3,k,2,9"), "12 13 23", "{bounds}");
+        assert_eq!(
+            pairs(bounds, "1,k,1,3 2,k,1,3 3,k,2,9"),
+            "12 13 23",
+            "{bounds}"
+        );
     }
 }
 
@@ -210,17 +254,34 @@ fn lookups_bring_first_all_or_none() {
     let none: Vec<String> = Vec::new();
     assert_eq!(
         out("matches = \"all\"\norder_by = [\"v\"]"),
-        ("1,k,1,1,4,2 1,k,1,1,5,1 2,m,1,1,7,0 3,n,1,1,,".to_owned(), none.clone())
+        (
+            "1,k,1,1,4,2 1,k,1,1,5,1 2,m,1,1,7,0 3,n,1,1,,".to_owned(),
+            none.clone()
+        )
     );
     assert_eq!(
-        out("join = \"inner\"\nmatches = \"first\"\norder_by = [\"v desc\"]\ncolumns = { v = \"v\" }"),
+        out(
+            "join = \"inner\"\nmatches = \"first\"\norder_by = [\"v desc\"]\ncolumns = { v = \"v\" }"
+        ),
         ("1,k,1,1,5 2,m,1,1,7".to_owned(), none.clone())
     );
     assert_eq!(out("join = \"anti\""), ("3,n,1,1".to_owned(), none));
     let several = vec!["k - x: 2 rows match".to_owned()];
-    assert_eq!(out(""), ("1,k,1,1,, 2,m,1,1,7,0 3,n,1,1,,".to_owned(), several.clone()));
-    assert_eq!(out("join = \"inner\""), ("2,m,1,1,7,0".to_owned(), several.clone()));
-    assert_eq!(out("on_error = \"drop\""), ("2,m,1,1,7,0 3,n,1,1,,".to_owned(), several));
+    assert_eq!(
+        out(""),
+        (
+            "1,k,1,1,, 2,m,1,1,7,0 3,n,1,1,,".to_owned(),
+            several.clone()
+        )
+    );
+    assert_eq!(
+        out("join = \"inner\""),
+        ("2,m,1,1,7,0".to_owned(), several.clone())
+    );
+    assert_eq!(
+        out("on_error = \"drop\""),
+        ("2,m,1,1,7,0 3,n,1,1,,".to_owned(), several)
+    );
 }
 
 #[test]
@@ -246,9 +307,16 @@ fn an_error_before_the_gate_travels_with_its_row_to_the_key() {
                  set = { c = \"1 / a\" }";
     let outcome = before(stage, "1,k,0,1 2,,0,1 3,,1,1 4,m,1,1", "");
     assert_eq!(shown(&outcome, "out"), "4,m,1,1,1");
-    let expected = ["s id=3 s: the row has no key", "s id=2 x: divide by zero", "k id=1 x: divide by zero"];
+    let expected = [
+        "s id=3 s: the row has no key",
+        "s id=2 x: divide by zero",
+        "k id=1 x: divide by zero",
+    ];
     assert_eq!(errors(&outcome), expected);
-    assert_eq!(shown(&outcome, "e"), "x,divide by zero,id=1,k x,divide by zero,id=2,");
+    assert_eq!(
+        shown(&outcome, "e"),
+        "x,divide by zero,id=1,k x,divide by zero,id=2,"
+    );
 }
 
 #[test]
@@ -284,7 +352,10 @@ fn two_rows_of_one_id_are_an_error_unless_one_is_the_newest() {
     let rows = "1,k,1,4 2,k,1,5 3,k,1,5 4,k,2,1";
     let outcome = keyed("key = [\"a\"]", rows);
     assert_eq!(shown(&outcome, "out"), "4,k,2,1");
-    assert_eq!(errors(&outcome), ["k - out: 3 rows of one key have the same id"]);
+    assert_eq!(
+        errors(&outcome),
+        ["k - out: 3 rows of one key have the same id"]
+    );
     let outcome = keyed("key = [\"a\"]\nnewest_by = [\"b\"]", rows);
     assert_eq!(shown(&outcome, "out"), "2,k,1,5 4,k,2,1");
 }
@@ -297,4 +368,39 @@ fn of_two_keys_that_yield_an_id_the_least_has_it() {
     // A key that yields it twice yields nothing.
     let outcome = keyed("key = [\"a\"]", "1,m,1,1 2,k,1,2 3,k,1,3");
     assert_eq!(shown(&outcome, "out"), "1,m,1,1");
+}
+
+#[test]
+fn unequal_columns_may_hold_no_null_and_groups_no_pair() {
+    let stage = "type = \"conflict-join\"\ninput = \"p\"\non = [\"k\"]\nunequal = [\"a\"]\n\
+                 right_prefix = \"r_\"\npairs = \"all\"\norder = \"unordered\"";
+    assert_eq!(shown(&behind(stage, "", ""), "out"), "");
+    assert_eq!(shown(&behind(stage, "1,k,1,1 2,m,1,1", ""), "out"), "");
+    assert_eq!(
+        shown(&behind(stage, "1,k,1,1 2,k,2,1 3,k,2,1", ""), "out"),
+        "1,k,1,1,2,k,2,1 1,k,1,1,3,k,2,1"
+    );
+}
+
+#[test]
+fn a_stage_that_nobody_uses_or_only_for_its_errors_does_no_harm() {
+    let stages = "[transforms.unused]\ntype = \"derive\"\ninput = \"d\"\nset = { n = \"v + 1\" }\n\
+                  [transforms.p]\ntype = \"batch-partition\"\ninput = \"s\"\nby = \"k\"\n\
+                  [transforms.x]\ntype = \"derive\"\ninput = \"p\"\nset = { n = \"1 / b\" }\n\
+                  [sinks.out]\ntype = \"sqlite\"\ninput = \"p\"\npath = \"o.db\"\ntable = \"t\"\nkey = [\"id\"]\n\
+                  [sinks.e]\ntype = \"sqlite\"\ninput = \"x.errors\"\npath = \"o.db\"\ntable = \"e\"\n\
+                  key = [\"error_id\"]\n";
+    let outcome = outcome(stages, "1,k,1,0 2,k,1,1", "");
+    assert_eq!(shown(&outcome, "e"), "x,divide by zero,,k");
+}
+
+#[test]
+fn of_several_rows_made_of_one_before_the_gate_one_can_be_dropped() {
+    let stages = "[transforms.all]\ntype = \"lookup\"\nleft = \"s\"\nright = \"d\"\nmatches = \"all\"\n\
+                  on = { k = \"k\" }\ncolumns = { v = \"v\" }\n\
+                  [transforms.x]\ntype = \"derive\"\ninput = \"all\"\non_error = \"drop\"\n\
+                  set = { c = \"6 / v\" }";
+    let outcome = before(stages, "1,k,1,1", "k,0,0 k,2,0");
+    assert_eq!(shown(&outcome, "out"), "1,k,1,1,2,3");
+    assert_eq!(errors(&outcome), ["k id=1 x: divide by zero"]);
 }
