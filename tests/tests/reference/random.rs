@@ -31,7 +31,9 @@ proptest! {
         let mut world = case.world.clone();
         check(&case, &world)?;
         for updates in &case.updates {
-            updates.iter().for_each(|update| world.apply(update));
+            for update in updates {
+                world.apply(update);
+            }
             check(&case, &world)?;
         }
     }
