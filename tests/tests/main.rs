@@ -1,4 +1,6 @@
 //! What must hold of Tidemill.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+mod flagship;
 mod reference;
+mod visits;

@@ -1,0 +1,25 @@
+//! A scratch folder with a pipeline, and the program run in it as people run it.
+//!
+//! ```text
+//! template --copy--> scratch: pipeline.toml  inputs/*.csv  output/*.db  output/.tidemill
+//!                       |        edited         sheets        tables
+//!                       +--> run, plan, verify, adopt: processes whose folder it is
+//! ```
+//!
+//! All paths are relative to the scratch folder, so that a copy of it, state and sinks included, is
+//! the same pipeline at another place.
+
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a test that cannot do its work fails"
+)]
+
+mod database;
+mod process;
+mod scratch;
+mod sheet;
+
+pub use database::{Counts, Rows, Table, Tables, tables};
+pub use process::Outcome;
+pub use scratch::Scratch;
+pub use sheet::Sheet;

@@ -1,0 +1,181 @@
+//! The scratch folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Outcome, Sheet, Tables, tables};
+
+/// A folder with a pipeline, and how the program is run in it.
+#[derive(Debug)]
+pub struct Scratch {
+    folder: TempDir,
+    program: PathBuf,
+    /// The run's now.
+    pub now: String,
+    /// How many workers.
+    pub workers: usize,
+    /// The faults that runs are to have.
+    pub fault: Option<String>,
+    /// The database, within the folder.
+    pub database: String,
+}
+
+impl Scratch {
+    /// A folder with copies of what is in `from`, for a program.
+    pub fn of(from: &Path, program: &str) -> Scratch {
+        let folder = tempfile::tempdir().expect("there is room for a scratch folder");
+        copy(from, folder.path());
+        Scratch {
+            folder,
+            program: PathBuf::from(program),
+            now: "2026-01-15T06:00:00Z".to_owned(),
+            workers: 1,
+            fault: None,
+            database: "output/conflicts.db".to_owned(),
+        }
+    }
+
+    /// The same folder, state and sinks included, at another place.
+    pub fn copy(&self) -> Scratch {
+        let folder = tempfile::tempdir().expect("there is room for a scratch folder");
+        copy(self.folder.path(), folder.path());
+        let (program, now) = (self.program.clone(), self.now.clone());
+        let (fault, database) = (self.fault.clone(), self.database.clone());
+        Scratch {
+            folder,
+            program,
+            now,
+            workers: self.workers,
+            fault,
+            database,
+        }
+    }
+
+    /// The same pipeline and inputs, which never ran.
+    pub fn never_ran(&self) -> Scratch {
+        let copy = self.copy();
+        if copy.path("output").exists() {
+            fs::remove_dir_all(copy.path("output")).expect("the folder is ours");
+        }
+        Scratch {
+            fault: None,
+            workers: 1,
+            ..copy
+        }
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A file's content.
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).expect("there is such a file")
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("it lies in the folder"))
+            .expect("the folder is ours");
+        fs::write(path, content).expect("the folder is ours");
+    }
+
+    /// Puts `to` in place of the only `from` in a file.
+    pub fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(name)).expect("there is such a file");
+        assert_eq!(
+            text.matches(from).count(),
+            1,
+            "{from} stands once in {name}"
+        );
+        self.write(name, text.replace(from, to));
+    }
+
+    /// Edits a CSV file of the inputs.
+    pub fn sheet(&self, name: &str, edit: impl FnOnce(&mut Sheet)) {
+        let mut sheet = self.read_sheet(name);
+        edit(&mut sheet);
+        sheet.write();
+    }
+
+    /// A CSV file of the inputs.
+    pub fn read_sheet(&self, name: &str) -> Sheet {
+        Sheet::read(&self.path(&format!("inputs/{name}.csv")))
+    }
+
+    /// What the database holds.
+    pub fn tables(&self) -> Tables {
+        tables(&self.path(&self.database))
+    }
+
+    /// Runs SQL in the database, as people do.
+    pub fn sql(&self, sql: &str) {
+        let connection =
+            rusqlite::Connection::open(self.path(&self.database)).expect("the file opens");
+        connection
+            .execute_batch(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// `tidemill run`.
+    pub fn run(&self) -> Outcome {
+        Outcome::of(&mut self.command(&["run"]))
+    }
+
+    /// `tidemill plan --rows`.
+    pub fn plan(&self) -> Outcome {
+        Outcome::of(&mut self.command(&["plan", "--rows"]))
+    }
+
+    /// `tidemill verify`, without faults.
+    pub fn verify(&self) -> Outcome {
+        Outcome::of(self.command(&["verify"]).env_remove(FAULT))
+    }
+
+    /// `tidemill adopt`, without faults.
+    pub fn adopt(&self, sink: &str) -> Outcome {
+        Outcome::of(self.command(&["adopt"]).arg(sink).env_remove(FAULT))
+    }
+
+    /// `tidemill state inspect`.
+    pub fn inspect(&self) -> Outcome {
+        Outcome::of(self.command(&["state", "inspect"]).env_remove(FAULT))
+    }
+
+    /// The program with these words and the options of this folder.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(words)
+            .arg("pipeline.toml")
+            .args(["--format", "json"]);
+        command.args(["--now", &self.now, "--workers", &self.workers.to_string()]);
+        command.current_dir(self.folder.path()).env_remove(FAULT);
+        if let Some(fault) = &self.fault {
+            command.env(FAULT, fault);
+        }
+        command
+    }
+}
+
+const FAULT: &str = "TIDEMILL_FAULT";
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the folder is ours");
+    for entry in fs::read_dir(from).expect("there is such a folder") {
+        let entry = entry.expect("the folder can be read");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            // Content alone: what is copied from may be read-only.
+            let bytes = fs::read(entry.path()).expect("the file can be read");
+            fs::write(to, bytes).expect("the folder is ours");
+        }
+    }
+}
