@@ -19,7 +19,7 @@ mod process;
 mod scratch;
 mod sheet;
 
-pub use database::{Counts, Rows, Table, Tables, tables};
+pub use database::{Counts, Row, Rows, Table, Tables, tables};
 pub use process::Outcome;
 pub use scratch::Scratch;
 pub use sheet::Sheet;

@@ -1,6 +1,7 @@
 //! What must hold of Tidemill.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+mod changes;
 mod flagship;
 mod reference;
 mod visits;

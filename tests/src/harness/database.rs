@@ -1,7 +1,10 @@
 //! What a database holds, as typed rows, and how that differs from what it held before.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Index;
 use std::path::Path;
+use std::sync::Arc;
 
 use operators::value::Value;
 use rusqlite::types::ValueRef;
@@ -11,14 +14,22 @@ use serde_json::Value as Json;
 /// The tables of a database by name; without those in which fences are kept.
 pub type Tables = BTreeMap<String, Table>;
 
-/// Rows by their id, each with its cells by column.
-pub type Rows = BTreeMap<Vec<Value>, BTreeMap<String, Value>>;
+/// Rows by their id.
+pub type Rows = BTreeMap<Vec<Value>, Row>;
 
 /// A table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// All rows, by the cells of their primary key.
     pub rows: Rows,
+}
+
+/// A row; a cell is found by the name of its column.
+#[derive(Clone, PartialEq)]
+pub struct Row {
+    /// The names of the columns in order, shared by the rows of a table.
+    columns: Arc<Vec<String>>,
+    cells: Vec<Value>,
 }
 
 /// The column that says whether a row is live.
@@ -45,68 +56,96 @@ pub fn tables(path: &Path) -> Tables {
 
 impl Table {
     fn read(connection: &Connection, name: &str) -> Table {
-        let key = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk";
-        let mut key = connection.prepare(key).expect("the table has columns");
-        let key = key
-            .query_map([name], |row| row.get(0))
-            .expect("the table has columns");
-        let key: Vec<String> = key.map(|name| name.expect("names are text")).collect();
-        let mut statement = connection
-            .prepare(&format!("SELECT * FROM \"{name}\""))
-            .expect("the table can be read");
-        let columns: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
+        let key = names(connection, name, "WHERE pk > 0 ORDER BY pk");
+        let columns = Arc::new(names(connection, name, "ORDER BY name"));
+        let quoted: Vec<String> = columns
+            .iter()
+            .map(|column| format!("\"{column}\""))
             .collect();
+        let sql = format!("SELECT {} FROM \"{name}\"", quoted.join(", "));
+        let mut statement = connection.prepare(&sql).expect("the table can be read");
         let mut found = statement.query([]).expect("the table can be read");
         let mut rows = Rows::new();
         while let Some(row) = found.next().expect("the table can be read") {
-            let cell = |(at, column): (usize, &String)| {
-                (
-                    column.clone(),
-                    value(row.get_ref(at).expect("the row has the column")),
-                )
-            };
-            let cells: BTreeMap<String, Value> = columns.iter().enumerate().map(cell).collect();
-            rows.insert(
-                key.iter().map(|column| cells[column].clone()).collect(),
-                cells,
-            );
+            let cell = |at| value(row.get_ref(at).expect("the row has the column"));
+            let cells = (0..columns.len()).map(cell).collect();
+            let columns = Arc::clone(&columns);
+            let row = Row { columns, cells };
+            rows.insert(key.iter().map(|column| row[column].clone()).collect(), row);
         }
         Table { rows }
     }
 
-    /// The rows that are live, without these columns and those of ours.
+    /// The rows that are live, without these columns and the one that says so.
     pub fn live(&self, without: &[&str]) -> Rows {
-        let mut live: Rows = self
-            .rows
-            .iter()
-            .filter(|(_, row)| is_live(row))
-            .map(|(id, row)| (id.clone(), row.clone()))
-            .collect();
-        for row in live.values_mut() {
-            row.retain(|column, _| column != LIVE && !without.contains(&column.as_str()));
-        }
-        live
-    }
-
-    /// The only row in which these columns hold these texts.
-    pub fn row(&self, cells: &[(&str, &str)]) -> &BTreeMap<String, Value> {
-        let text = |text: &str| Value::Text(text.to_owned());
-        let is_it = |row: &&BTreeMap<String, Value>| {
-            cells
-                .iter()
-                .all(|(column, cell)| row[*column] == text(cell))
+        let Some(first) = self.rows.values().next() else {
+            return Rows::new();
         };
-        let found: Vec<_> = self.rows.values().filter(is_it).collect();
-        assert_eq!(found.len(), 1, "one row has {cells:?}");
-        found[0]
+        let is_kept = |column: &str| column != LIVE && !without.contains(&column);
+        let kept: Vec<usize> = (0..first.columns.len())
+            .filter(|at| is_kept(&first.columns[*at]))
+            .collect();
+        let columns: Arc<Vec<String>> =
+            Arc::new(kept.iter().map(|at| first.columns[*at].clone()).collect());
+        let cut = |row: &Row| Row {
+            columns: Arc::clone(&columns),
+            cells: kept.iter().map(|at| row.cells[*at].clone()).collect(),
+        };
+        let live = self.rows.iter().filter(|(_, row)| row.is_live());
+        live.map(|(id, row)| (id.clone(), cut(row))).collect()
     }
 }
 
-fn is_live(row: &BTreeMap<String, Value>) -> bool {
-    row.get(LIVE) != Some(&Value::Int(0))
+impl Row {
+    /// A cell; `None` where there is no such column.
+    pub fn get(&self, column: &str) -> Option<&Value> {
+        let at = self
+            .columns
+            .binary_search_by(|name| name.as_str().cmp(column))
+            .ok()?;
+        Some(&self.cells[at])
+    }
+
+    fn is_live(&self) -> bool {
+        self.get(LIVE) != Some(&Value::Int(0))
+    }
+
+    /// Whether it became this row; a column that the table got meanwhile was null before.
+    fn is_same(&self, new: &Row) -> bool {
+        if self.columns == new.columns {
+            return self.cells == new.cells;
+        }
+        let mut cells = new.columns.iter().zip(&new.cells);
+        cells.all(|(column, cell)| self.get(column).unwrap_or(&Value::Null) == cell)
+    }
+}
+
+impl<S: AsRef<str>> Index<S> for Row {
+    type Output = Value;
+
+    fn index(&self, column: S) -> &Value {
+        let column = column.as_ref();
+        self.get(column)
+            .unwrap_or_else(|| panic!("there is no column {column}"))
+    }
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.columns.iter().zip(&self.cells))
+            .finish()
+    }
+}
+
+/// The names of columns of a table.
+fn names(connection: &Connection, table: &str, which: &str) -> Vec<String> {
+    let sql = format!("SELECT name FROM pragma_table_info(?1) {which}");
+    let mut statement = connection.prepare(&sql).expect("the table has columns");
+    let names = statement
+        .query_map([table], |row| row.get(0))
+        .expect("the table has columns");
+    names.map(|name| name.expect("names are text")).collect()
 }
 
 fn value(cell: ValueRef<'_>) -> Value {
@@ -144,14 +183,14 @@ impl Counts {
         for (id, new) in after {
             match before.get(id) {
                 None => counts.inserted += 1,
-                Some(old) if is_live(old) && !is_live(new) => counts.retracted += 1,
-                Some(old) if !is_live(old) && is_live(new) => counts.reopened += 1,
-                Some(old) => counts.updated += u64::from(!same(old, new)),
+                Some(old) if old.is_live() && !new.is_live() => counts.retracted += 1,
+                Some(old) if !old.is_live() && new.is_live() => counts.reopened += 1,
+                Some(old) => counts.updated += u64::from(!old.is_same(new)),
             }
         }
         let deleted = before
             .iter()
-            .filter(|(id, row)| is_live(row) && !after.contains_key(*id));
+            .filter(|(id, row)| row.is_live() && !after.contains_key(*id));
         counts.retracted += deleted.count() as u64;
         counts
     }
@@ -171,10 +210,4 @@ impl Counts {
             retracted: count("retracted"),
         }
     }
-}
-
-/// A column that the table got meanwhile was null before.
-fn same(old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>) -> bool {
-    new.iter()
-        .all(|(column, cell)| old.get(column).unwrap_or(&Value::Null) == cell)
 }

@@ -63,8 +63,8 @@ impl Sheet {
         &self.rows[self.find(key, of)][self.column(column)]
     }
 
-    /// Sets a cell in every row whose `key` holds `of`; gives how many there were.
-    pub fn set(&mut self, (key, of): (&str, &str), column: &str, cell: &str) -> usize {
+    /// Sets a cell in every row whose `key` holds `of`; there is one.
+    pub fn set(&mut self, (key, of): (&str, &str), column: &str, cell: &str) {
         let (key, column) = (self.column(key), self.column(column));
         let mut count = 0;
         for row in self.rows.iter_mut().filter(|row| row[key] == of) {
@@ -72,7 +72,6 @@ impl Sheet {
             count += 1;
         }
         assert!(count > 0, "no such row in {}", self.path.display());
-        count
     }
 
     /// Adds a copy of the only row whose `key` holds `of`, with some cells set.
