@@ -8,10 +8,12 @@ use operators::catalog::Sink;
 use operators::consolidate::{Diff, Epoch};
 use operators::differ::ToldRow;
 use operators::digest::{Digest, row_hashes};
+use operators::fault;
 use operators::group::{Batch, ErrorRow};
 use operators::key::Key;
 use operators::order::equatable;
 use operators::row_id::RowId;
+use operators::transform::lookup::Index;
 use operators::transform::{Evaluation, Place, StageError};
 use operators::value::Value;
 use pipelines::plan::{SinkPlan, SinkRows};
@@ -20,6 +22,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Capability, Operator};
 
+use crate::dimensions::Dimensions;
 use crate::error::RunError;
 use crate::job::{Held, Job, Told};
 use crate::render::{RETRIES, Rows};
@@ -141,7 +144,7 @@ pub(crate) fn told<'scope>(
 ) -> Rows<'scope, (ToldRow, Epoch, Diff)> {
     let job = Arc::clone(job);
     evaluated.flat_map(move |evaluated| {
-        if evaluated.yielded.is_err() && !operators::fault::seeded("failed-is-vanished") {
+        if evaluated.yielded.is_err() && !fault::seeded("failed-is-vanished") {
             return Vec::new();
         }
         let told = job
@@ -172,7 +175,7 @@ fn told_rows(keys: &[Key], job: &Job) -> Result<Vec<ToldRow>, RunError> {
                 hash,
             }));
         }
-        if matches!(job.told, Told::State) && !operators::fault::seeded("errors-not-retracted") {
+        if matches!(job.told, Told::State) && !fault::seeded("errors-not-retracted") {
             let errors = snapshot.errors(key)?;
             told.extend(
                 errors
@@ -215,7 +218,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
-    let mut at = Evaluation::new(Place::BehindGate, &job.indexes);
+    let read_again = fault::seeded("dimension-per-batch").then(|| read_again(job));
+    let indexes = read_again.as_ref().unwrap_or(&job.indexes);
+    let mut at = Evaluation::new(Place::BehindGate, indexes);
     let input = &batch.inputs[0];
     let steps = job.plan.key_function.evaluate(input, &mut at)?;
     let mut errors: Vec<(u32, ErrorRow)> = batch.errors.clone();
@@ -267,6 +272,17 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
     Ok(Yielded {
         rows,
         errors: errors.collect(),
+    })
+}
+
+/// The dimensions as they are now, not as they were when the run began: a fault.
+fn read_again(job: &Job) -> BTreeMap<Arc<str>, Index> {
+    let dimensions = job.check(Dimensions::load(&job.plan));
+    dimensions.map_or_else(BTreeMap::new, |dimensions| {
+        for (source, reading) in dimensions.readings {
+            job.has_read(&source, reading);
+        }
+        dimensions.indexes
     })
 }
 

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod changes;
+mod faults;
 mod flagship;
+mod kills;
 mod reference;
+mod rooms;
 mod visits;

@@ -26,7 +26,7 @@ pub struct Scratch {
 impl Scratch {
     /// A folder with copies of what is in `from`, for a program.
     pub fn of(from: &Path, program: &str) -> Scratch {
-        let folder = tempfile::tempdir().expect("there is room for a scratch folder");
+        let folder = scratch_folder();
         copy(from, folder.path());
         Scratch {
             folder,
@@ -40,7 +40,7 @@ impl Scratch {
 
     /// The same folder, state and sinks included, at another place.
     pub fn copy(&self) -> Scratch {
-        let folder = tempfile::tempdir().expect("there is room for a scratch folder");
+        let folder = scratch_folder();
         copy(self.folder.path(), folder.path());
         let (program, now) = (self.program.clone(), self.now.clone());
         let (fault, database) = (self.fault.clone(), self.database.clone());
@@ -161,6 +161,18 @@ impl Scratch {
         }
         command
     }
+}
+
+/// In memory where the system has a folder there: tests kill processes, not machines, and need not
+/// wait for disks.
+fn scratch_folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    folder.expect("there is room for a scratch folder")
 }
 
 const FAULT: &str = "TIDEMILL_FAULT";

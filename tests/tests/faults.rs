@@ -1,0 +1,157 @@
+//! Wrong turns, each taken on purpose: what the other tests look at would show them.
+//!
+//! Each scenario holds without its fault, and does not hold with it.
+
+use std::fmt::Debug;
+
+use tests::harness::Scratch;
+
+use crate::rooms::{change_much, day_1, is_current};
+
+/// Holds without the fault and not with it.
+fn shows(fault: &str, scenario: impl Fn(&mut Scratch, Option<&str>) -> Result<(), String>) {
+    let hold = |fault: Option<&str>| scenario(&mut day_1(), fault);
+    hold(None).unwrap_or_else(|what| panic!("without the fault it holds, but: {what}"));
+    let noticed = hold(Some(fault));
+    assert!(noticed.is_err(), "{fault} is not noticed");
+}
+
+/// Sets the faults of the next runs: what the scenario needs, and its own.
+fn seed(scratch: &mut Scratch, needed: Option<&str>, fault: Option<&str>) {
+    let faults: Vec<&str> = needed.into_iter().chain(fault).collect();
+    scratch.fault = (!faults.is_empty()).then(|| faults.join(","));
+}
+
+fn same<T: PartialEq + Debug>(found: T, expected: T) -> Result<(), String> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("{found:?} is not {expected:?}"))
+}
+
+#[test]
+fn a_gate_that_ignores_the_stamp() {
+    shows("gate-ignores-stamp", |scratch, fault| {
+        scratch.sheet("rooms", |rooms| {
+            rooms.set(("room", "Studio"), "price", "31")
+        });
+        seed(scratch, None, fault);
+        scratch.run();
+        is_current(scratch)
+    });
+}
+
+#[test]
+fn a_retraction_of_a_row_that_another_key_has_by_now() {
+    shows("retraction-without-owner", |scratch, fault| {
+        scratch.sheet("bookings", |bookings| {
+            bookings.set(("person", "Ben"), "person", "Emma")
+        });
+        seed(scratch, None, fault);
+        scratch.run();
+        is_current(scratch)
+    });
+}
+
+#[test]
+fn a_retraction_before_the_other_batches_are_in() {
+    shows("retractions-at-once", |scratch, fault| {
+        scratch.sheet("bookings", |bookings| {
+            bookings.set(("person", "Ben"), "person", "Emma")
+        });
+        seed(scratch, None, fault);
+        let ran = scratch.run();
+        is_current(scratch)?;
+        same(ran.number("/sinks/clash_table/retracted"), 0)?;
+        let lives = scratch.tables()["clashes"]
+            .rows
+            .values()
+            .map(|row| row["life"].to_string())
+            .collect::<Vec<_>>();
+        same(lives.iter().any(|life| life.contains('r')), false)
+    });
+}
+
+#[test]
+fn a_fence_that_is_not_compared() {
+    shows("fence-not-compared", |scratch, fault| {
+        let older = scratch.bytes(&scratch.database);
+        change_much(scratch);
+        scratch.run().exits(0);
+        scratch.write(&scratch.database, older);
+        seed(scratch, None, fault);
+        let ran = scratch.run();
+        same(ran.exit, Some(78))?;
+        for sink in ["booking_table", "clash_table"] {
+            scratch.adopt(sink).exits(0);
+        }
+        scratch.run();
+        is_current(scratch)
+    });
+}
+
+#[test]
+fn refused_rows_that_are_taken_for_told() {
+    shows("refused-as-told", |scratch, fault| {
+        scratch.sql(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON bookings
+             WHEN new.booking = 20 BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+        );
+        change_much(scratch);
+        seed(scratch, None, fault);
+        scratch.run();
+        scratch.sql("DROP TRIGGER refuse");
+        scratch.run();
+        is_current(scratch)
+    });
+}
+
+#[test]
+fn a_dimension_that_is_read_for_each_batch() {
+    shows("dimension-per-batch", |scratch, fault| {
+        change_much(scratch);
+        seed(scratch, None, fault);
+        let ran = scratch.run();
+        is_current(scratch)?;
+        same(ran.number("/sources/rooms/reads"), 1)
+    });
+}
+
+#[test]
+fn errors_that_are_not_retracted() {
+    shows("errors-not-retracted", |scratch, fault| {
+        let break_or_mend = |seats| {
+            scratch.sheet("bookings", |bookings| {
+                bookings.set(("booking", "7"), "seats", seats)
+            })
+        };
+        break_or_mend("many");
+        let broken = scratch.run();
+        same(broken.exit, Some(65))?;
+        is_current(scratch)?;
+        break_or_mend("7");
+        seed(scratch, None, fault);
+        let mended = scratch.run();
+        is_current(scratch)?;
+        same(mended.exit, Some(0))
+    });
+}
+
+#[test]
+fn a_failed_batch_that_is_taken_for_vanished() {
+    shows("failed-is-vanished", |scratch, fault| {
+        scratch.sheet("bookings", |bookings| {
+            bookings.set(("booking", "9"), "seats", "1");
+            bookings.set(("booking", "15"), "seats", "1");
+        });
+        let live = |scratch: &Scratch| scratch.tables()["bookings"].live(&[]).len();
+        let before = live(scratch);
+        seed(scratch, Some("fail-batch:B"), fault);
+        let ran = scratch.run();
+        same(ran.exit, Some(75))?;
+        same(live(scratch), before)?;
+        scratch.fault = None;
+        scratch.run();
+        is_current(scratch)
+    });
+}
