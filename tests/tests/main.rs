@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod changes;
+mod command;
+mod diagnostics;
 mod faults;
 mod flagship;
 mod kills;

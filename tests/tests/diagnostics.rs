@@ -1,0 +1,234 @@
+//! Goal: every mistake of a pipeline author is told well: where, what is wrong, what to do, and all
+//! of a file at once.
+//!
+//! Method: `broken/` holds files with mistakes, one file for each kind. What is told of a file is
+//! compared as a whole with what was recorded; a change of words shows as a change of a snapshot that
+//! a person can read.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pipelines::diagnostic::{Diagnostic, Severity};
+use pipelines::document::Document;
+use runtime::error::RunError;
+use runtime::load::{Loaded, Request};
+use runtime::report::diagnostics::{json, text};
+use runtime::run;
+
+/// Whatever a file is told is recorded under the file's name.
+fn tells(name: &str) {
+    let (document, told) = told(name);
+    assert!(
+        told.iter().any(Diagnostic::is_error),
+        "{name} is not broken"
+    );
+    record(name, &text(&document, &told, false));
+}
+
+fn record(name: &str, report: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../broken/told");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, report));
+}
+
+/// What is told of a file: its errors, or its warnings when it has none.
+fn told(name: &str) -> (Document, Vec<Diagnostic>) {
+    let request = Request {
+        file: PathBuf::from(format!("broken/{name}.toml")),
+        set: Vec::new(),
+        now: "2026-01-15T06:00:00Z".parse().unwrap(),
+        state_dir: None,
+        workers: 1,
+    };
+    let checked = Loaded::of(&request).and_then(|loaded| Ok((run::check(&loaded)?, loaded)));
+    match checked {
+        Ok((plan, loaded)) => (loaded.document, plan.warnings.clone()),
+        Err(RunError::Refused(refused)) => (refused.document, refused.diagnostics),
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
+#[test]
+fn keys_that_are_none_are_told() {
+    tells("unknown_keys");
+}
+
+#[test]
+fn values_of_another_type_are_told() {
+    tells("wrong_types");
+}
+
+#[test]
+fn fields_that_are_missing_are_told() {
+    tells("missing_fields");
+}
+
+#[test]
+fn inputs_that_are_no_stages_are_told() {
+    tells("inputs");
+}
+
+#[test]
+fn stages_that_feed_each_other_are_told() {
+    tells("cycles");
+}
+
+#[test]
+fn names_that_are_taken_empty_or_dotted_are_told() {
+    tells("names");
+}
+
+#[test]
+fn types_that_are_none_are_told() {
+    tells("types");
+}
+
+#[test]
+fn columns_that_are_none_are_told_in_every_field() {
+    tells("unknown_columns");
+}
+
+#[test]
+fn types_that_do_not_fit_are_told_inside_of_the_expression() {
+    tells("expression_types");
+}
+
+#[test]
+fn names_that_stand_for_nothing_are_told_inside_of_the_expression() {
+    tells("expression_names");
+}
+
+#[test]
+fn a_parameter_is_told_where_there_are_none() {
+    tells("no_parameters");
+}
+
+#[test]
+fn stages_without_the_partition_key_are_told() {
+    tells("partition_key");
+}
+
+#[test]
+fn ways_with_no_or_two_batch_partitions_are_told() {
+    tells("partitions");
+}
+
+#[test]
+fn stages_that_cannot_stand_before_the_gate_are_told() {
+    tells("before_the_gate");
+}
+
+#[test]
+fn stages_that_cannot_stand_in_a_dimension_are_told() {
+    tells("in_a_dimension");
+}
+
+#[test]
+fn lookups_that_match_nothing_are_told() {
+    tells("lookups");
+}
+
+#[test]
+fn conflict_joins_that_pair_nothing_are_told() {
+    tells("conflict_joins");
+}
+
+#[test]
+fn fields_that_contradict_each_other_are_told() {
+    tells("transforms");
+}
+
+#[test]
+fn files_that_are_not_what_is_said_are_told() {
+    tells("csv");
+}
+
+#[test]
+fn sinks_that_cannot_keep_their_rows_are_told() {
+    tells("sinks");
+}
+
+#[test]
+fn policies_that_do_not_fit_are_told() {
+    tells("policies");
+}
+
+#[test]
+fn a_file_without_a_pipeline_or_a_sink_is_told() {
+    tells("no_pipeline");
+    tells("no_sink");
+}
+
+#[test]
+fn settings_that_cannot_be_are_told() {
+    tells("pipeline");
+}
+
+#[test]
+fn parameters_of_no_type_are_told() {
+    tells("params");
+}
+
+#[test]
+fn what_is_not_toml_is_told() {
+    tells("syntax");
+}
+
+#[test]
+fn mistakes_in_several_sections_are_told_at_once() {
+    tells("several");
+    let (document, told) = told("several");
+    record("several.json", &json(&document, &told));
+}
+
+#[test]
+fn what_is_odd_is_a_warning() {
+    let (document, told) = told("warnings");
+    let is_warning = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Warning;
+    assert!(told.iter().all(is_warning));
+    record("warnings", &text(&document, &told, false));
+}
+
+/// A file that no test reads would tell nothing, and a snapshot without a file is of no use.
+#[test]
+fn every_broken_file_has_its_snapshot() {
+    let stems = |folder: &str, end: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(Path::new(folder)).unwrap();
+        entries
+            .filter_map(|entry| {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                name.strip_suffix(end).map(str::to_owned)
+            })
+            .collect()
+    };
+    let mut recorded = stems("broken/told", ".snap");
+    assert!(recorded.remove("several.json"));
+    assert_eq!(stems("broken", ".toml"), recorded);
+}
+
+/// What is told helps only where it can be read without the source: nothing internal is in it.
+#[test]
+fn what_is_told_is_in_the_words_of_an_author() {
+    for entry in fs::read_dir("broken").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|end| end != "toml") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        for diagnostic in told(name).1 {
+            let message = &diagnostic.message;
+            assert!(!message.ends_with('.'), "{name}: {message}");
+            let words = format!(
+                "{message} {} {}",
+                diagnostic.label,
+                diagnostic.help.as_deref().unwrap_or_default()
+            );
+            for internal in ["Utf8", "Int64", "Float64", "Date32", "DataFusion", "Arrow", "serde"] {
+                assert!(!words.contains(internal), "{name}: {words}");
+            }
+        }
+    }
+}
