@@ -48,6 +48,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
 
 pub use columns::Columns;
+pub(crate) use syntax::words;
 
 use crate::problem::Problem;
 use crate::schema::Type;
@@ -119,7 +120,7 @@ impl Language {
             other => {
                 let (_, places) = syntax::parse(sql)?;
                 let message = format!("a condition is bool, and this is {other}");
-                Err(syntax::problem(places.whole(), message))
+                Err(syntax::problem(places.whole(), message).help(operands::COMPARE))
             }
         }
     }

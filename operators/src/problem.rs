@@ -39,6 +39,8 @@ pub struct Problem {
     pub field: Vec<Step>,
     /// The bytes of the value, where it is a text and only a part of it is meant.
     pub within: Option<Range<usize>>,
+    /// Whether the key is meant by which the value is named, rather than the value.
+    pub at_key: bool,
     /// What is wrong: lower case, no full stop.
     pub message: String,
     /// What stands at the place, said beside it.
@@ -56,10 +58,18 @@ impl Problem {
         Problem {
             field: field.into_iter().map(Into::into).collect(),
             within: None,
+            at_key: false,
             message: message.into(),
             label: String::new(),
             help: None,
         }
+    }
+
+    /// The same problem of the key that the field ends in.
+    #[must_use]
+    pub fn of_key(mut self) -> Self {
+        self.at_key = true;
+        self
     }
 
     /// Says what stands at the place.
@@ -87,7 +97,7 @@ impl Problem {
     /// There is no column of this name.
     pub fn no_column(field: Vec<Step>, name: &str, schema: &Schema) -> Self {
         Problem {
-            help: Some(suggest(name, schema.names(), "the columns are")),
+            help: Some(suggest(name, schema.names(), "columns")),
             ..Problem::at(field, format!("there is no column `{name}`"))
         }
         .label("not a column of the input")
@@ -101,14 +111,15 @@ pub fn column(schema: &Schema, name: &str, field: Vec<Step>) -> Result<usize, Pr
         .ok_or_else(|| Problem::no_column(field, name, schema))
 }
 
-/// Did-you-mean where a name is close, else the names that there are (at most [`LISTED`]).
-pub fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str>, listed: &str) -> String {
+/// Did-you-mean where a name is close, else the names that there are, at most ten. `what` they are
+/// is said in the plural: `columns`, `parameters in [params]`.
+pub fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str>, what: &str) -> String {
     let known: Vec<&str> = known.collect();
     if let Some(close) = closest(name, known.iter().copied()) {
         return format!("did you mean `{close}`?");
     }
     match known.len() {
-        0 => "there are none".to_owned(),
+        0 => format!("there are no {what}"),
         count => {
             let shown: Vec<String> = known
                 .iter()
@@ -120,7 +131,7 @@ pub fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str>, listed: &st
             } else {
                 String::new()
             };
-            format!("{listed} {}{more}", shown.join(", "))
+            format!("the {what} are {}{more}", shown.join(", "))
         }
     }
 }
@@ -140,5 +151,32 @@ pub fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
         .map(|(_, candidate)| candidate)
 }
 
-/// How many names a message lists: more do not fit a line.
-const LISTED: usize = 8;
+/// How many names a message lists: all types of transforms, and not all columns of a wide file.
+const LISTED: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suggested(name: &str, known: &[&str]) -> String {
+        suggest(name, known.iter().copied(), "columns")
+    }
+
+    #[test]
+    fn a_near_name_is_meant_and_else_all_are_listed() {
+        assert_eq!(suggested("VISIT", &["visit", "day"]), "did you mean `visit`?");
+        assert_eq!(suggested("vsiit", &["visit", "day"]), "did you mean `visit`?");
+        assert_eq!(suggested("x", &["a", "b"]), "the columns are `a`, `b`");
+        assert_eq!(suggested("x", &[]), "there are no columns");
+        assert_eq!(suggested("", &["a"]), "the columns are `a`");
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let names: Vec<String> = (10..22).map(|number| format!("column_{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let help = suggested("x", &names);
+        assert_eq!(help.matches('`').count(), 20);
+        assert!(help.ends_with("`column_19` and 2 more"), "{help}");
+    }
+}

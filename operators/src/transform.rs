@@ -16,6 +16,8 @@ pub mod conflict_join;
 pub mod derive;
 pub mod distinct;
 pub mod filter;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod latest;
 pub mod lookup;
 pub mod rules;
@@ -223,6 +225,12 @@ impl<'a> Evaluation<'a> {
             source,
         }
     }
+}
+
+/// Errors of rows (position, message), with the column that has no value for them.
+pub(crate) fn of_column(name: &str, errors: Vec<(usize, String)>) -> Vec<(usize, String)> {
+    let named = |(row, message)| (row, format!("column `{name}`: {message}"));
+    errors.into_iter().map(named).collect()
 }
 
 /// Which values are true; null is not.

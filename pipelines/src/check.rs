@@ -50,7 +50,10 @@ impl Check<'_> {
                 continue;
             }
             let result = match &node.config {
-                Config::Source(_) => self.source(at, needed, &mut checked),
+                Config::Source(_) => {
+                    self.source(at, needed, &mut checked);
+                    Ok(())
+                }
                 Config::Transform(config) => self.transform(at, config, needed, &mut checked),
                 Config::Sink(_) => self.sink(at, &mut checked),
             };
@@ -70,9 +73,9 @@ impl Check<'_> {
         at: usize,
         needed: Option<&Needed>,
         checked: &mut Checked,
-    ) -> Result<(), Vec<Problem>> {
+    ) {
         let Some(source) = self.sources.get(&at) else {
-            return Ok(());
+            return;
         };
         let all = source.schema();
         let is_read = |name: &str| match needed {
@@ -90,7 +93,6 @@ impl Check<'_> {
             .filter(|(name, _)| is_read(name))
             .cloned();
         checked.schemas.insert(at, Schema::new(read.collect()));
-        Ok(())
     }
 
     fn transform(
@@ -120,46 +122,50 @@ impl Check<'_> {
         });
         let (transform, schema) =
             config.check(input, dimension, &passing.collect(), self.language)?;
-        self.aligned(at, &transform, input)?;
+        self.aligned(at, &transform, checked)?;
         checked.schemas.insert(at, schema);
         checked.transforms.insert(at, Arc::new(transform));
         Ok(())
     }
 
-    /// A stage behind the gate that groups rows must group them within a key.
+    /// A stage behind the gate that looks at several rows must look at rows of one key.
     fn aligned(
         &self,
         at: usize,
         transform: &Transform,
-        input: &Schema,
+        checked: &Checked,
     ) -> Result<(), Vec<Problem>> {
         let way = self.graph.way_to(at);
-        if !way
+        let before = &way[..way.len() - 1];
+        let Some(partition) = before
             .iter()
-            .any(|&stage| stage != at && self.graph.nodes[stage].is_partition())
-        {
+            .position(|&stage| self.graph.nodes[stage].is_partition())
+        else {
             return Ok(());
-        }
-        let holds = match transform {
-            Transform::Distinct(_) => input.key().is_some(),
-            Transform::Latest(stage) => input.key().is_some_and(|key| stage.by().contains(&key)),
-            _ => true,
         };
-        if holds {
-            return Ok(());
-        }
-        let (field, kind) = match transform {
-            Transform::Latest(_) => ("by", "latest"),
-            _ => ("input", "distinct"),
+        let (kind, field, by) = match transform {
+            Transform::ConflictJoin(stage) => ("conflict-join", "on", Some(stage.on())),
+            Transform::Distinct(_) => ("distinct", "input", None),
+            Transform::Latest(stage) => ("latest", "by", Some(stage.by())),
+            _ => return Ok(()),
         };
-        let key = input.key().map_or(
-            "a stage before this one dropped or changed the key column: keep it".to_owned(),
-            |key| format!("add `{}`, the partition key", input.columns()[key].0),
-        );
+        let input = &checked.schemas[&before[before.len() - 1]];
+        let help = match input.key() {
+            Some(key) if by.is_none_or(|by| by.contains(&key)) => return Ok(()),
+            Some(key) => format!("add `{}`, the partition key", input.columns()[key].0),
+            None => {
+                let mut behind = before[partition..].iter();
+                let lost = behind.find(|stage| checked.schemas[stage].key().is_none());
+                let lost = lost.expect("the partition has its key, and the input has not");
+                let name = self.graph.nodes[*lost].name();
+                format!("`{name}` drops or changes the partition key: keep it there")
+            }
+        };
+        let message = format!("`{kind}` does not hold the partition key");
         Err(vec![
-            Problem::at([field], format!("`{kind}` does not hold the partition key"))
+            Problem::at([field], message)
                 .label("would look at rows of several keys at once")
-                .help(key),
+                .help(help),
         ])
     }
 
@@ -167,6 +173,11 @@ impl Check<'_> {
         let node = &self.graph.nodes[at];
         let Config::Sink(config) = &node.config else {
             return Ok(());
+        };
+        let path = match config.path().map(|path| self.settings.path(path)) {
+            Some(Err(problem)) => return Err(vec![problem.under([Step::from("path")])]),
+            Some(Ok(path)) => Some(path),
+            None => None,
         };
         let schema = match (node.input, node.errors_of) {
             (Some(input), _) => match checked.schemas.get(&input) {
@@ -185,11 +196,6 @@ impl Check<'_> {
                 lookups.insert(name.clone(), schema.clone());
             }
         }
-        let path = match config.path().map(|path| self.settings.path(path)) {
-            Some(Err(problem)) => return Err(vec![problem.under([Step::from("path")])]),
-            Some(Ok(path)) => Some(path),
-            None => None,
-        };
         let sink = config.check(
             node.name(),
             &self.settings.name,

@@ -154,7 +154,7 @@ impl Reader {
         let diagnostic =
             Diagnostic::error(format!("`{}` is not a part of a pipeline file", entry.key))
                 .label("there is no such table")
-                .help(suggest(&entry.key, known.clone(), "the tables are"));
+                .help(suggest(&entry.key, known.clone(), "tables"));
         self.tell(diagnostic, entry.key_span.clone());
         closest(&entry.key, known)
     }

@@ -121,44 +121,13 @@ impl<'a> Graph<'a> {
     }
 
     fn connect(&mut self, document: &Document, diagnostics: &mut Vec<Diagnostic>) {
-        // Where a name is there twice, the first is meant: that was told when the file was read.
-        let in_reverse = self.nodes.iter().enumerate().rev();
-        let names: BTreeMap<String, usize> = in_reverse
-            .map(|(at, node)| (node.name().to_owned(), at))
-            .collect();
-        // A stage whose section is wrong is defined all the same: who names it is not at fault.
-        let defined: BTreeSet<&str> = document
-            .sections()
-            .iter()
-            .map(|section| section.name.as_str())
-            .collect();
-        let sinks: BTreeSet<usize> = (0..self.nodes.len())
-            .filter(|&at| self.nodes[at].is_sink())
-            .collect();
+        let names = Names::of(document, &self.nodes);
         for node in &mut self.nodes {
-            let find = |field: Vec<Step>, name: &str| match names.get(name) {
-                Some(at) if sinks.contains(at) => Err(node.section.place(
-                    Problem::at(field, format!("`{name}` is a sink"))
-                        .label("a sink has no rows to give")
-                        .help("name the stage that feeds the sink"),
-                )),
-                Some(at) => Ok(Some(*at)),
-                None if defined.contains(name) => Ok(None),
-                None => {
-                    let known = names.iter().filter(|(_, at)| !sinks.contains(at));
-                    let help =
-                        suggest(name, known.map(|(name, _)| name.as_str()), "the stages are");
-                    Err(node.section.place(
-                        Problem::at(field, format!("input `{name}` is not defined"))
-                            .label("no source or transform has this name")
-                            .help(help),
-                    ))
-                }
-            };
-            let mut keep = |found: Result<Option<usize>, Diagnostic>| match found {
+            let section = node.section;
+            let mut keep = |found: Result<Option<usize>, Problem>| match found {
                 Ok(at) => at,
-                Err(diagnostic) => {
-                    diagnostics.push(diagnostic);
+                Err(problem) => {
+                    diagnostics.push(section.place(problem));
                     None
                 }
             };
@@ -166,10 +135,10 @@ impl<'a> Graph<'a> {
                 Config::Source(_) => {}
                 Config::Transform(config) => {
                     let (field, name) = config.input();
-                    node.input = keep(find(vec![field.into()], name));
+                    node.input = keep(names.find(vec![field.into()], name, section));
                     if let Some((field, name)) = config.dimension() {
                         let field = vec![field.into()];
-                        let at = keep(find(field.clone(), name));
+                        let at = keep(names.find(field.clone(), name, section));
                         node.dimensions.extend(at.map(|at| (field, at)));
                     }
                 }
@@ -177,11 +146,13 @@ impl<'a> Graph<'a> {
                     let name = config.input();
                     let field = vec![Step::from("input")];
                     match name.strip_suffix(".errors") {
-                        Some(stage) => node.errors_of = keep(find(field, stage)),
-                        None => node.input = keep(find(field, name)),
+                        Some(stage) => {
+                            node.errors_of = keep(names.find_errors(field, stage, section));
+                        }
+                        None => node.input = keep(names.find(field, name, section)),
                     }
                     for (field, name) in config.lookups() {
-                        let at = keep(find(field.clone(), name));
+                        let at = keep(names.find(field.clone(), name, section));
                         node.dimensions.extend(at.map(|at| (field, at)));
                     }
                 }
@@ -189,51 +160,64 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Puts each stage behind those it takes rows from. A cycle is an error; its stages, and those
-    /// behind it, are left out and lose their inputs.
+    /// Puts each stage behind those it takes rows from. A cycle is an error; its stages lose their
+    /// inputs: they have no way to a source, and who follows one would not come to an end.
     fn sort(&mut self, diagnostics: &mut Vec<Diagnostic>) {
         let mut placed = BTreeSet::new();
         loop {
-            let ready = (0..self.nodes.len()).find(|at| {
-                let node = &self.nodes[*at];
-                let dimensions = node.dimensions.iter().map(|(_, dimension)| dimension);
-                !placed.contains(at)
-                    && node
-                        .input
-                        .iter()
-                        .chain(&node.errors_of)
-                        .chain(dimensions)
-                        .all(|from| placed.contains(from))
-            });
-            let Some(at) = ready else { break };
-            placed.insert(at);
-            self.order.push(at);
-        }
-        let left: Vec<usize> = (0..self.nodes.len())
-            .filter(|at| !placed.contains(at))
-            .collect();
-        if let Some(cycle) = self.cycle(&left) {
-            let names: Vec<String> = cycle
-                .iter()
-                .map(|&at| format!("`{}`", self.nodes[at].name()))
+            while let Some(at) = self.ready(&placed) {
+                placed.insert(at);
+                self.order.push(at);
+            }
+            let left: Vec<usize> = (0..self.nodes.len())
+                .filter(|at| !placed.contains(at))
                 .collect();
-            let first = &self.nodes[cycle[0]];
-            let field = match &first.config {
-                Config::Transform(config) => config.input().0,
-                _ => "input",
+            let Some(cycle) = self.cycle(&left) else {
+                break;
             };
-            diagnostics.push(first.section.place(
-                Problem::at([field], format!("stages feed each other: {}", names.join(" <- ")))
-                    .label("takes rows from a stage that takes rows from it")
-                    .help("rows flow one way, from sources to sinks: let one of them read another stage"),
-            ));
+            diagnostics.push(self.feed_each_other(&cycle));
+            for at in cycle {
+                let node = &mut self.nodes[at];
+                (node.input, node.errors_of) = (None, None);
+                node.dimensions.clear();
+            }
         }
-        // They have no way to a source, and who follows one would not come to an end.
-        for at in left {
-            let node = &mut self.nodes[at];
-            (node.input, node.errors_of) = (None, None);
-            node.dimensions.clear();
-        }
+    }
+
+    /// A stage that is not placed, and all that it takes rows from is.
+    fn ready(&self, placed: &BTreeSet<usize>) -> Option<usize> {
+        (0..self.nodes.len()).find(|at| {
+            let node = &self.nodes[*at];
+            let dimensions = node.dimensions.iter().map(|(_, dimension)| dimension);
+            let mut from = node.input.iter().chain(&node.errors_of).chain(dimensions);
+            !placed.contains(at) && from.all(|from| placed.contains(from))
+        })
+    }
+
+    /// What is told of a cycle, at its first stage.
+    fn feed_each_other(&self, cycle: &[usize]) -> Diagnostic {
+        let names: Vec<String> = cycle
+            .iter()
+            .map(|&at| format!("`{}`", self.nodes[at].name()))
+            .collect();
+        let first = &self.nodes[cycle[0]];
+        let looked_up = first.dimensions.iter().find(|(_, at)| *at == cycle[1]);
+        let field = match (&first.config, looked_up) {
+            (_, Some((field, _))) => field.clone(),
+            (Config::Transform(config), None) => vec![config.input().0.into()],
+            _ => vec!["input".into()],
+        };
+        let problem = match cycle {
+            [_, _] => Problem::at(field, format!("{} feeds itself", names[0]))
+                .label("takes rows from itself"),
+            _ => Problem::at(
+                field,
+                format!("stages feed each other: {}", names.join(" <- ")),
+            )
+            .label("takes rows from a stage that takes rows from it"),
+        };
+        let help = "rows flow one way, from sources to sinks: read another stage here";
+        first.section.place(problem.help(help))
     }
 
     /// A cycle among these stages, which all wait for one another.
@@ -253,6 +237,93 @@ impl<'a> Graph<'a> {
             }
             seen.push(next);
         }
+    }
+}
+
+/// What the names of a file stand for.
+struct Names<'a> {
+    /// The stages. Where a name is there twice, the first is meant: that was told when the file was
+    /// read.
+    stages: BTreeMap<String, usize>,
+    /// The sinks, and which stage feeds each.
+    sinks: BTreeMap<usize, String>,
+    /// All names. A stage whose section is wrong is defined all the same: who names it is not at
+    /// fault.
+    defined: BTreeSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(document: &'a Document, nodes: &[Node]) -> Self {
+        let in_reverse = nodes.iter().enumerate().rev();
+        let sinks = nodes.iter().enumerate();
+        let sections = document.sections().iter();
+        Names {
+            stages: in_reverse
+                .map(|(at, node)| (node.name().to_owned(), at))
+                .collect(),
+            sinks: sinks
+                .filter_map(|(at, node)| match &node.config {
+                    Config::Sink(config) => Some((at, config.input().to_owned())),
+                    _ => None,
+                })
+                .collect(),
+            defined: sections.map(|section| section.name.as_str()).collect(),
+        }
+    }
+
+    /// The stage that a field of a section names; `None` where it is wrong itself.
+    fn find(
+        &self,
+        field: Vec<Step>,
+        name: &str,
+        section: &Section,
+    ) -> Result<Option<usize>, Problem> {
+        let sink = self.stages.get(name).and_then(|at| self.sinks.get(at));
+        match (self.stages.get(name), sink) {
+            (Some(_), Some(feeding)) => Err(Problem::at(field, format!("`{name}` is a sink"))
+                .label("a sink has no rows to give")
+                .help(format!("name the stage that feeds the sink: `{feeding}`"))),
+            (Some(at), None) => Ok(Some(*at)),
+            (None, _) if self.defined.contains(name) => Ok(None),
+            (None, _) if name.ends_with(".errors") => {
+                Err(Problem::at(field, "errors flow into sinks only")
+                    .label("no stage reads errors")
+                    .help(format!("add a sink with `input = \"{name}\"`")))
+            }
+            (None, _) if name.is_empty() => Err(Problem::at(field, "the input has no name")
+                .label("this name is empty")
+                .help(self.suggest(name, section))),
+            (None, _) => Err(
+                Problem::at(field, format!("input `{name}` is not defined"))
+                    .label("no source or transform has this name")
+                    .help(self.suggest(name, section)),
+            ),
+        }
+    }
+
+    /// The stage whose errors a sink takes.
+    fn find_errors(
+        &self,
+        field: Vec<Step>,
+        stage: &str,
+        section: &Section,
+    ) -> Result<Option<usize>, Problem> {
+        match self.stages.get(stage) {
+            Some(at) if self.sinks.contains_key(at) => {
+                Err(Problem::at(field, format!("the errors of the sink `{stage}` do not flow"))
+                    .label("what a sink refuses is known when it commits, and no sooner")
+                    .help("they are kept in the state: see `tidemill state inspect`"))
+            }
+            _ => self.find(field, stage, section),
+        }
+    }
+
+    fn suggest(&self, name: &str, section: &Section) -> String {
+        let stages = self.stages.iter();
+        let known = stages.filter(|(name, at)| {
+            !self.sinks.contains_key(at) && name.as_str() != section.name.as_str()
+        });
+        suggest(name, known.map(|(name, _)| name.as_str()), "stages")
     }
 }
 
@@ -285,7 +356,7 @@ fn decode(section: &Section) -> Result<Option<Config>, Vec<Diagnostic>> {
             let group = section.group;
             let problem = Problem::at(["type"], format!("there is no {group} of type `{kind}`"))
                 .label(format!("not a type of {group}"))
-                .help(suggest(kind, known.iter().copied(), "the types are"));
+                .help(suggest(kind, known.iter().copied(), "types"));
             Err(vec![section.place(problem)])
         },
         |decoded| decoded.map(Some),
@@ -323,9 +394,38 @@ mod tests {
         let graph = Graph::of(&document, &mut diagnostics);
         let told: Vec<&str> = diagnostics.iter().map(|it| it.message.as_str()).collect();
         assert_eq!(told, ["stages feed each other: `b` <- `c` <- `b`"]);
-        assert!(graph.order.is_empty());
-        for node in 0..graph.nodes.len() {
-            assert_eq!(graph.way_to(node), [node]);
-        }
+        // Who follows a way comes to its end, and to no source.
+        assert_eq!(graph.order.len(), graph.nodes.len());
+        let lengths: Vec<usize> = (0..graph.nodes.len())
+            .map(|node| graph.way_to(node).len())
+            .collect();
+        assert_eq!(lengths, [1, 2, 2, 1, 1]);
+    }
+
+    #[test]
+    fn every_cycle_is_told() {
+        let text = "
+            [pipeline]
+            name = 'p'
+            [transforms.a]
+            type = 'distinct'
+            input = 'a'
+            [transforms.b]
+            type = 'distinct'
+            input = 'c'
+            [transforms.c]
+            type = 'distinct'
+            input = 'b'
+        ";
+        let (document, mut diagnostics) = Document::parse("p.toml", text);
+        Graph::of(&document, &mut diagnostics);
+        let told: Vec<&str> = diagnostics.iter().map(|it| it.message.as_str()).collect();
+        assert_eq!(
+            told,
+            [
+                "`a` feeds itself",
+                "stages feed each other: `b` <- `c` <- `b`"
+            ]
+        );
     }
 }

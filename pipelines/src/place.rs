@@ -28,12 +28,12 @@ pub fn check(graph: &Graph, diagnostics: &mut Vec<Diagnostic>) {
             main_way(graph, sink, &graph.way_to(input), &mut report);
         }
     }
-    for node in &graph.nodes {
-        for (_, dimension) in &node.dimensions {
-            for &stage in &graph.way_to(*dimension) {
-                if let Some(problem) = in_dimension(&graph.nodes[stage], node) {
-                    report(stage, problem);
-                }
+    for (user, node) in graph.nodes.iter().enumerate() {
+        for (field, dimension) in &node.dimensions {
+            let way = graph.way_to(*dimension);
+            let wrong = way.iter().find_map(|&stage| kept_out(&graph.nodes[stage]));
+            if let Some((kind, stage)) = wrong {
+                report(user, in_dimension(field, &graph.nodes[*dimension], kind, stage));
             }
         }
     }
@@ -101,7 +101,8 @@ fn before_gate(node: &Node, partition: &str) -> Option<Problem> {
     )
 }
 
-fn in_dimension(node: &Node, user: &Node) -> Option<Problem> {
+/// A stage that cannot stand in a dimension: its type and its name.
+fn kept_out<'a>(node: &'a Node) -> Option<(&'static str, &'a str)> {
     let Config::Transform(config) = &node.config else {
         return None;
     };
@@ -110,14 +111,19 @@ fn in_dimension(node: &Node, user: &Node) -> Option<Problem> {
         TransformConfig::ConflictJoin(_) => "conflict-join",
         _ => return None,
     };
-    Some(
-        Problem::at(
-            ["type"],
-            format!("`{}` looks rows up behind this {kind}", user.name()),
-        )
-        .label("a lookup reads a plan of its own, whole, before any key is opened")
-        .help("let the lookup read a stage before the batch-partition"),
-    )
+    Some((kind, node.name()))
+}
+
+fn in_dimension(field: &[Step], dimension: &Node, kind: &str, stage: &str) -> Problem {
+    let name = dimension.name();
+    let message = if name == stage {
+        format!("no rows are looked up in a {kind}")
+    } else {
+        format!("no rows are looked up behind a {kind}, and `{name}` is behind `{stage}`")
+    };
+    Problem::at(field.to_vec(), message)
+        .label("is read whole, before any key is opened")
+        .help("look them up in a stage before the batch-partition, or in one of another source")
 }
 
 /// Several partitions would be several gates; a pipeline has one.

@@ -160,7 +160,7 @@ impl Settings {
                         format!("there is no parameter `{name}`"),
                     )
                     .label("not in `[params]`")
-                    .help(suggest(name, known, "the parameters are"))));
+                    .help(suggest(name, known, "parameters in `[params]`"))));
                 }
             }
         }
@@ -176,7 +176,7 @@ impl Settings {
                     ["name"],
                     "a pipeline's name is made of letters, digits, `-` and `_`",
                 )
-                .help("it names a folder and rows of the fence"),
+                .help("it names a folder, and the pipeline in its sinks"),
             );
         }
         if let Some(name) = &config.timezone {
@@ -229,7 +229,7 @@ fn set_param(params: &mut BTreeMap<String, Value>, text: &str) -> Result<(), Dia
         let help = suggest(
             name,
             params.keys().map(String::as_str),
-            "the parameters are",
+            "parameters in `[params]`",
         );
         return Err(Diagnostic::error(format!(
             "`--set {name}=..`: there is no parameter `{name}`"

@@ -118,7 +118,7 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
     }) else {
         let databases = plan.sinks.iter().filter(|plan| database(plan).is_some());
         let known = databases.map(|plan| plan.name.as_str());
-        let help = operators::problem::suggest(sink, known, "the database sinks are");
+        let help = operators::problem::suggest(sink, known, "database sinks");
         return Err(RunError::NoSink {
             sink: sink.to_owned(),
             help,

@@ -89,7 +89,7 @@ impl Columns {
         let help = if quoted && problem::closest(&written, known.iter().copied()).is_none() {
             format!("a text is written in single quotes: '{written}'")
         } else {
-            problem::suggest(&written, known.into_iter(), "the columns are")
+            problem::suggest(&written, known.into_iter(), "columns")
         };
         Problem::at(NO_FIELD, format!("there is no column `{written}`")).help(help)
     }

@@ -142,7 +142,7 @@ impl Binder<'_> {
         let name = written.strip_prefix('$').unwrap_or(written);
         if !self.settings.params.contains_key(name) {
             let known = self.settings.params.keys().map(String::as_str);
-            let help = problem::suggest(name, known, "the parameters are");
+            let help = problem::suggest(name, known, "parameters in `[params]`");
             let message = format!("there is no parameter `{name}`");
             return Err(Problem::at(NO_FIELD, message).help(help));
         }
@@ -211,10 +211,10 @@ impl Binder<'_> {
         let known: BTreeSet<&str> = known.chain(["now", "current_date"]).collect();
         let message = format!("there is no function `{name}`");
         let problem = syntax::problem(self.places.bytes(function.name.span()), message);
-        match problem::closest(name, known.into_iter()) {
-            Some(close) => problem.help(format!("did you mean `{close}`?")),
-            None => problem,
-        }
+        problem.help(match problem::closest(name, known.into_iter()) {
+            Some(close) => format!("did you mean `{close}`?"),
+            None => format!("see {FUNCTIONS}"),
+        })
     }
 }
 
@@ -253,4 +253,8 @@ fn has_clauses(function: &Function) -> bool {
 /// level, and a chain `a and b and c ..` is as deep as it is long.
 const MAX_DEPTH: usize = 256;
 
-const ELSEWHERE: &str = "use a stage that sees several rows, such as `sql` or `aggregate`";
+const ELSEWHERE: &str =
+    "stages that see several rows are `latest`, `distinct`, `lookup` and `conflict-join`";
+
+/// Where all functions are described.
+const FUNCTIONS: &str = "https://datafusion.apache.org/user-guide/sql/scalar_functions.html";

@@ -148,19 +148,38 @@ fn check_binary(binary: &BinaryExpr, schema: &DFSchema) -> Result<(), Refusal> {
     {
         return Ok(());
     }
-    let (left, right) = (spoken(&left), spoken(&right));
-    Err(Refusal::new(if compares(*op) {
-        format!("cannot compare {left} with {right}")
-    } else {
-        format!("cannot compute {left} {op} {right}")
-    }))
+    let words = (spoken(&left), spoken(&right));
+    if compares(*op) {
+        let message = format!("cannot compare {} with {}", words.0, words.1);
+        return Err(Refusal::new(message));
+    }
+    let refusal = Refusal::new(format!("cannot compute {} {op} {}", words.0, words.1));
+    Err(Refusal {
+        help: instead_of_text([&left, &right]).map(str::to_owned),
+        ..refusal
+    })
+}
+
+/// What to write where a text was to be counted with. The text is not shown: it may be the value
+/// of a parameter.
+fn instead_of_text(types: [&DataType; 2]) -> Option<&'static str> {
+    match types.map(Type::of) {
+        [Some(Type::Date | Type::Timestamp), Some(Type::Text)] => {
+            Some("write a span of time as `interval '45 days'`, a day as `date '2026-01-31'`")
+        }
+        [Some(Type::Text), _] | [_, Some(Type::Text)] => {
+            Some("a text is no number before `cast(.. as float)`; texts are joined by `||`")
+        }
+        _ => None,
+    }
 }
 
 fn check_case(case: &Case, schema: &DFSchema) -> Result<(), Refusal> {
     for (at, (when, _)) in case.when_then_expr.iter().enumerate() {
         match &case.expr {
             Some(operand) => compare(operand, when, schema),
-            None => be(Type::Bool, "a condition is bool", when, schema),
+            None => be(Type::Bool, "a condition is bool", when, schema)
+                .map_err(|refusal| refusal.help(COMPARE)),
         }
         .map_err(|refusal| refusal.of_operand(at))?;
     }
@@ -274,6 +293,9 @@ fn compares(op: Operator) -> bool {
             | Operator::IsNotDistinctFrom
     )
 }
+
+/// What to do where a condition is no bool.
+pub(super) const COMPARE: &str = "compare it with something, as in `x = 1`";
 
 const CAST: &str = "bring one to the type of the other with `cast`";
 

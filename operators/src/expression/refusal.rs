@@ -5,6 +5,7 @@ use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 
 use super::syntax::decapitalized;
+use crate::problem::suggest;
 use crate::schema::Type;
 
 /// What is wrong with an expression; its place is found by [`super::locate`].
@@ -57,13 +58,19 @@ impl From<DataFusionError> for Refusal {
         let line = in_our_types(line.trim_end_matches('.'));
         match line.split_once(". ") {
             Some((message, help)) => Refusal::new(decapitalized(message)).help(decapitalized(help)),
-            None if line.starts_with("Unsupported SQL type") => {
-                let ours = Type::ALL.map(|kind| format!("`{kind}`")).join(", ");
-                Refusal::new(decapitalized(&line)).help(format!("the types are {ours}"))
-            }
-            None => Refusal::new(decapitalized(&line)),
+            None => match line.strip_prefix("Unsupported SQL type ") {
+                Some(name) => no_type(name),
+                None => Refusal::new(decapitalized(&line)),
+            },
         }
     }
+}
+
+fn no_type(name: &str) -> Refusal {
+    let ours = Type::ALL.map(|kind| kind.to_string());
+    let ours = ours.iter().map(String::as_str);
+    let name = name.to_lowercase();
+    Refusal::new(format!("there is no type `{name}`")).help(suggest(&name, ours, "types"))
 }
 
 /// Arrow quotes the text that it cannot read, which may be the value of a parameter.
@@ -78,7 +85,7 @@ fn without_values(error: &ArrowError) -> String {
     };
     let (before, after) = (text[..first].trim_end(), &text[last + 1..]);
     if let Some(to) = after.strip_prefix(" to value of ") {
-        return format!("cannot cast text to {}", to.trim_end_matches(" type"));
+        return format!("the text does not read as {}", to.trim_end_matches(" type"));
     }
     let before = before.trim_end_matches(':').trim_end_matches(" from");
     format!("{before}{after}")

@@ -5,6 +5,7 @@
 //! and words like `cast(` are missing from the span of a node. [`Places`] finds them again among
 //! the tokens.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use datafusion::sql::sqlparser::ast::{CastKind, Expr, Spanned};
@@ -18,6 +19,9 @@ use crate::problem::Problem;
 pub(super) fn parse(sql: &str) -> Result<(Expr, Places), Problem> {
     let dialect = PostgreSqlDialect {};
     let places = Places::new(sql);
+    if places.whole().is_empty() {
+        return Err(problem(places.whole(), "the expression is empty"));
+    }
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|error| {
@@ -35,6 +39,16 @@ pub(super) fn parse(sql: &str) -> Result<(Expr, Places), Problem> {
     }
     let message = format!("expected an operator or the end, found `{}`", next.token);
     Err(problem(places.bytes(next.span), message).label("the expression ends before this"))
+}
+
+/// The words of an expression, also of one that is wrong: each name in it is one of them.
+pub(crate) fn words(sql: &str) -> BTreeSet<String> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize();
+    let word = |token| match token {
+        Token::Word(word) => Some(word.value),
+        _ => None,
+    };
+    tokens.into_iter().flatten().filter_map(word).collect()
 }
 
 /// The caller of an expression knows its field.

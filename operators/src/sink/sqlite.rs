@@ -113,7 +113,10 @@ impl Sqlite {
         let key = positions("key", &config.key, schema, &mut problems);
         let newest_by = positions("newest_by", &config.newest_by, schema, &mut problems);
         if config.key.is_empty() {
-            problems.push(Problem::at(["key"], "no column identifies a row"));
+            problems.push(
+                Problem::at(["key"], "no column identifies a row")
+                    .help("name the columns that tell each row from all others"),
+            );
         }
         let declared = Declared {
             schema,
@@ -235,7 +238,9 @@ fn names(config: &SqliteConfig, schema: &Schema) -> Vec<Problem> {
     let table = &config.table;
     if reserved(table) || table.to_ascii_lowercase().starts_with("sqlite_") {
         let message = format!("a table cannot be called {table:?}");
-        problems.push(Problem::at(["table"], message));
+        problems.push(Problem::at(["table"], message).help(
+            "names that begin with `sqlite_` are SQLite's, those with `_tidemill_` are tidemill's",
+        ));
     }
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     let own = config.columns.keys().map(String::as_str);
@@ -280,7 +285,7 @@ fn retracts(config: &SqliteConfig) -> Result<OnRetract, Problem> {
         Some(other) => {
             let known = ["mark", "delete", "ignore"].into_iter();
             let message = format!("a retraction cannot `{other}`");
-            Err(Problem::at(["on_retract"], message).help(suggest(other, known, "it can")))
+            Err(Problem::at(["on_retract"], message).help(suggest(other, known, "choices")))
         }
     }
 }
@@ -297,7 +302,8 @@ fn positions(
         let at = || vec![Step::from(field), Step::from(index)];
         match column(schema, name, at()) {
             Ok(position) if positions.contains(&position) => {
-                problems.push(Problem::at(at(), format!("`{name}` is listed twice")));
+                let message = format!("`{name}` is listed twice");
+                problems.push(Problem::at(at(), message).help("leave one of the two out"));
             }
             Ok(position) => positions.push(position),
             Err(problem) => problems.push(problem),

@@ -227,7 +227,7 @@ fn declared(
             problems.push(Problem::at(["types", name], message).help(suggest(
                 text,
                 known,
-                "the types are",
+                "types",
             )));
         }
     }
@@ -267,18 +267,21 @@ fn delimiter(text: &str) -> Result<u8, Problem> {
 fn unknown_names(config: &CsvConfig, names: &[String], problems: &mut Vec<Problem>) {
     let columns = names.iter().map(|name| (name.clone(), Type::Text));
     let columns = Schema::new(columns.collect());
-    let types = config
-        .types
-        .keys()
-        .map(|name| (name, Step::from(name), "types"));
-    let id = (0..).zip(&config.id);
-    let id = id.map(|(position, name): (usize, _)| (name, Step::from(position), "id"));
-    for (name, step, field) in types.chain(id) {
+    let mut look_up = |name: &String, field: Vec<Step>, is_key: bool| {
         // A new name that cannot be given is a problem of `columns`, and one is enough.
-        if !config.columns.contains_key(name) {
-            let found = problem::column(&columns, name, vec![field.into(), step]);
-            problems.extend(found.err());
+        if config.columns.contains_key(name) {
+            return;
         }
+        if let Err(problem) = problem::column(&columns, name, field) {
+            let problem = problem.label("not a column of the file");
+            problems.push(if is_key { problem.of_key() } else { problem });
+        }
+    };
+    for name in config.types.keys() {
+        look_up(name, vec!["types".into(), name.into()], true);
+    }
+    for (position, name) in config.id.iter().enumerate() {
+        look_up(name, vec!["id".into(), position.into()], false);
     }
 }
 

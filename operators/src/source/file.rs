@@ -57,6 +57,8 @@ pub(super) fn problem(error: &SourceError) -> Problem {
         SourceError::Unreadable { source, .. } => {
             Problem::at(["path"], error.to_string()).label(source.to_string())
         }
+        SourceError::Header { .. } => Problem::at(["path"], error.to_string())
+            .help("the first line of the file names its columns"),
         _ => Problem::at(["path"], error.to_string()),
     }
 }
@@ -104,7 +106,7 @@ fn holds(folder: &Path, wanted: &str, is_such: fn(&Metadata) -> bool) -> String 
         return format!("there is none in `{}`", folder.display());
     }
     names.sort_by_cached_key(|name| (strsim::damerau_levenshtein(wanted, name), name.clone()));
-    suggest(wanted, names.iter().map(String::as_str), "the folder holds")
+    suggest(wanted, names.iter().map(String::as_str), "names there")
 }
 
 fn name(path: &Path) -> String {
@@ -149,9 +151,9 @@ mod tests {
     }
 
     #[test]
-    fn without_a_near_name_the_nearest_eight_are_listed() {
+    fn without_a_near_name_the_nearest_ten_are_listed() {
         let folder = tempfile::tempdir().unwrap();
-        for number in 0..10 {
+        for number in 0..12 {
             fs::write(
                 folder.path().join(format!("long_name_of_a_file_{number}")),
                 "",
@@ -161,10 +163,10 @@ mod tests {
         fs::write(folder.path().join("people.tsv"), "").unwrap();
         let help = tell(&folder.path().join("visits.csv")).help.unwrap();
         assert!(
-            help.starts_with("the folder holds `people.tsv`, "),
+            help.starts_with("the names there are `people.tsv`, "),
             "{help}"
         );
-        assert_eq!(help.matches('`').count(), 16);
+        assert_eq!(help.matches('`').count(), 20);
         assert!(help.ends_with(" and 3 more"), "{help}");
     }
 
@@ -203,7 +205,7 @@ mod tests {
         fs::write(folder.path().join("a.csv"), "").unwrap();
         let problem = tell(folder.path());
         assert!(problem.message.ends_with("is a folder, not a file"));
-        assert_eq!(problem.help.unwrap(), "the folder holds `a.csv`");
+        assert_eq!(problem.help.unwrap(), "the names there are `a.csv`");
     }
 
     #[test]

@@ -169,3 +169,71 @@ impl BatchPartition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::super::fixture::{at, lines, table, told};
+    use super::*;
+
+    const ROWS: &str = "
+        id int | ssn text | miles float
+        1      | 123-45   | 1.5
+        2      | -        | 2.5
+        3      | 12       | -
+    ";
+
+    fn config(by: &str, prefix: Option<usize>) -> BatchPartitionConfig {
+        BatchPartitionConfig {
+            input: String::new(),
+            by: by.to_owned(),
+            cut: prefix.map(|prefix| CutConfig { prefix }),
+        }
+    }
+
+    #[test]
+    fn the_key_and_the_needed_columns_pass() {
+        let (schema, chunk) = table(ROWS);
+        let needed = BTreeSet::from([2]);
+        let (partition, out) =
+            BatchPartition::check(&config("ssn", None), &schema, &needed).unwrap();
+        assert_eq!(out.names().collect::<Vec<_>>(), ["ssn", "miles"]);
+        assert_eq!((out.key(), partition.by()), (Some(0), 0));
+        let rows = partition.evaluate(&chunk, &at(Place::BeforeGate)).unwrap();
+        assert_eq!(lines(&rows), ["123-45 | 1.5", "- | 2.5", "12 | -"]);
+        let keys = partition.keys(rows.rows());
+        assert_eq!(keys, [Some(Key::of("123-45")), None, Some(Key::of("12"))]);
+        assert_eq!(partition.reads(&BTreeSet::from([1])), BTreeSet::from([1, 2]));
+    }
+
+    #[test]
+    fn keys_are_cut_by_characters_and_the_short_ones_are_a_batch() {
+        let (schema, _) = table(ROWS);
+        let cut = |prefix, key: &Key| {
+            let config = config("ssn", prefix);
+            let all = (0..3).collect();
+            let (partition, _) = BatchPartition::check(&config, &schema, &all).unwrap();
+            partition.cut(key)
+        };
+        assert_eq!(cut(Some(3), &Key::of("123-45")), "123");
+        assert_eq!(cut(Some(3), &Key::of("äöü-45")), "äöü");
+        assert_eq!(cut(Some(3), &Key::of("12")), "(short)");
+        assert_eq!(cut(Some(3), &Key::of("")), "(short)");
+        assert_eq!(cut(Some(3), &Key::reserved("visits")), "(no key)");
+        assert_eq!(cut(None, &Key::of("123-45")), "all");
+    }
+
+    #[test]
+    fn a_float_is_no_key_and_a_prefix_has_characters() {
+        let (schema, _) = table(ROWS);
+        let wrong = |config| told(BatchPartition::check(&config, &schema, &BTreeSet::new()));
+        assert_eq!(
+            wrong(config("miles", Some(0))),
+            [
+                "cut.prefix: a prefix of 0 characters cuts nothing",
+                "by: `miles` is a float, which cannot be a key"
+            ]
+        );
+        assert_eq!(wrong(config("snn", None)), ["by: there is no column `snn`"]);
+    }
+}

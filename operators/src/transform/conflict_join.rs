@@ -110,7 +110,8 @@ pub struct Overlap {
 }
 
 impl ConflictJoin {
-    /// Finds the columns. `on` must hold the partition key: else rows of other groups would be due.
+    /// Finds the columns. `on` must hold the partition key, else rows of other groups would be due;
+    /// the plan checks that.
     pub fn check(
         config: &ConflictJoinConfig,
         input: &Schema,
@@ -128,7 +129,6 @@ impl ConflictJoin {
         };
         let on = positions("on", &config.on);
         let unequal = positions("unequal", &config.unequal);
-        problems.extend(key_problem(input, &on, config.on.len()));
         let overlap = match overlap(config, input) {
             Ok(overlap) => overlap,
             Err(more) => {
@@ -142,6 +142,7 @@ impl ConflictJoin {
             if columns.iter().any(|(taken, _)| *taken == right) {
                 problems.push(
                     Problem::at(["right_prefix"], format!("there are two columns `{right}`"))
+                        .label("stands before the names of the right row's columns")
                         .help("take a prefix that no column's name begins with"),
                 );
                 break;
@@ -253,29 +254,6 @@ impl ConflictJoin {
     }
 }
 
-fn key_problem(input: &Schema, on: &[usize], named: usize) -> Option<Problem> {
-    match input.key() {
-        None => Some(
-            Problem::at(["on"], "the rows no longer hold the partition key")
-                .help("a stage before this one dropped or changed the key column: keep it"),
-        ),
-        Some(key) if on.len() == named && !on.contains(&key) => {
-            let name = &input.columns()[key].0;
-            Some(
-                Problem::at(
-                    ["on"],
-                    format!("the join does not hold the partition key `{name}`"),
-                )
-                .label("pairs rows of different keys")
-                .help(format!(
-                    "add `{name}`, or partition by a column that is named here"
-                )),
-            )
-        }
-        Some(_) => None,
-    }
-}
-
 fn overlap(config: &ConflictJoinConfig, input: &Schema) -> Result<Option<Overlap>, Vec<Problem>> {
     let overlap = match (&config.overlap, config.pairs) {
         (Some(overlap), None) => overlap,
@@ -312,7 +290,8 @@ fn overlap(config: &ConflictJoinConfig, input: &Schema) -> Result<Option<Overlap
                 "{}, but the start is {}",
                 input.kind(end),
                 input.kind(start)
-            )),
+            ))
+            .help("declare one type for both in their source, or `derive` a cast"),
         ]),
         (start, end) => Err([start.err(), end.err()].into_iter().flatten().collect()),
     }

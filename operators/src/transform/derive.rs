@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Evaluation, OnError, StageError};
+use super::{Evaluation, OnError, StageError, of_column};
 use crate::chunk::Chunk;
-use crate::expression::{Columns, Expression, Language};
+use crate::expression::{Columns, Expression, Language, words};
 use crate::ordered::Ordered;
 use crate::problem::{Problem, Step};
 use crate::schema::Schema;
@@ -50,11 +50,16 @@ impl Derive {
     ) -> Result<(Self, Schema), Vec<Problem>> {
         let (mut set, mut problems) = (Vec::new(), Vec::new());
         let mut schema = input.clone();
+        // What reads a column that could not be set is wrong for that alone, and one error is enough.
+        let mut unset: BTreeSet<String> = BTreeSet::new();
         for (name, sql) in config.set.iter() {
             let value = match language.expression(sql, &Columns::of(&schema)) {
                 Ok(value) => value,
                 Err(problem) => {
-                    problems.push(problem.under([Step::from("set"), Step::from(name)]));
+                    if unset.is_disjoint(&words(sql)) {
+                        problems.push(problem.under([Step::from("set"), Step::from(name)]));
+                    }
+                    unset.insert(name.to_owned());
                     continue;
                 }
             };
@@ -122,9 +127,111 @@ impl Derive {
                 .with_columns(set.schema.arrow(), columns)
                 .map_err(|error| at.columns(error))?;
             let mut keep = vec![true; next.len()];
-            at.report(&next, value.errors, self.on_error, &mut keep)?;
+            let name = &set.schema.columns()[set.position].0;
+            at.report(&next, of_column(name, value.errors), self.on_error, &mut keep)?;
             chunk = at.keep(next, keep)?;
         }
         Ok(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::super::fixture::{at, errors, language, lines, table, told};
+    use super::*;
+
+    const ROWS: &str = "
+        id int | text text
+        1      | 7
+        2      | x
+        3      | -
+    ";
+
+    fn config(set: &[(&str, &str)], on_error: OnError) -> DeriveConfig {
+        let entry = |(name, sql): &(&str, &str)| ((*name).to_owned(), (*sql).to_owned());
+        DeriveConfig {
+            input: String::new(),
+            set: set.iter().map(entry).collect(),
+            on_error,
+        }
+    }
+
+    fn made(set: &[(&str, &str)], on_error: OnError) -> (Vec<String>, Vec<String>) {
+        let (schema, chunk) = table(ROWS);
+        let config = config(set, on_error);
+        let (derive, out) = Derive::check(&config, &schema, &language()).unwrap();
+        let mut at = at(Place::BehindGate);
+        let chunk = derive.evaluate(chunk, &mut at).unwrap();
+        assert_eq!(chunk.rows().schema(), out.arrow());
+        (lines(&chunk), errors(&at))
+    }
+
+    #[test]
+    fn an_expression_sees_what_was_set_before_it() {
+        let set = [("id", "id * 10"), ("next", "id + 1"), ("id", "next + id")];
+        let (rows, wrong) = made(&set, OnError::Null);
+        assert_eq!(rows, ["21 | 7 | 11", "41 | x | 21", "61 | - | 31"]);
+        assert_eq!(wrong, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_error_names_the_column_that_has_no_value() {
+        let set = [("number", "cast(text as float)"), ("twice", "number * 2")];
+        let (rows, wrong) = made(&set, OnError::Null);
+        assert_eq!(rows, ["1 | 7 | 7 | 14", "2 | x | - | -", "3 | - | - | -"]);
+        assert_eq!(wrong, ["1: column `number`: cannot cast text to float"]);
+        let (rows, wrong) = made(&set, OnError::Drop);
+        assert_eq!(rows, ["1 | 7 | 7 | 14", "3 | - | - | -"]);
+        assert_eq!(wrong.len(), 1);
+    }
+
+    #[test]
+    fn a_key_column_that_is_set_holds_the_key_no_longer() {
+        let (schema, _) = table(ROWS);
+        let schema = schema.with_key(Some(1));
+        let key = |set: &[(&str, &str)]| {
+            let config = config(set, OnError::Null);
+            let (_, out) = Derive::check(&config, &schema, &language()).unwrap();
+            out.key()
+        };
+        assert_eq!(key(&[("id", "id + 1"), ("more", "1")]), Some(1));
+        assert_eq!(key(&[("text", "text")]), None);
+    }
+
+    #[test]
+    fn what_reads_a_column_that_could_not_be_set_is_not_told_again() {
+        let (schema, _) = table(ROWS);
+        let set = [
+            ("one", "idd + 1"),
+            ("two", "one + 1"),
+            ("three", "two + 1"),
+            ("four", "textt"),
+            ("id", "texts"),
+            ("five", "upper(id)"),
+            ("six", "one +"),
+        ];
+        let wrong = told(Derive::check(&config(&set, OnError::Null), &schema, &language()));
+        assert_eq!(
+            wrong,
+            [
+                "set.one: there is no column `idd`",
+                "set.four: there is no column `textt`",
+                "set.id: there is no column `texts`",
+            ]
+        );
+    }
+
+    #[test]
+    fn it_reads_what_it_overwrites_only_where_an_expression_does() {
+        let (schema, _) = table(ROWS);
+        let reads = |set: &[(&str, &str)]| {
+            let config = config(set, OnError::Null);
+            let (derive, _) = Derive::check(&config, &schema, &language()).unwrap();
+            derive.reads(&BTreeSet::from([0]))
+        };
+        assert_eq!(reads(&[("id", "1")]), BTreeSet::new());
+        assert_eq!(reads(&[("id", "id + 1")]), BTreeSet::from([0]));
+        assert_eq!(reads(&[("new", "text"), ("id", "1")]), BTreeSet::from([1]));
     }
 }

@@ -48,3 +48,33 @@ impl Distinct {
         at.keep(input, keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::super::fixture::{at, lines, table};
+    use super::*;
+
+    #[test]
+    fn of_equal_rows_the_first_is_kept_and_nulls_are_equal() {
+        let (schema, chunk) = table(
+            "
+            id int | at float
+            1      | 0
+            1      | -
+            1      | -0
+            1      | -
+            -      | -
+            -      | -
+            2      | 0
+            ",
+        );
+        let (distinct, _) = Distinct::check(&schema);
+        let kept = distinct.evaluate(chunk, &mut at(Place::BehindGate)).unwrap();
+        assert_eq!(lines(&kept), ["1 | 0", "1 | -", "- | -", "2 | 0"]);
+        let (schema, chunk) = table("id int");
+        let (distinct, _) = Distinct::check(&schema);
+        let kept = distinct.evaluate(chunk, &mut at(Place::BehindGate)).unwrap();
+        assert!(kept.is_empty());
+    }
+}

@@ -71,3 +71,68 @@ impl Filter {
         at.keep(input, keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::super::fixture::{at, errors, language, lines, table};
+    use super::*;
+
+    const ROWS: &str = "
+        id int | part int | whole int
+        1      | 4        | 2
+        2      | 1        | 2
+        3      | -        | 2
+        4      | 4        | 0
+    ";
+
+    /// The ids that are kept, and what is wrong.
+    fn kept(rows: &str, place: Place, on_error: OnError) -> (Vec<String>, Vec<String>) {
+        let (schema, chunk) = table(rows);
+        let config = FilterConfig {
+            input: String::new(),
+            when: "part / whole > 0".to_owned(),
+            on_error,
+        };
+        let (filter, _) = Filter::check(&config, &schema, &language()).unwrap();
+        let mut at = at(place);
+        let kept = filter.evaluate(chunk, &mut at).unwrap();
+        let ids = lines(&kept).into_iter().map(|line| line[..1].to_owned());
+        (ids.collect(), errors(&at))
+    }
+
+    #[test]
+    fn neither_false_nor_null_is_kept() {
+        let (ids, wrong) = kept(ROWS, Place::BehindGate, OnError::Null);
+        assert_eq!(ids, ["1"]);
+        assert_eq!(wrong, ["3: divide by zero"]);
+    }
+
+    #[test]
+    fn before_the_gate_a_row_with_an_error_goes_on_as_a_ghost() {
+        let (ids, _) = kept(ROWS, Place::BeforeGate, OnError::Null);
+        assert_eq!(ids, ["1", "4"]);
+        let (ids, _) = kept(ROWS, Place::BeforeGate, OnError::Drop);
+        assert_eq!(ids, ["1", "4"]);
+    }
+
+    #[test]
+    fn of_no_rows_none_are_kept() {
+        let (ids, wrong) = kept("id int | part int | whole int", Place::BehindGate, OnError::Stop);
+        assert!(ids.is_empty() && wrong.is_empty());
+    }
+
+    #[test]
+    fn an_author_may_stop_at_the_first_error() {
+        let (schema, chunk) = table(ROWS);
+        let config = FilterConfig {
+            input: String::new(),
+            when: "part / whole > 0".to_owned(),
+            on_error: OnError::Stop,
+        };
+        let (filter, _) = Filter::check(&config, &schema, &language()).unwrap();
+        let stopped = filter.evaluate(chunk, &mut at(Place::BehindGate));
+        let message = stopped.unwrap_err().to_string();
+        assert_eq!(message, "stage `stage` stops the run: divide by zero");
+    }
+}

@@ -44,12 +44,15 @@ impl Latest {
                 Err(problem) => problems.push(problem),
             }
         }
-        for (field, empty) in [
-            ("by", config.by.is_empty()),
-            ("order_by", config.order_by.is_empty()),
+        for (field, listed, what) in [
+            ("by", &config.by, "say which rows belong together"),
+            ("order_by", &config.order_by, "say which of them is the last"),
         ] {
-            if empty {
-                problems.push(Problem::at([field], format!("`{field}` names no column")));
+            if listed.is_empty() {
+                problems.push(
+                    Problem::at([field], format!("`{field}` names no column"))
+                        .help(format!("name the columns that {what}")),
+                );
             }
         }
         if problems.is_empty() {
@@ -97,5 +100,79 @@ impl Latest {
             keep[row] = true;
         }
         at.keep(input, keep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::super::fixture::{at, lines, table, told};
+    use super::*;
+
+    fn config(by: &[&str], order_by: &[&str]) -> LatestConfig {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        LatestConfig {
+            input: String::new(),
+            by: owned(by),
+            order_by: owned(order_by),
+        }
+    }
+
+    fn kept(rows: &str, order_by: &[&str]) -> String {
+        let (schema, chunk) = table(rows);
+        let (latest, _) = Latest::check(&config(&["who"], order_by), &schema).unwrap();
+        let kept = latest.evaluate(chunk, &mut at(Place::BehindGate)).unwrap();
+        let ids = lines(&kept).into_iter().map(|line| line[..1].to_owned());
+        ids.collect::<Vec<_>>().join(" ")
+    }
+
+    const ROWS: &str = "
+        id int | who text | day int | hour int
+        1      | a        | 1       | 5
+        2      | a        | 3       | 1
+        3      | a        | 3       | 2
+        4      | b        | -       | 1
+        5      | b        | 1       | -
+        6      | -        | 1       | 1
+        7      | -        | 2       | 1
+        8      | c        | 1       | 1
+        9      | c        | 1       | 1
+    ";
+
+    #[test]
+    fn the_last_row_in_the_order_is_kept() {
+        // Null is the least; rows whose `by` is null belong together; of ties the first is kept.
+        assert_eq!(kept(ROWS, &["day", "hour"]), "3 5 7 8");
+        assert_eq!(kept(ROWS, &["day desc", "hour"]), "1 4 6 8");
+        assert_eq!(kept(ROWS, &["day", "hour DESC"]), "2 5 7 8");
+        assert_eq!(kept("id int | who text | day int", &["day"]), "");
+    }
+
+    #[test]
+    fn a_name_may_hold_spaces() {
+        let (schema, _) = table("id int | who text");
+        let schema = Schema::new(vec![
+            ("made at".to_owned(), schema.kind(0)),
+            ("who".to_owned(), schema.kind(1)),
+        ]);
+        let (latest, _) = Latest::check(&config(&["who"], &["made at desc"]), &schema).unwrap();
+        let by = By {
+            position: 0,
+            descending: true,
+        };
+        assert_eq!(latest.order_by(), [by]);
+    }
+
+    #[test]
+    fn columns_must_be_named_and_be_there() {
+        let (schema, _) = table(ROWS);
+        let wrong = told(Latest::check(&config(&["whom"], &[]), &schema));
+        assert_eq!(
+            wrong,
+            [
+                "by.0: there is no column `whom`",
+                "order_by: `order_by` names no column"
+            ]
+        );
     }
 }

@@ -157,7 +157,7 @@ impl Lookup {
         for (index, text) in config.order_by.iter().enumerate() {
             match By::parse(text, right, vec![Step::from("order_by"), Step::from(index)]) {
                 Ok(by) => order_by.push(by),
-                Err(problem) => problems.push(problem),
+                Err(problem) => problems.push(problem.label(NOT_RIGHT)),
             }
         }
         let (brought, schema) = check_columns(config, left, right, &on, &mut problems);
@@ -403,14 +403,8 @@ fn check_on(
                 .help("declare one type for both in their sources, or `derive` a cast"),
             ),
             (l, r) => {
-                problems.extend(
-                    l.err()
-                        .map(|problem| problem.label("not a column of `left`")),
-                );
-                problems.extend(
-                    r.err()
-                        .map(|problem| problem.label("not a column of `right`")),
-                );
+                problems.extend(l.err().map(|problem| problem.of_key().label(NOT_LEFT)));
+                problems.extend(r.err().map(|problem| problem.label(NOT_RIGHT)));
             }
         }
     }
@@ -423,9 +417,9 @@ fn check_between(
     right: &Schema,
 ) -> Result<Between, Vec<Problem>> {
     let field = |name: &str| vec![Step::from("between"), Step::from(name)];
-    let value = column(left, &config.value, field("value"));
-    let low = column(right, &config.low, field("low"));
-    let high = column(right, &config.high, field("high"));
+    let of_right = |name, at| column(right, name, field(at)).map_err(|it| it.label(NOT_RIGHT));
+    let value = column(left, &config.value, field("value")).map_err(|it| it.label(NOT_LEFT));
+    let (low, high) = (of_right(&config.low, "low"), of_right(&config.high, "high"));
     match (value, low, high) {
         (Ok(value), Ok(low), Ok(high)) => {
             let ty = left.kind(value);
@@ -462,8 +456,10 @@ fn check_columns(
 ) -> (Vec<usize>, Schema) {
     let mut columns = left.columns().to_vec();
     let mut brought = Vec::new();
+    let matches = !config.on.is_empty() || config.between.is_some();
     let all = || {
-        let names = right.names().enumerate();
+        // Which columns are those of `on` is not known before it is said: they would only collide.
+        let names = right.names().enumerate().filter(|_| matches);
         let names = names.filter(|(position, _)| on.iter().all(|(_, right)| right != position));
         names
             .map(|(_, name)| (name.to_owned(), name.to_owned()))
@@ -486,13 +482,13 @@ fn check_columns(
             vec![Step::from("right")]
         };
         if columns.iter().any(|(taken, _)| taken == name) {
-            problems.push(
-                Problem::at(
-                    field,
-                    format!("there is a column `{name}` on the left already"),
-                )
-                .help("name the columns to bring: `columns = { new_name = \"right_column\" }`"),
-            );
+            let message = format!("there is a column `{name}` on the left already");
+            let problem = Problem::at(field, message)
+                .help("name the columns to bring: `columns = { new_name = \"right_column\" }`");
+            problems.push(match config.columns {
+                Some(_) => problem.of_key(),
+                None => problem.label("all its columns are brought under their names"),
+            });
             continue;
         }
         match column(right, right_name, field) {
@@ -500,8 +496,11 @@ fn check_columns(
                 brought.push(position);
                 columns.push((name.to_owned(), right.kind(position)));
             }
-            Err(problem) => problems.push(problem.label("not a column of `right`")),
+            Err(problem) => problems.push(problem.label(NOT_RIGHT)),
         }
     }
     (brought, Schema::new(columns).with_key(left.key()))
 }
+
+const NOT_LEFT: &str = "not a column of `left`";
+const NOT_RIGHT: &str = "not a column of `right`";

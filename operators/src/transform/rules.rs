@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray};
 use serde::Deserialize;
 
-use super::{Evaluation, OnError, StageError, truths};
+use super::{Evaluation, OnError, StageError, of_column, truths};
 use crate::chunk::Chunk;
 use crate::expression::{Columns, Expression, Language};
 use crate::problem::{Problem, Step};
@@ -20,7 +20,7 @@ pub struct RulesConfig {
     pub input: String,
     /// What a rule's column holds when it holds and when it does not.
     #[serde(default = "yes_and_no")]
-    pub values: [String; 2],
+    pub values: Vec<String>,
     /// The rules; each sees the input's columns.
     pub rules: Vec<RuleConfig>,
     /// What becomes of a row for which a rule cannot be evaluated; with `null` the rule does not hold.
@@ -56,6 +56,14 @@ impl Rules {
     ) -> Result<(Self, Schema), Vec<Problem>> {
         let (mut when, mut problems) = (Vec::new(), Vec::new());
         let mut columns = input.columns().to_vec();
+        let values = <[String; 2]>::try_from(config.values.clone()).unwrap_or_else(|values| {
+            problems.push(
+                Problem::at(["values"], format!("`values` are two, not {}", values.len()))
+                    .label("what a rule's column holds when the rule holds, and when it does not")
+                    .help("write `values = [\"Y\", \"N\"]`"),
+            );
+            Default::default()
+        });
         if config.rules.is_empty() {
             problems.push(
                 Problem::at(["rules"], "there are no rules")
@@ -84,7 +92,7 @@ impl Rules {
         }
         let schema = Schema::new(columns).with_key(input.key());
         let rules = Rules {
-            values: config.values.clone(),
+            values,
             when,
             on_error: config.on_error,
             inputs: input.columns().len(),
@@ -126,9 +134,10 @@ impl Rules {
         let mut errors = Vec::new();
         let mut any = vec![false; input.len()];
         let mut columns = input.rows().columns().to_vec();
-        for when in &self.when {
+        let names = self.schema.names().skip(self.inputs);
+        for (name, when) in names.zip(&self.when) {
             let holds = when.evaluate(input.rows());
-            errors.extend(holds.errors);
+            errors.extend(of_column(name, holds.errors));
             let flags = truths(&holds.values);
             columns.push(self.column(&flags));
             for (any, flag) in any.iter_mut().zip(flags) {
@@ -150,6 +159,76 @@ impl Rules {
     }
 }
 
-fn yes_and_no() -> [String; 2] {
-    ["Y".to_owned(), "N".to_owned()]
+fn yes_and_no() -> Vec<String> {
+    vec!["Y".to_owned(), "N".to_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::super::fixture::{at, errors, language, lines, table, told};
+    use super::*;
+
+    const ROWS: &str = "
+        id int | part int | whole int
+        1      | 4        | 2
+        2      | 1        | 9
+        3      | -        | 2
+        4      | 9        | 0
+        5      | 9        | 1
+    ";
+
+    fn config(rules: &[(&str, &str)], values: &[&str], on_error: OnError) -> RulesConfig {
+        let rule = |(column, when): &(&str, &str)| RuleConfig {
+            column: (*column).to_owned(),
+            when: (*when).to_owned(),
+        };
+        RulesConfig {
+            input: String::new(),
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+            rules: rules.iter().map(rule).collect(),
+            on_error,
+        }
+    }
+
+    const RULES: [(&str, &str); 2] = [("some", "part / whole > 1"), ("many", "part > 5")];
+
+    fn flagged(on_error: OnError) -> (Vec<String>, Vec<String>) {
+        let (schema, chunk) = table(ROWS);
+        let config = config(&RULES, &["Y", "N"], on_error);
+        let (rules, _) = Rules::check(&config, &schema, &language()).unwrap();
+        let mut at = at(Place::BehindGate);
+        let chunk = rules.evaluate(chunk, &mut at).unwrap();
+        (lines(&chunk), errors(&at))
+    }
+
+    #[test]
+    fn a_row_is_kept_when_any_rule_holds_and_marked_with_each() {
+        let (rows, wrong) = flagged(OnError::Null);
+        let kept = ["1 | 4 | 2 | Y | N", "4 | 9 | 0 | N | Y", "5 | 9 | 1 | Y | Y"];
+        assert_eq!(rows, kept);
+        assert_eq!(wrong, ["3: column `some`: divide by zero"]);
+        let (rows, wrong) = flagged(OnError::Drop);
+        assert_eq!(rows, [kept[0], kept[2]]);
+        assert_eq!(wrong.len(), 1);
+    }
+
+    #[test]
+    fn names_are_distinct_values_are_two_and_there_is_a_rule() {
+        let (schema, _) = table(ROWS);
+        let wrong = |rules: &[(&str, &str)], values: &[&str]| {
+            told(Rules::check(&config(rules, values, OnError::Null), &schema, &language()))
+        };
+        assert_eq!(
+            wrong(&[("id", "part"), ("x", "part > 1"), ("x", "y")], &["Y"]),
+            [
+                "values: `values` are two, not 1",
+                "rules.0.column: there is a column `id` already",
+                "rules.0.when: a condition is bool, and this is int",
+                "rules.2.column: there is a column `x` already",
+                "rules.2.when: there is no column `y`",
+            ]
+        );
+        assert_eq!(wrong(&[], &["Y", "N"]), ["rules: there are no rules"]);
+    }
 }

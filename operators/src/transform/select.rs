@@ -67,6 +67,12 @@ impl Select {
                 Err(problem) => problems.push(problem),
             }
         }
+        if positions.is_empty() && problems.is_empty() {
+            let field = if config.drop.is_empty() { "columns" } else { "drop" };
+            problems.push(
+                Problem::at([field], "no column goes on").help("let at least one column go on"),
+            );
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -132,6 +138,7 @@ fn renamed(config: &SelectConfig, input: &Schema, problems: &mut Vec<Problem>) -
                     ["rename", new.as_str()],
                     format!("there are two columns `{new}`"),
                 )
+                .of_key()
                 .help(format!(
                     "rename the other `{new}` too, or drop it in a stage before"
                 )),
@@ -139,4 +146,79 @@ fn renamed(config: &SelectConfig, input: &Schema, problems: &mut Vec<Problem>) -
         }
     }
     Schema::new(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::super::fixture::{at, lines, table, told};
+    use super::*;
+
+    const ROWS: &str = "
+        id int | ssn text | miles float
+        1      | a        | 1.5
+        2      | -        | -
+    ";
+
+    fn config(columns: Option<&[&str]>, rename: &[(&str, &str)], drop: &[&str]) -> SelectConfig {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let pair = |(new, old): &(&str, &str)| ((*new).to_owned(), (*old).to_owned());
+        SelectConfig {
+            input: String::new(),
+            columns: columns.map(owned),
+            rename: rename.iter().map(pair).collect(),
+            drop: owned(drop),
+        }
+    }
+
+    #[test]
+    fn columns_go_on_in_the_order_and_by_the_names_that_are_chosen() {
+        let (schema, chunk) = table(ROWS);
+        let schema = schema.with_key(Some(1));
+        let cases: [(SelectConfig, &str, Option<usize>, [&str; 2]); 4] = [
+            (config(None, &[], &[]), "id ssn miles", Some(1), ["1 | a | 1.5", "2 | - | -"]),
+            (config(Some(&["miles", "id"]), &[], &[]), "miles id", None, ["1.5 | 1", "- | 2"]),
+            (config(None, &[("key", "ssn")], &["id"]), "key miles", Some(0), ["a | 1.5", "- | -"]),
+            // Names may change places.
+            (
+                config(Some(&["id", "ssn"]), &[("id", "ssn"), ("ssn", "id")], &[]),
+                "id ssn",
+                Some(0),
+                ["a | 1", "- | 2"],
+            ),
+        ];
+        for (config, names, key, rows) in cases {
+            let (select, out) = Select::check(&config, &schema).unwrap();
+            let made = select.evaluate(&chunk, &at(Place::BehindGate)).unwrap();
+            assert_eq!(out.names().collect::<Vec<_>>().join(" "), names);
+            assert_eq!((out.key(), lines(&made)), (key, rows.map(str::to_owned).to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_column_that_is_named_is_read_though_nobody_needs_it() {
+        let (schema, _) = table(ROWS);
+        let config = config(None, &[("key", "ssn")], &["id"]);
+        let (select, _) = Select::check(&config, &schema).unwrap();
+        assert_eq!(select.reads(&BTreeSet::new()), BTreeSet::from([0, 1]));
+        assert_eq!(select.reads(&BTreeSet::from([1])), BTreeSet::from([0, 1, 2]));
+    }
+
+    #[test]
+    fn names_must_be_there_be_distinct_and_leave_a_column() {
+        let (schema, _) = table(ROWS);
+        let wrong = |config| told(Select::check(&config, &schema));
+        assert_eq!(
+            wrong(config(Some(&["id", "idd", "id"]), &[("id", "ssn")], &["x"])),
+            [
+                "rename.id: there are two columns `id`",
+                "columns.1: there is no column `idd`",
+                "columns.2: column `id` is chosen twice",
+                "drop.0: there is no column `x`",
+            ]
+        );
+        assert_eq!(wrong(config(Some(&[]), &[], &[])), ["columns: no column goes on"]);
+        let all = wrong(config(None, &[], &["id", "ssn", "miles"]));
+        assert_eq!(all, ["drop: no column goes on"]);
+    }
 }

@@ -301,8 +301,8 @@ mod tests {
             "write = 3\ncut = { prefix = 1, hash = 2 }",
             &[
                 NO_PATH,
-                "1:9 <3> expected a string or a table, found an integer \
-                 (`write` takes a string or a table; no help)",
+                "1:9 <3> expected `merge` or `update-only`, found an integer \
+                 (`write` takes `merge` or `update-only`; no help)",
                 "2:7 <{ prefix = 1, hash = 2 }> expected a table of one field, found 2 \
                  (`cut` takes a table of one field; no help)",
             ],

@@ -42,7 +42,11 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn visit_enum<V: Visitor<'a>>(&self, visitor: V) -> Result<V::Value, Flaw> {
+    fn visit_enum<V: Visitor<'a>>(
+        &self,
+        choices: &[&str],
+        visitor: V,
+    ) -> Result<V::Value, Flaw> {
         match &self.node.data {
             Data::Text(value) => visitor.visit_enum(StrDeserializer::new(value)),
             Data::Table(entries) if entries.len() == 1 => {
@@ -52,10 +56,13 @@ impl<'a> Field<'a> {
                 entries.len(),
                 &"a table of one field",
             )),
-            _ => Err(de::Error::invalid_type(
-                self.unexpected(),
-                &"a string or a table",
-            )),
+            _ => {
+                let expected = format!("`{}`", choices.join("` or `"));
+                Err(de::Error::invalid_type(
+                    self.unexpected(),
+                    &expected.as_str(),
+                ))
+            }
         }
     }
 
@@ -107,10 +114,10 @@ impl<'de> Deserializer<'de> for Field<'de> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Flaw> {
-        self.visit_enum(visitor)
+        self.visit_enum(variants, visitor)
             .map_err(|flaw| flaw.or_at(self.path))
     }
 

@@ -55,7 +55,11 @@ impl Flaw {
             None => owner.to_owned(),
         };
         let field = named(&path);
-        let problem = |message: String| Problem::at(path.clone(), message);
+        let at_key = self.at_key;
+        let problem = |message: String| Problem {
+            at_key,
+            ..Problem::at(path.clone(), message)
+        };
         match self.fault {
             Fault::Missing(missing) => problem(format!("`{missing}` is missing"))
                 .label(format!("`{field}` needs it"))
@@ -63,20 +67,29 @@ impl Flaw {
             Fault::UnknownField { name, known } => {
                 let table = named(&path[..path.len().saturating_sub(1)]);
                 let message = format!("`{name}` is not a field of `{table}`");
-                let help = suggest(&name, known.iter().copied(), "the fields are");
+                let help = suggest(&name, known.iter().copied(), "fields");
                 problem(message).label("there is no such field").help(help)
             }
             Fault::UnknownChoice { name, known } => {
                 // A choice that has a value is itself a key.
-                let choosing = path.len() - usize::from(self.at_key);
+                let choosing = path.len() - usize::from(at_key);
                 let field = named(&path[..choosing]);
                 let message = format!("`{name}` is not a choice of `{field}`");
-                let help = suggest(&name, known.iter().copied(), "the choices are");
+                let help = suggest(&name, known.iter().copied(), "choices");
                 problem(message).label("there is no such choice").help(help)
             }
             Fault::Mismatch { expected, found } => {
-                problem(format!("expected {expected}, found {found}"))
-                    .label(format!("`{field}` takes {expected}"))
+                let brackets = match (expected.as_str(), found.as_str()) {
+                    ("an array", "a string") => Some(format!("put it in brackets: `{field} = [..]`")),
+                    ("a string", "an array") => Some("leave the brackets out: it is one".to_owned()),
+                    _ => None,
+                };
+                let problem = problem(format!("expected {expected}, found {found}"))
+                    .label(format!("`{field}` takes {expected}"));
+                Problem {
+                    help: brackets,
+                    ..problem
+                }
             }
             Fault::Said(message) => problem(message).label(format!("the value of `{field}`")),
         }

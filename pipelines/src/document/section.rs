@@ -125,9 +125,12 @@ impl Section {
         })
     }
 
-    /// A stage's problem at its place: the value that its path leads to, else the nearest that
-    /// there is on the way, else the header.
+    /// A stage's problem at its place: the value that its path leads to, or the key of that value,
+    /// else the nearest that there is on the way, else the header.
     pub fn place(&self, problem: Problem) -> Diagnostic {
+        if let Some(span) = self.key(&problem).cloned() {
+            return self.diagnostic(problem, span);
+        }
         let (node, is_whole) = self.nearest(&problem.field);
         let mut span = node.span.clone();
         if let [Step::Key(key), ..] = &problem.field[..]
@@ -166,19 +169,17 @@ impl Section {
             Some(kind) => &kind.name,
             None => &self.name,
         };
-        let at_key = flaw.at_key;
-        let problem = flaw.into_problem(owner);
-        match problem.field.split_last() {
-            Some((Step::Key(key), table)) if at_key => {
-                let entries = self.nearest(table).0.entries().unwrap_or_default();
-                let span = entries
-                    .iter()
-                    .find(|entry| entry.key == *key)
-                    .map_or(self.fields.span.clone(), |entry| entry.key_span.clone());
-                self.diagnostic(problem, span)
-            }
-            _ => self.place(problem),
-        }
+        self.place(flaw.into_problem(owner))
+    }
+
+    /// The key that a problem is about, where it is about one.
+    fn key(&self, problem: &Problem) -> Option<&Range<usize>> {
+        let (Step::Key(key), table) = problem.field.split_last()? else {
+            return None;
+        };
+        let entries = self.nearest(table).0.entries().unwrap_or_default();
+        let entry = entries.iter().find(|entry| entry.key == *key)?;
+        problem.at_key.then_some(&entry.key_span)
     }
 
     fn diagnostic(&self, problem: Problem, span: Range<usize>) -> Diagnostic {
@@ -239,6 +240,10 @@ pub(crate) mod tests {
         assert_eq!(at(&["set".into(), "q".into()]), "2:1 <[sources.a.set]>");
         assert_eq!(at(&["nothing".into()]), "0:1 <[sources.a]>");
         assert_eq!(at(&["type".into()]), "0:8 <\"csv\">");
+        let key = Problem::at(["set", "x.y", "z"], "m").of_key();
+        assert_eq!(marked(&section, &section.place(key)), "3:11 <z>");
+        let gone = Problem::at(["set", "x.y", "q"], "m").of_key();
+        assert_eq!(marked(&section, &section.place(gone)), "3:9 <{ z = 1 }>");
         assert_eq!(at(&[]), "0:1 <[sources.a]>");
     }
 

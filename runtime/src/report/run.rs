@@ -10,7 +10,7 @@ use operators::key::Key;
 use operators::row_id::RowId;
 use operators::sink::Change;
 use operators::value::Value;
-use pipelines::plan::Plan;
+use pipelines::plan::{Plan, SinkPlan};
 use serde::Serialize;
 
 use crate::commit::{Counts, Difference, Outcome};
@@ -239,7 +239,7 @@ impl Report {
                     [_] => "in the sink, and the pipeline does not yield it",
                     _ => "differs",
                 };
-                let row = row_name(sink, &id);
+                let row = row_name(sink, &id, &key);
                 let sink = sink.name.clone();
                 differences.push(RowDifference {
                     sink,
@@ -254,8 +254,8 @@ impl Report {
     }
 }
 
-/// A row's identity as `column=value`, the partition key hashed.
-pub fn row_name(sink: &pipelines::plan::SinkPlan, id: &RowId) -> String {
+/// A row's identity as `column=value`, its key hashed in whatever column it stands.
+pub fn row_name(sink: &SinkPlan, id: &RowId, owner: &Key) -> String {
     let Some(database) = crate::commit::database(sink) else {
         return String::new();
     };
@@ -263,12 +263,21 @@ pub fn row_name(sink: &pipelines::plan::SinkPlan, id: &RowId) -> String {
     let name = |(&column, value): (&usize, Value)| {
         let name = &sink.schema.columns()[column].0;
         if sink.schema.key() == Some(column) {
-            format!("{name}={}", Key::of(&value.to_string()))
+            format!("{name}={owner}")
         } else {
-            format!("{name}={value}")
+            format!("{name}={}", hidden(&value, &[owner]))
         }
     };
     columns.map(name).collect::<Vec<_>>().join(" ")
+}
+
+/// A cell as text; one that holds any of these keys as the key's hash.
+pub fn hidden(value: &Value, keys: &[&Key]) -> String {
+    let text = value.to_string();
+    match keys.iter().find(|key| key.text() == text) {
+        Some(key) => key.to_string(),
+        None => text,
+    }
 }
 
 impl Keys {

@@ -2,19 +2,20 @@
 
 use std::fmt::Write;
 
+use operators::key::Key;
 use operators::sink::Change;
 use operators::sink::policy::Transition;
 use operators::value::Value;
 use pipelines::plan::{Plan, SinkPlan, SinkRows};
 
-use super::run::{Report, row_name};
+use super::run::{Report, hidden, row_name};
 use crate::commit::database;
 
 /// What a run did.
 pub fn run(report: &Report, with_times: bool) -> String {
     let mut text = String::new();
     for (source, rows, _) in report.sources() {
-        line(&mut text, &format!("read {rows} rows of {source}"));
+        line(&mut text, &format!("read {} of {source}", count(rows, "row")));
     }
     keys(&mut text, report, "opened");
     for (sink, counts) in report.sinks() {
@@ -91,10 +92,7 @@ pub fn plan(report: &Report, plan: &Plan, with_rows: bool) -> String {
             }
         }
         for (sink, counts) in report.sinks() {
-            let counts: Vec<String> = counts
-                .iter()
-                .map(|(what, count)| format!("{count} {what}"))
-                .collect();
+            let counts = counts.map(|(what, count)| format!("{count} {what}"));
             line(&mut text, &format!("{sink}: {}", counts.join(", ")));
         }
     }
@@ -115,9 +113,10 @@ pub fn verify(report: &Report) -> String {
         );
     }
     if let Some(keys @ 1..) = report.not_yet_run {
+        let keys = count(keys as u64, "key");
         line(
             &mut text,
-            &format!("{keys} keys changed since the last run: not yet run"),
+            &format!("{keys} changed since the last run: not yet run"),
         );
     }
     failures(&mut text, report);
@@ -145,8 +144,9 @@ fn keys(text: &mut String, report: &Report, opened: &str) {
     line(
         text,
         &format!(
-            "{opened} {} of {} keys{why}",
-            report.keys.open, report.keys.seen
+            "{opened} {} of {}{why}",
+            report.keys.open,
+            count(report.keys.seen, "key")
         ),
     );
     for part in &report.keys.changed {
@@ -161,12 +161,22 @@ fn failures(text: &mut String, report: &Report) {
             &format!("batch {cut} failed twice ({reason}): its keys come again in the next run"),
         );
     }
-    for (stage, count) in &report.errors {
-        line(text, &format!("{stage}: {count} standing errors"));
+    for (stage, errors) in &report.errors {
+        let errors = count(*errors as u64, "standing error");
+        line(text, &format!("{stage}: {errors}"));
     }
 }
 
-/// One row that would be written.
+/// `1 row`, `2 rows`.
+fn count(number: u64, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    }
+}
+
+/// One row that would be written. Keys are people's numbers: a cell that holds the row's key, or
+/// the one that it had before, is shown as that key's hash.
 fn changed(sink: &SinkPlan, change: &Change) -> String {
     let what = match change.transition {
         Transition::Insert => "insert",
@@ -174,21 +184,28 @@ fn changed(sink: &SinkPlan, change: &Change) -> String {
         Transition::Update => "update",
         Transition::Retract => "retract",
     };
-    let mut text = format!("{what} {} {}", sink.name, row_name(sink, &change.id));
+    let mut text = format!("{what} {} {}", sink.name, row_name(sink, &change.id, &change.owner));
     let (Some(database), Some(new)) = (database(sink), &change.new) else {
         return text;
     };
     let columns = database.columns().columns();
+    let old_key = (change.old.as_ref().zip(sink.schema.key())).map(|(old, key)| &old[key]);
+    let old_key = old_key.map(|key| Key::of(&key.to_string()));
+    let keys: Vec<&Key> = [&change.owner].into_iter().chain(&old_key).collect();
+    let shown = |value: &Value| match value {
+        Value::Null => "null".to_owned(),
+        value => hidden(value, &keys),
+    };
     for (at, (name, _)) in columns.iter().enumerate() {
         let before = change.old.as_ref().map(|old| &old[at]);
         if sink.schema.key() == Some(at) || before == Some(&new[at]) || database.key().contains(&at)
         {
             continue;
         }
-        let shown = |value: &Value| match value {
-            Value::Null => "null".to_owned(),
-            value => value.to_string(),
-        };
+        // The id of a source's row may hold its key, among other columns.
+        if matches!(sink.rows, SinkRows::Errors(_)) && name == "row" {
+            continue;
+        }
         let written = match before {
             None if new[at] == Value::Null => continue,
             None => write!(text, " {name}={}", shown(&new[at])),

@@ -46,8 +46,8 @@ const REFUSED: &str = "
     visit_id = ssn                      => visit_id = ssn       => cannot compare int with text
     ssn in ('a', 3)                     => 3                    => cannot compare text with int
     day between '2026-01-01' and 3      => day between '2026-01-01' and 3 => cannot compare date with int
-    visit_id = 'abc'                    => visit_id = 'abc'     => cannot cast text to int
-    visit_id = $who                     => visit_id = $who      => cannot cast text to int
+    visit_id = 'abc'                    => visit_id = 'abc'     => the text does not read as int
+    visit_id = $who                     => visit_id = $who      => the text does not read as int
     at - at > '1 day'                   => at - at > '1 day'    => cannot compare duration with text
     open and lat                        => lat                  => `and` needs bool, and this is float
     open or not lat                     => not lat              => `not` needs bool, and this is float
@@ -64,10 +64,10 @@ const REFUSED: &str = "
     ((lat + 1) * (ssn)) > 2             => (lat + 1) * (ssn)    => cannot compute float * text
 
     # Words and constants.
-    open and cast(ssn as foo) = 1       => cast(ssn as foo)     => unsupported SQL type foo
-    ssn::foo = 1                        => ssn::foo             => unsupported SQL type foo
+    open and cast(ssn as foo) = 1       => cast(ssn as foo)     => there is no type `foo`
+    ssn::foo = 1                        => ssn::foo             => there is no type `foo`
     at + interval '1 foo'               => interval '1 foo'     => invalid input syntax for type interval
-    cast('x' as int) = 1                => cast('x' as int)     => cannot cast text to int
+    cast('x' as int) = 1                => cast('x' as int)     => the text does not read as int
     date_trunc('dya', at) = at          => date_trunc('dya', at) => unsupported date_trunc granularity: 'dya'
     lat = extract(foo from at)          => extract(foo from at) => date part 'foo' not supported
     ssn ~ '('                           => ssn ~ '('            => invalid regex
@@ -128,6 +128,9 @@ fn refusals_say_what_to_do() {
         haversine_miles(1)   => its form is `haversine_miles(lat1, lon1, lat2, lon2)`
         visit_id = ssn       => bring one to the type of the other with `cast`
         ssn::foo             => the types are `text`, `int`, `float`, `bool`, `date`, `timestamp`
+        day + '45 days'      => write a span of time as `interval '45 days'`, a day as `date '2026-01-31'`
+        lat + ssn            => a text is no number before `cast(.. as float)`; texts are joined by `||`
+        case when lat then 1 end => compare it with something, as in `x = 1`
         at - at              => `extract(epoch from ..)` gives its seconds
         interval '1 day'     => `extract(epoch from ..)` gives its seconds
         random()             => `now()` and `current_date` are those of the whole run
@@ -135,7 +138,15 @@ fn refusals_say_what_to_do() {
     for [sql, help] in cases(table) {
         assert_eq!(refused(sql).help.as_deref(), Some(help), "{sql}");
     }
-    assert_eq!(refused("foo(lat)").help, None, "`cos` is not near `foo`");
+    let help = refused("foo(lat)").help.unwrap();
+    assert!(help.starts_with("see "), "`cos` is not near `foo`: {help}");
+}
+
+#[test]
+fn an_empty_expression_is_refused() {
+    for sql in ["", " \n "] {
+        assert_eq!(refused(sql).message, "the expression is empty");
+    }
 }
 
 #[test]

@@ -120,7 +120,11 @@ impl Column<'_> {
                 .iter()
                 .any(|at| self.config.expression(*at).is_some());
         let message = format!("`{}` {what} and cannot have a policy", self.name);
-        has_policy.then(|| Problem::at(["columns", self.name], message))
+        has_policy.then(|| {
+            Problem::at(["columns", self.name], message)
+                .of_key()
+                .help("its value is the pipeline's: leave it out of `columns`")
+        })
     }
 
     fn policy(&self) -> Result<[Rule; 4], Problem> {
@@ -142,7 +146,7 @@ impl Column<'_> {
             (Some(other), Some(_)) => {
                 let message = format!("there is no policy `{other}`");
                 let known = ["overwrite", "keep", "sticky", "set-once"].into_iter();
-                let help = suggest(other, known, "the policies are");
+                let help = suggest(other, known, "policies");
                 Err(Problem::at(field, message).help(help))
             }
         }
@@ -203,19 +207,15 @@ fn all_columns(declared: Declared<'_>, problems: &mut Vec<Problem>) -> Schema {
         match (input, ty) {
             (None, Some((_, Ok(ty)))) => columns.push((name.clone(), ty)),
             (None, None) => {
-                let help = suggest(
-                    name,
-                    declared.schema.names(),
-                    "the columns of the input are",
-                );
+                let help = suggest(name, declared.schema.names(), "columns of the input");
                 let message = format!("there is no column `{name}` in the input");
-                problems.push(Problem::at(["columns", name], message).help(format!(
-                    "{help}; a column that only the sink has needs a `type`"
+                problems.push(Problem::at(["columns", name], message).of_key().help(format!(
+                    "a column that only the sink has needs a `type`; {help}"
                 )));
             }
             (_, Some((ty, Err(())))) => {
                 let names = Type::ALL.map(|ty| ty.to_string());
-                let help = suggest(ty, names.iter().map(String::as_str), "the types are");
+                let help = suggest(ty, names.iter().map(String::as_str), "types");
                 problems.push(Problem::at(field, format!("there is no type `{ty}`")).help(help));
             }
             (Some(input), Some((_, Ok(ty)))) if input != ty => {

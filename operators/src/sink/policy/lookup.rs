@@ -65,6 +65,7 @@ impl Lookup {
         if name == "old" || name == "new" {
             let message = format!("a lookup cannot be called `{name}`");
             return one(Problem::at(["lookups", name], message)
+                .of_key()
                 .help("`old` and `new` are the rows of the sink and of the pipeline"));
         }
         let Some(schema) = declared.inputs.get(name) else {
@@ -78,7 +79,7 @@ impl Lookup {
         let mut on = Vec::new();
         let mut problems = Vec::new();
         for (left, right) in &config.on {
-            match pair(left, right, schema, declared, columns) {
+            match pair(left, (right, &config.input), schema, declared, columns) {
                 Ok(pair) => on.push(pair),
                 Err(problem) => {
                     problems.push(problem.under(["lookups", name, "on", left].map(Step::from)));
@@ -178,15 +179,18 @@ impl Lookups {
 /// One pair of `on`: both sides of one type.
 fn pair(
     left: &str,
-    right: &str,
+    (right, input): (&str, &str),
     schema: &Schema,
     declared: Declared<'_>,
     columns: &Schema,
 ) -> Result<(Operand, usize), Problem> {
+    let of = |problem: Problem, what: &str| problem.of_key().label(format!("not a column of {what}"));
     let operand = if let Some(name) = left.strip_prefix("old.") {
-        Operand::Old(column(columns, name, Vec::new())?)
+        let position = column(columns, name, Vec::new());
+        Operand::Old(position.map_err(|problem| of(problem, "the sink"))?)
     } else if let Some(name) = left.strip_prefix("new.") {
-        Operand::New(column(declared.schema, name, Vec::new())?)
+        let position = column(declared.schema, name, Vec::new());
+        Operand::New(position.map_err(|problem| of(problem, "the sink's input"))?)
     } else {
         let position = declared.schema.position(left);
         let in_key = position.filter(|position| declared.key.contains(position));
@@ -195,13 +199,15 @@ fn pair(
                 NOWHERE,
                 format!("`{left}` is not a column of the sink's key"),
             )
+            .of_key()
             .help(format!(
                 "write `old.{left}` or `new.{left}`, or a column of the key"
             ))
         })?)
     };
     let (Operand::Old(position) | Operand::New(position) | Operand::Id(position)) = operand;
-    let matched = column(schema, right, Vec::new())?;
+    let matched = column(schema, right, Vec::new())
+        .map_err(|problem| problem.label(format!("not a column of `{input}`")))?;
     let (here, there) = (columns.kind(position), schema.kind(matched));
     if here != there {
         let message = format!("`{left}` is {here}, but `{right}` of the lookup is {there}");

@@ -47,7 +47,7 @@ fn renamed<'a>(
             problems.push(
                 at(new, format!("there is no column `{old}` in the file"))
                     .label("not in the header")
-                    .help(suggest(old, headers.iter().copied(), "the header has")),
+                    .help(suggest(old, headers.iter().copied(), "columns of the file")),
             );
         } else if let Some(other) = renamed.get(old.as_str()) {
             problems.push(at(new, format!("`{old}` is already renamed to `{other}`")));

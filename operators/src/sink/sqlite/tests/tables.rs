@@ -187,22 +187,22 @@ fn every_problem_of_a_section_is_named_at_its_field() {
     assert_eq!(
         fixture.problems(),
         [
-            "table: a table cannot be called \"sqlite_x\" | ",
+            "table: a table cannot be called \"sqlite_x\" | names that begin with `sqlite_` are SQLite's, those with `_tidemill_` are tidemill's",
             "input: SQLite does not tell column `V` from `v` | rename one of the two",
             "columns._tidemill_live: a column of this sink cannot be called \"_tidemill_live\" | rename it in a stage before",
             "write: a sink of type `sqlite` does not write `append` | this sink writes `merge`: leave `write` out",
             "on_retract: a retraction cannot `deleet` | did you mean `delete`?",
             "key.1: there is no column `x` | the columns are `id`, `v`, `V`",
-            "key.2: `id` is listed twice | ",
+            "key.2: `id` is listed twice | leave one of the two out",
             "newest_by.0: there is no column `w` | the columns are `id`, `v`, `V`",
-            "columns.Stat: there is no column `Stat` in the input | the columns of the input are `id`, `v`, `V`; a column that only the sink has needs a `type`",
+            "columns.Stat: there is no column `Stat` in the input | a column that only the sink has needs a `type`; the columns of the input are `id`, `v`, `V`",
             "columns.note.type: there is no type `txt` | did you mean `text`?",
             "columns.v.type: `v` is a column of the input, and it is int | leave `type` out",
         ]
     );
     assert_eq!(
         Fixture::new(&ROW, &[]).problems(),
-        ["key: no column identifies a row | "]
+        ["key: no column identifies a row | name the columns that tell each row from all others"]
     );
 }
 
