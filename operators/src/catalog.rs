@@ -408,7 +408,7 @@ impl Transform {
             Transform::Filter(stage) => stage.evaluate(input, at),
             Transform::Latest(stage) => stage.evaluate(input, at),
             Transform::Lookup(stage) => stage.evaluate(input, at),
-            Transform::Rules(stage) => stage.evaluate(input, at),
+            Transform::Rules(stage) => stage.evaluate(&input, at),
             Transform::Select(stage) => stage.evaluate(&input, at),
         }
     }

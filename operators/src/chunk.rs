@@ -30,6 +30,9 @@ impl Chunk {
     }
 
     /// Rows that are their own origins: 0, 1, 2 ..
+    ///
+    /// # Panics
+    /// When there are 2^32 rows or more.
     pub fn numbered(rows: RecordBatch) -> Self {
         let count = u32::try_from(rows.num_rows()).expect("a chunk has fewer than 2^32 rows");
         Chunk {

@@ -233,6 +233,9 @@ impl Groups {
     }
 
     /// Adds the rows and errors of a parcel.
+    ///
+    /// # Panics
+    /// When there is no such input.
     pub fn add(&mut self, parcel: Parcel) {
         self.bytes += parcel.rows.bytes();
         let input = &mut self.inputs[usize::from(parcel.input)];

@@ -79,6 +79,9 @@ impl Key {
     }
 
     /// The text of the key column; for a reserved key, the input's name.
+    ///
+    /// # Panics
+    /// When it was made of bytes that no key has.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.0[1..]).expect("a key is made from text")
     }

@@ -31,16 +31,25 @@ impl From<usize> for Step {
     }
 }
 
+/// What is meant of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The key that names it.
+    Key,
+    /// These bytes, of a text.
+    Bytes(Range<usize>),
+}
+
 /// Something that an author must mend. A stage names the field; the plan finds its place in the
 /// file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The way from the section to the value; empty for the section itself.
     pub field: Vec<Step>,
-    /// The bytes of the value, where it is a text and only a part of it is meant.
-    pub within: Option<Range<usize>>,
-    /// Whether the key is meant by which the value is named, rather than the value.
-    pub at_key: bool,
+    /// What is meant of the value.
+    pub part: Part,
     /// What is wrong: lower case, no full stop.
     pub message: String,
     /// What stands at the place, said beside it.
@@ -57,8 +66,7 @@ impl Problem {
     ) -> Self {
         Problem {
             field: field.into_iter().map(Into::into).collect(),
-            within: None,
-            at_key: false,
+            part: Part::Whole,
             message: message.into(),
             label: String::new(),
             help: None,
@@ -67,9 +75,11 @@ impl Problem {
 
     /// The same problem of the key that the field ends in.
     #[must_use]
-    pub fn of_key(mut self) -> Self {
-        self.at_key = true;
-        self
+    pub fn of_key(self) -> Self {
+        Problem {
+            part: Part::Key,
+            ..self
+        }
     }
 
     /// Says what stands at the place.
@@ -164,8 +174,14 @@ mod tests {
 
     #[test]
     fn a_near_name_is_meant_and_else_all_are_listed() {
-        assert_eq!(suggested("VISIT", &["visit", "day"]), "did you mean `visit`?");
-        assert_eq!(suggested("vsiit", &["visit", "day"]), "did you mean `visit`?");
+        assert_eq!(
+            suggested("VISIT", &["visit", "day"]),
+            "did you mean `visit`?"
+        );
+        assert_eq!(
+            suggested("vsiit", &["visit", "day"]),
+            "did you mean `visit`?"
+        );
         assert_eq!(suggested("x", &["a", "b"]), "the columns are `a`, `b`");
         assert_eq!(suggested("x", &[]), "there are no columns");
         assert_eq!(suggested("", &["a"]), "the columns are `a`");

@@ -156,7 +156,12 @@ impl<'a> Evaluation<'a> {
             }
             let dropped = on_error == OnError::Drop;
             keep[row] &= !dropped;
-            self.errors.push(RowError { origin, stage, message, dropped });
+            self.errors.push(RowError {
+                origin,
+                stage,
+                message,
+                dropped,
+            });
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use operators::catalog::Source;
 use operators::digest::bytes_hash;
+use operators::expression::Expression;
 use operators::problem::Problem;
 use operators::way::{Step, Way};
 
@@ -39,22 +40,42 @@ impl Assemble<'_> {
         let used = self.graph.used();
         let partition = self.partition(&used);
         let (key_function, step_of) = self.key_function(&used, partition);
-        let looked_up = self.looked_up(&used);
         let way = self.graph.way_to(partition);
         let stamp = self.stamp(&used, &way, &step_of, &opened);
-        let mut source_of = BTreeMap::new();
-        let mut sources = Vec::new();
-        let dimension_nodes: Vec<usize> = self
-            .graph
-            .order
-            .iter()
-            .copied()
-            .filter(|node| looked_up.contains(node))
+        let looked_up = self.looked_up(&used);
+        let (sources, source_of) = self.sources(&looked_up, way[0], &mut opened);
+        let dimension_of = (0..)
+            .zip(&looked_up)
+            .map(|(at, &node)| (node, at))
             .collect();
-        let starts = dimension_nodes
-            .iter()
-            .map(|&node| self.graph.way_to(node)[0]);
-        for node in starts.chain([way[0]]) {
+        warnings.extend(self.warnings(&used, &step_of));
+        diagnostic::sort(&mut warnings);
+        Plan {
+            stamp,
+            inputs: vec![self.input(&way, &source_of, &sources)],
+            partition: Arc::clone(&self.checked.transforms[&partition]),
+            partition_name: self.name(partition),
+            dimensions: self.dimensions(&looked_up, &source_of),
+            lookups: self.lookups(&used, &dimension_of),
+            stamped_dimensions: self.stamped(&step_of, &dimension_of),
+            sinks: self.sinks(partition, &step_of, &dimension_of),
+            settings,
+            sources,
+            key_function,
+            warnings,
+        }
+    }
+
+    /// The sources of dimensions and of the way to the partition, and for each stage its source.
+    fn sources(
+        &self,
+        looked_up: &[usize],
+        main: usize,
+        opened: &mut BTreeMap<usize, Source>,
+    ) -> (Vec<SourcePlan>, BTreeMap<usize, usize>) {
+        let (mut sources, mut source_of) = (Vec::new(), BTreeMap::new());
+        let starts = looked_up.iter().map(|&node| self.graph.way_to(node)[0]);
+        for node in starts.chain([main]) {
             if source_of.contains_key(&node) {
                 continue;
             }
@@ -67,53 +88,52 @@ impl Assemble<'_> {
                 schema,
             });
         }
-        let dimension_of: BTreeMap<usize, usize> = dimension_nodes
+        (sources, source_of)
+    }
+
+    fn dimensions(
+        &self,
+        looked_up: &[usize],
+        source_of: &BTreeMap<usize, usize>,
+    ) -> Vec<DimensionPlan> {
+        let dimension = |&node: &usize| {
+            let way = self.graph.way_to(node);
+            DimensionPlan {
+                name: self.name(node),
+                source: source_of[&way[0]],
+                way: self.chain(&way[1..]),
+                schema: self.checked.schemas[&node].clone(),
+            }
+        };
+        looked_up.iter().map(dimension).collect()
+    }
+
+    /// For each lookup the dimension that it looks rows up in.
+    fn lookups(
+        &self,
+        used: &BTreeSet<usize>,
+        dimension_of: &BTreeMap<usize, usize>,
+    ) -> BTreeMap<Arc<str>, usize> {
+        let transforms = used
             .iter()
-            .enumerate()
-            .map(|(at, &node)| (node, at))
-            .collect();
-        let dimensions = dimension_nodes
-            .iter()
-            .map(|&node| {
-                let way = self.graph.way_to(node);
-                DimensionPlan {
-                    name: self.name(node),
-                    source: source_of[&way[0]],
-                    way: self.chain(&way[1..]),
-                    schema: self.checked.schemas[&node].clone(),
-                }
-            })
-            .collect();
-        let stamped_dimensions = used
-            .iter()
-            .filter(|&node| step_of.contains_key(node))
-            .flat_map(|&node| self.graph.nodes[node].dimensions.iter())
-            .map(|(_, dimension)| dimension_of[dimension])
-            .collect();
-        let lookups = used
-            .iter()
-            .filter(|&&node| !self.graph.nodes[node].is_sink())
-            .filter_map(|&node| {
-                let (_, dimension) = self.graph.nodes[node].dimensions.first()?;
-                Some((self.name(node), dimension_of[dimension]))
-            })
-            .collect();
-        warnings.extend(self.warnings(&used, &step_of));
-        diagnostic::sort(&mut warnings);
-        Plan {
-            stamp,
-            inputs: vec![self.input(&way, &source_of, &sources)],
-            partition: Arc::clone(&self.checked.transforms[&partition]),
-            partition_name: self.name(partition),
-            sinks: self.sinks(partition, &step_of, &dimension_of),
-            settings,
-            sources,
-            dimensions,
-            lookups,
-            key_function,
-            stamped_dimensions,
-            warnings,
-        }
+            .filter(|&&node| !self.graph.nodes[node].is_sink());
+        let lookup = |&node: &usize| {
+            let (_, dimension) = self.graph.nodes[node].dimensions.first()?;
+            Some((self.name(node), dimension_of[dimension]))
+        };
+        transforms.filter_map(lookup).collect()
+    }
+
+    /// The dimensions that are read behind the gate.
+    fn stamped(
+        &self,
+        step_of: &BTreeMap<usize, usize>,
+        dimension_of: &BTreeMap<usize, usize>,
+    ) -> BTreeSet<usize> {
+        let read = step_of
+            .keys()
+            .flat_map(|&node| &self.graph.nodes[node].dimensions);
+        read.map(|(_, dimension)| dimension_of[dimension]).collect()
     }
 
     fn name(&self, node: usize) -> Arc<str> {
@@ -127,12 +147,15 @@ impl Assemble<'_> {
         *partition.expect("a checked pipeline has one batch-partition")
     }
 
-    /// The stages that other stages and sinks look rows up in.
-    fn looked_up(&self, used: &BTreeSet<usize>) -> BTreeSet<usize> {
+    /// The stages that other stages and sinks look rows up in, each behind those that it looks rows
+    /// up in itself.
+    fn looked_up(&self, used: &BTreeSet<usize>) -> Vec<usize> {
         let dimensions = used
             .iter()
             .flat_map(|&node| &self.graph.nodes[node].dimensions);
-        dimensions.map(|(_, dimension)| *dimension).collect()
+        let looked_up: BTreeSet<usize> = dimensions.map(|(_, dimension)| *dimension).collect();
+        let order = self.graph.order.iter().copied();
+        order.filter(|node| looked_up.contains(node)).collect()
     }
 
     fn chain(&self, nodes: &[usize]) -> Way {
@@ -311,7 +334,7 @@ impl Assemble<'_> {
             let now = transform
                 .expressions()
                 .into_iter()
-                .any(|value| value.reads_instant());
+                .any(Expression::reads_instant);
             if now && step_of.contains_key(&at) {
                 let problem =
                     Problem::at(["type"], format!("`{}` reads now() behind the gate", node.name()))

@@ -68,12 +68,7 @@ impl Check<'_> {
         checked
     }
 
-    fn source(
-        &self,
-        at: usize,
-        needed: Option<&Needed>,
-        checked: &mut Checked,
-    ) {
+    fn source(&self, at: usize, needed: Option<&Needed>, checked: &mut Checked) {
         let Some(source) = self.sources.get(&at) else {
             return;
         };

@@ -293,11 +293,9 @@ impl<'a> Names<'a> {
             (None, _) if name.is_empty() => Err(Problem::at(field, "the input has no name")
                 .label("this name is empty")
                 .help(self.suggest(name, section))),
-            (None, _) => Err(
-                Problem::at(field, format!("input `{name}` is not defined"))
-                    .label("no source or transform has this name")
-                    .help(self.suggest(name, section)),
-            ),
+            (None, _) => Err(Problem::at(field, format!("input `{name}` is not defined"))
+                .label("no source or transform has this name")
+                .help(self.suggest(name, section))),
         }
     }
 
@@ -309,11 +307,12 @@ impl<'a> Names<'a> {
         section: &Section,
     ) -> Result<Option<usize>, Problem> {
         match self.stages.get(stage) {
-            Some(at) if self.sinks.contains_key(at) => {
-                Err(Problem::at(field, format!("the errors of the sink `{stage}` do not flow"))
-                    .label("what a sink refuses is known when it commits, and no sooner")
-                    .help("they are kept in the state: see `tidemill state inspect`"))
-            }
+            Some(at) if self.sinks.contains_key(at) => Err(Problem::at(
+                field,
+                format!("the errors of the sink `{stage}` do not flow"),
+            )
+            .label("what a sink refuses is known when it commits, and no sooner")
+            .help("they are kept in the state: see `tidemill state inspect`")),
             _ => self.find(field, stage, section),
         }
     }

@@ -33,7 +33,10 @@ pub fn check(graph: &Graph, diagnostics: &mut Vec<Diagnostic>) {
             let way = graph.way_to(*dimension);
             let wrong = way.iter().find_map(|&stage| kept_out(&graph.nodes[stage]));
             if let Some((kind, stage)) = wrong {
-                report(user, in_dimension(field, &graph.nodes[*dimension], kind, stage));
+                report(
+                    user,
+                    in_dimension(field, &graph.nodes[*dimension], kind, stage),
+                );
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::assemble::Assemble;
 use crate::check::Check;
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::Document;
-use crate::graph::{Config, Graph};
+use crate::graph::{Config, Graph, Node};
 use crate::place;
 use crate::settings::Settings;
 
@@ -151,7 +151,7 @@ impl Plan {
             sources: &sources,
         };
         let all = check.pass(None, &mut diagnostics);
-        if !graph.nodes.iter().any(|node| node.is_sink()) && diagnostics.is_empty() {
+        if !graph.nodes.iter().any(Node::is_sink) && diagnostics.is_empty() {
             diagnostics.push(
                 Diagnostic::error("the pipeline has no sink")
                     .help("add `[sinks.x]` with a `type` and an `input`"),

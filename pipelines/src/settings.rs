@@ -180,19 +180,16 @@ impl Settings {
             );
         }
         if let Some(name) = &config.timezone {
-            match name.parse() {
-                Ok(timezone) => self.timezone = timezone,
-                Err(_) => {
-                    let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-                    let help = operators::problem::closest(name, known)
-                        .map_or("take a name like `America/New_York`".to_owned(), |close| {
-                            format!("did you mean `{close}`?")
-                        });
-                    problems.push(
-                        Problem::at(["timezone"], format!("there is no time zone `{name}`"))
-                            .help(help),
-                    );
-                }
+            if let Ok(timezone) = name.parse() {
+                self.timezone = timezone;
+            } else {
+                let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+                let help = match operators::problem::closest(name, known) {
+                    Some(close) => format!("did you mean `{close}`?"),
+                    None => "take a name like `America/New_York`".to_owned(),
+                };
+                let message = format!("there is no time zone `{name}`");
+                problems.push(Problem::at(["timezone"], message).help(help));
             }
         }
         match config.epochs_in_flight {

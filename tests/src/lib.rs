@@ -1,8 +1,8 @@
 //! What Tidemill is tested with: a harness that runs it as a process over real files, a second,
 //! simple implementation of its stages, and random pipelines with tables that change.
 
-pub mod harness;
 pub mod columnar;
 pub mod generator;
+pub mod harness;
 pub mod reference;
 pub mod tables;

@@ -193,7 +193,10 @@ fn errors_of_a_file_are_json_where_that_is_asked_for() {
     assert_eq!((done.code, done.err.as_str()), (78, ""));
     let told = parsed(&done.out);
     assert_eq!(told[0]["help"], "did you mean `miles`?");
-    assert_eq!((&told[0]["line"], &told[0]["column"]), (&23.into(), &10.into()));
+    assert_eq!(
+        (&told[0]["line"], &told[0]["column"]),
+        (&23.into(), &10.into())
+    );
     let done = project.tidemill("validate nothing.toml --format json");
     let error = parsed(&done.out);
     assert!(error["error"].as_str().unwrap().contains("nothing.toml"));
@@ -203,14 +206,29 @@ fn errors_of_a_file_are_json_where_that_is_asked_for() {
 fn a_run_tells_what_it_did_and_a_quiet_one_nothing() {
     let project = Project::new();
     let told = project.well("run pipeline.toml");
-    for line in ["read 3 rows of visits\n", "opened 2 of 2 keys", "far: 2 inserted\n"] {
+    for line in [
+        "read 3 rows of visits\n",
+        "opened 2 of 2 keys",
+        "far: 2 inserted\n",
+    ] {
         assert!(told.contains(line), "{line:?} in {told}");
     }
     assert_eq!(project.far(), [2, 3]);
-    assert!(project.well("run pipeline.toml").contains("far: nothing to write"));
-    assert!(project.well("run pipeline.toml -v").contains("\ndataflow: "));
+    assert!(
+        project
+            .well("run pipeline.toml")
+            .contains("far: nothing to write")
+    );
+    assert!(
+        project
+            .well("run pipeline.toml -v")
+            .contains("\ndataflow: ")
+    );
     assert_eq!(project.well("run pipeline.toml -q"), "");
-    assert_eq!(project.well("validate pipeline.toml"), "pipeline.toml is right\n");
+    assert_eq!(
+        project.well("validate pipeline.toml"),
+        "pipeline.toml is right\n"
+    );
     project.write("pipeline.toml", "");
     let done = project.tidemill("run pipeline.toml -q");
     assert_eq!(done.code, 78);
@@ -271,7 +289,11 @@ fn standing_errors_end_with_65_until_they_are_mended() {
     project.write("visits.csv", &VISITS.replace("2.5", "far"));
     let done = project.tidemill("run pipeline.toml");
     assert_eq!(done.code, 65, "{}", done.err);
-    assert!(done.out.contains("visits: 1 standing error\n"), "{}", done.out);
+    assert!(
+        done.out.contains("visits: 1 standing error\n"),
+        "{}",
+        done.out
+    );
     assert_eq!(project.tidemill("run pipeline.toml").code, 65);
     let inspected = project.well("state inspect pipeline.toml");
     assert!(
@@ -294,7 +316,9 @@ fn verify_ends_with_1_where_a_sink_differs() {
     let told = project.well("verify pipeline.toml");
     assert_eq!(told, "every sink holds what a run from nothing yields\n");
     let database = project.database();
-    database.execute("DELETE FROM far WHERE visit = 3", []).unwrap();
+    database
+        .execute("DELETE FROM far WHERE visit = 3", [])
+        .unwrap();
     database
         .execute("UPDATE far SET miles = 3.5 WHERE visit = 2", [])
         .unwrap();
@@ -339,9 +363,15 @@ fn a_plan_shows_rows_and_no_key() {
     project.write("pipeline.toml", &pipeline);
     let told = project.well("plan pipeline.toml --rows");
     assert!(told.contains("insert far ssn=#"), "{told}");
-    assert!(told.contains("again=#") && told.contains("miles=2.5"), "{told}");
+    assert!(
+        told.contains("again=#") && told.contains("miles=2.5"),
+        "{told}"
+    );
     assert!(!told.contains("111-11-1111"), "{told}");
-    assert!(!project.path().join("visits.db").exists(), "nothing is written");
+    assert!(
+        !project.path().join("visits.db").exists(),
+        "nothing is written"
+    );
 }
 
 const COPY: &str = r#"[transforms.copied]

@@ -226,7 +226,15 @@ fn what_is_told_is_in_the_words_of_an_author() {
                 diagnostic.label,
                 diagnostic.help.as_deref().unwrap_or_default()
             );
-            for internal in ["Utf8", "Int64", "Float64", "Date32", "DataFusion", "Arrow", "serde"] {
+            for internal in [
+                "Utf8",
+                "Int64",
+                "Float64",
+                "Date32",
+                "DataFusion",
+                "Arrow",
+                "serde",
+            ] {
                 assert!(!words.contains(internal), "{name}: {words}");
             }
         }

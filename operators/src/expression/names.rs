@@ -19,7 +19,7 @@ use super::Settings;
 use super::columns::Columns;
 use super::constants::{DAY, INSTANT, PARAMS, PINNED};
 use super::syntax::{self, NO_FIELD, Places};
-use crate::problem::{self, Problem};
+use crate::problem::{self, Part, Problem};
 
 /// A syntax tree whose names are looked up.
 pub(super) struct Bound {
@@ -107,11 +107,12 @@ impl VisitorMut for Binder<'_> {
             }
             Ok(None) => ControlFlow::Continue(()),
             Err(problem) => {
-                let place = self.places.of(expr);
-                ControlFlow::Break(Problem {
-                    within: problem.within.or(Some(place)),
-                    ..problem
-                })
+                let part = match problem.part {
+                    Part::Bytes(place) => place,
+                    Part::Whole | Part::Key => self.places.of(expr),
+                };
+                let part = Part::Bytes(part);
+                ControlFlow::Break(Problem { part, ..problem })
             }
         }
     }

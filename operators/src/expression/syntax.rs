@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
 
-use crate::problem::Problem;
+use crate::problem::{Part, Problem};
 
 /// The syntax tree of an expression, and where its nodes stand.
 pub(super) fn parse(sql: &str) -> Result<(Expr, Places), Problem> {
@@ -57,7 +57,7 @@ pub(super) const NO_FIELD: [&str; 0] = [];
 /// A problem at these bytes of an expression.
 pub(super) fn problem(within: Range<usize>, message: impl Into<String>) -> Problem {
     Problem {
-        within: Some(within),
+        part: Part::Bytes(within),
         ..Problem::at(NO_FIELD, message)
     }
 }

@@ -224,11 +224,8 @@ fn declared(
         } else {
             let message = format!("there is no type `{text}`");
             let known = known.iter().map(String::as_str);
-            problems.push(Problem::at(["types", name], message).help(suggest(
-                text,
-                known,
-                "types",
-            )));
+            problems
+                .push(Problem::at(["types", name], message).help(suggest(text, known, "types")));
         }
     }
     declared

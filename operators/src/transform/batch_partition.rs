@@ -203,7 +203,10 @@ mod tests {
         assert_eq!(lines(&rows), ["123-45 | 1.5", "- | 2.5", "12 | -"]);
         let keys = partition.keys(rows.rows());
         assert_eq!(keys, [Some(Key::of("123-45")), None, Some(Key::of("12"))]);
-        assert_eq!(partition.reads(&BTreeSet::from([1])), BTreeSet::from([1, 2]));
+        assert_eq!(
+            partition.reads(&BTreeSet::from([1])),
+            BTreeSet::from([1, 2])
+        );
     }
 
     #[test]

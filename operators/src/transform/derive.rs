@@ -128,7 +128,12 @@ impl Derive {
                 .map_err(|error| at.columns(error))?;
             let mut keep = vec![true; next.len()];
             let name = &set.schema.columns()[set.position].0;
-            at.report(&next, of_column(name, value.errors), self.on_error, &mut keep)?;
+            at.report(
+                &next,
+                of_column(name, value.errors),
+                self.on_error,
+                &mut keep,
+            )?;
             chunk = at.keep(next, keep)?;
         }
         Ok(chunk)
@@ -211,7 +216,11 @@ mod tests {
             ("five", "upper(id)"),
             ("six", "one +"),
         ];
-        let wrong = told(Derive::check(&config(&set, OnError::Null), &schema, &language()));
+        let wrong = told(Derive::check(
+            &config(&set, OnError::Null),
+            &schema,
+            &language(),
+        ));
         assert_eq!(
             wrong,
             [

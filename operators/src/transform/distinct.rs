@@ -70,11 +70,15 @@ mod tests {
             ",
         );
         let (distinct, _) = Distinct::check(&schema);
-        let kept = distinct.evaluate(chunk, &mut at(Place::BehindGate)).unwrap();
+        let kept = distinct
+            .evaluate(chunk, &mut at(Place::BehindGate))
+            .unwrap();
         assert_eq!(lines(&kept), ["1 | 0", "1 | -", "- | -", "2 | 0"]);
         let (schema, chunk) = table("id int");
         let (distinct, _) = Distinct::check(&schema);
-        let kept = distinct.evaluate(chunk, &mut at(Place::BehindGate)).unwrap();
+        let kept = distinct
+            .evaluate(chunk, &mut at(Place::BehindGate))
+            .unwrap();
         assert!(kept.is_empty());
     }
 }

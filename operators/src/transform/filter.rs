@@ -118,7 +118,11 @@ mod tests {
 
     #[test]
     fn of_no_rows_none_are_kept() {
-        let (ids, wrong) = kept("id int | part int | whole int", Place::BehindGate, OnError::Stop);
+        let (ids, wrong) = kept(
+            "id int | part int | whole int",
+            Place::BehindGate,
+            OnError::Stop,
+        );
         assert!(ids.is_empty() && wrong.is_empty());
     }
 

@@ -46,7 +46,11 @@ impl Latest {
         }
         for (field, listed, what) in [
             ("by", &config.by, "say which rows belong together"),
-            ("order_by", &config.order_by, "say which of them is the last"),
+            (
+                "order_by",
+                &config.order_by,
+                "say which of them is the last",
+            ),
         ] {
             if listed.is_empty() {
                 problems.push(

@@ -58,9 +58,12 @@ impl Rules {
         let mut columns = input.columns().to_vec();
         let values = <[String; 2]>::try_from(config.values.clone()).unwrap_or_else(|values| {
             problems.push(
-                Problem::at(["values"], format!("`values` are two, not {}", values.len()))
-                    .label("what a rule's column holds when the rule holds, and when it does not")
-                    .help("write `values = [\"Y\", \"N\"]`"),
+                Problem::at(
+                    ["values"],
+                    format!("`values` are two, not {}", values.len()),
+                )
+                .label("what a rule's column holds when the rule holds, and when it does not")
+                .help("write `values = [\"Y\", \"N\"]`"),
             );
             Default::default()
         });
@@ -130,7 +133,7 @@ impl Rules {
     }
 
     /// The rows for which any rule holds, with a column for each rule.
-    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    pub fn evaluate(&self, input: &Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
         let mut errors = Vec::new();
         let mut any = vec![false; input.len()];
         let mut columns = input.rows().columns().to_vec();
@@ -144,7 +147,7 @@ impl Rules {
                 *any |= flag;
             }
         }
-        at.report(&input, errors, self.on_error, &mut any)?;
+        at.report(input, errors, self.on_error, &mut any)?;
         let flagged = input
             .with_columns(self.schema.arrow(), columns)
             .map_err(|error| at.columns(error))?;
@@ -198,14 +201,18 @@ mod tests {
         let config = config(&RULES, &["Y", "N"], on_error);
         let (rules, _) = Rules::check(&config, &schema, &language()).unwrap();
         let mut at = at(Place::BehindGate);
-        let chunk = rules.evaluate(chunk, &mut at).unwrap();
+        let chunk = rules.evaluate(&chunk, &mut at).unwrap();
         (lines(&chunk), errors(&at))
     }
 
     #[test]
     fn a_row_is_kept_when_any_rule_holds_and_marked_with_each() {
         let (rows, wrong) = flagged(OnError::Null);
-        let kept = ["1 | 4 | 2 | Y | N", "4 | 9 | 0 | N | Y", "5 | 9 | 1 | Y | Y"];
+        let kept = [
+            "1 | 4 | 2 | Y | N",
+            "4 | 9 | 0 | N | Y",
+            "5 | 9 | 1 | Y | Y",
+        ];
         assert_eq!(rows, kept);
         assert_eq!(wrong, ["3: column `some`: divide by zero"]);
         let (rows, wrong) = flagged(OnError::Drop);
@@ -217,7 +224,11 @@ mod tests {
     fn names_are_distinct_values_are_two_and_there_is_a_rule() {
         let (schema, _) = table(ROWS);
         let wrong = |rules: &[(&str, &str)], values: &[&str]| {
-            told(Rules::check(&config(rules, values, OnError::Null), &schema, &language()))
+            told(Rules::check(
+                &config(rules, values, OnError::Null),
+                &schema,
+                &language(),
+            ))
         };
         assert_eq!(
             wrong(&[("id", "part"), ("x", "part > 1"), ("x", "y")], &["Y"]),

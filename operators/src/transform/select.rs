@@ -1,6 +1,7 @@
 //! Chooses columns, their order and their names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -68,7 +69,11 @@ impl Select {
             }
         }
         if positions.is_empty() && problems.is_empty() {
-            let field = if config.drop.is_empty() { "columns" } else { "drop" };
+            let field = if config.drop.is_empty() {
+                "columns"
+            } else {
+                "drop"
+            };
             problems.push(
                 Problem::at([field], "no column goes on").help("let at least one column go on"),
             );
@@ -115,7 +120,7 @@ impl Select {
         let columns = self
             .positions
             .iter()
-            .map(|&position| input.rows().column(position).clone());
+            .map(|&position| Arc::clone(input.rows().column(position)));
         input
             .with_columns(self.schema.arrow(), columns.collect())
             .map_err(|error| at.columns(error))
@@ -176,9 +181,24 @@ mod tests {
         let (schema, chunk) = table(ROWS);
         let schema = schema.with_key(Some(1));
         let cases: [(SelectConfig, &str, Option<usize>, [&str; 2]); 4] = [
-            (config(None, &[], &[]), "id ssn miles", Some(1), ["1 | a | 1.5", "2 | - | -"]),
-            (config(Some(&["miles", "id"]), &[], &[]), "miles id", None, ["1.5 | 1", "- | 2"]),
-            (config(None, &[("key", "ssn")], &["id"]), "key miles", Some(0), ["a | 1.5", "- | -"]),
+            (
+                config(None, &[], &[]),
+                "id ssn miles",
+                Some(1),
+                ["1 | a | 1.5", "2 | - | -"],
+            ),
+            (
+                config(Some(&["miles", "id"]), &[], &[]),
+                "miles id",
+                None,
+                ["1.5 | 1", "- | 2"],
+            ),
+            (
+                config(None, &[("key", "ssn")], &["id"]),
+                "key miles",
+                Some(0),
+                ["a | 1.5", "- | -"],
+            ),
             // Names may change places.
             (
                 config(Some(&["id", "ssn"]), &[("id", "ssn"), ("ssn", "id")], &[]),
@@ -191,7 +211,10 @@ mod tests {
             let (select, out) = Select::check(&config, &schema).unwrap();
             let made = select.evaluate(&chunk, &at(Place::BehindGate)).unwrap();
             assert_eq!(out.names().collect::<Vec<_>>().join(" "), names);
-            assert_eq!((out.key(), lines(&made)), (key, rows.map(str::to_owned).to_vec()));
+            assert_eq!(
+                (out.key(), lines(&made)),
+                (key, rows.map(str::to_owned).to_vec())
+            );
         }
     }
 
@@ -201,7 +224,10 @@ mod tests {
         let config = config(None, &[("key", "ssn")], &["id"]);
         let (select, _) = Select::check(&config, &schema).unwrap();
         assert_eq!(select.reads(&BTreeSet::new()), BTreeSet::from([0, 1]));
-        assert_eq!(select.reads(&BTreeSet::from([1])), BTreeSet::from([0, 1, 2]));
+        assert_eq!(
+            select.reads(&BTreeSet::from([1])),
+            BTreeSet::from([0, 1, 2])
+        );
     }
 
     #[test]
@@ -217,7 +243,10 @@ mod tests {
                 "drop.0: there is no column `x`",
             ]
         );
-        assert_eq!(wrong(config(Some(&[]), &[], &[])), ["columns: no column goes on"]);
+        assert_eq!(
+            wrong(config(Some(&[]), &[], &[])),
+            ["columns: no column goes on"]
+        );
         let all = wrong(config(None, &[], &["id", "ssn", "miles"]));
         assert_eq!(all, ["drop: no column goes on"]);
     }

@@ -42,11 +42,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn visit_enum<V: Visitor<'a>>(
-        &self,
-        choices: &[&str],
-        visitor: V,
-    ) -> Result<V::Value, Flaw> {
+    fn visit_enum<V: Visitor<'a>>(&self, choices: &[&str], visitor: V) -> Result<V::Value, Flaw> {
         match &self.node.data {
             Data::Text(value) => visitor.visit_enum(StrDeserializer::new(value)),
             Data::Table(entries) if entries.len() == 1 => {

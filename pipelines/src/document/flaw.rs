@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use operators::problem::{Problem, Step, suggest};
+use operators::problem::{Part, Problem, Step, suggest};
 use serde::de::{self, Expected, Unexpected};
 
 /// serde's error, which is a text elsewhere, as facts, with the way to the value.
@@ -56,8 +56,9 @@ impl Flaw {
         };
         let field = named(&path);
         let at_key = self.at_key;
+        let part = if at_key { Part::Key } else { Part::Whole };
         let problem = |message: String| Problem {
-            at_key,
+            part: part.clone(),
             ..Problem::at(path.clone(), message)
         };
         match self.fault {
@@ -80,8 +81,12 @@ impl Flaw {
             }
             Fault::Mismatch { expected, found } => {
                 let brackets = match (expected.as_str(), found.as_str()) {
-                    ("an array", "a string") => Some(format!("put it in brackets: `{field} = [..]`")),
-                    ("a string", "an array") => Some("leave the brackets out: it is one".to_owned()),
+                    ("an array", "a string") => {
+                        Some(format!("put it in brackets: `{field} = [..]`"))
+                    }
+                    ("a string", "an array") => {
+                        Some("leave the brackets out: it is one".to_owned())
+                    }
                     _ => None,
                 };
                 let problem = problem(format!("expected {expected}, found {found}"))

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use operators::problem::{Problem, Step};
+use operators::problem::{Part, Problem, Step};
 use serde::de::DeserializeOwned;
 
 use super::decode;
@@ -128,21 +128,19 @@ impl Section {
     /// A stage's problem at its place: the value that its path leads to, or the key of that value,
     /// else the nearest that there is on the way, else the header.
     pub fn place(&self, problem: Problem) -> Diagnostic {
-        if let Some(span) = self.key(&problem).cloned() {
-            return self.diagnostic(problem, span);
-        }
-        let (node, is_whole) = self.nearest(&problem.field);
-        let mut span = node.span.clone();
-        if let [Step::Key(key), ..] = &problem.field[..]
-            && key == "type"
-            && let Some(kind) = &self.kind
-        {
-            span = kind.place.span.clone();
-        } else if let (true, Data::Text(_), Some(within)) = (is_whole, &node.data, &problem.within)
-        {
-            let part = literal::part(&self.text[span.clone()], within);
-            span = span.start + part.start..span.start + part.end;
-        }
+        let (node, is_there) = self.nearest(&problem.field);
+        let span = node.span.clone();
+        let span = match (&problem.part, &node.data, &self.kind) {
+            (_, _, Some(kind)) if problem.field.first() == Some(&Step::from("type")) => {
+                kind.place.span.clone()
+            }
+            (Part::Key, ..) => self.key(&problem.field).unwrap_or(span),
+            (Part::Bytes(bytes), Data::Text(_), _) if is_there => {
+                let part = literal::part(&self.text[span.clone()], bytes);
+                span.start + part.start..span.start + part.end
+            }
+            _ => span,
+        };
         self.diagnostic(problem, span)
     }
 
@@ -172,14 +170,14 @@ impl Section {
         self.place(flaw.into_problem(owner))
     }
 
-    /// The key that a problem is about, where it is about one.
-    fn key(&self, problem: &Problem) -> Option<&Range<usize>> {
-        let (Step::Key(key), table) = problem.field.split_last()? else {
+    /// Where the key stands that a path ends in.
+    fn key(&self, path: &[Step]) -> Option<Range<usize>> {
+        let (Step::Key(key), table) = path.split_last()? else {
             return None;
         };
         let entries = self.nearest(table).0.entries().unwrap_or_default();
         let entry = entries.iter().find(|entry| entry.key == *key)?;
-        problem.at_key.then_some(&entry.key_span)
+        Some(entry.key_span.clone())
     }
 
     fn diagnostic(&self, problem: Problem, span: Range<usize>) -> Diagnostic {
@@ -252,7 +250,7 @@ pub(crate) mod tests {
         let at = |fields: &str, within: Range<usize>| {
             let section = section(fields);
             let problem = Problem {
-                within: Some(within),
+                part: Part::Bytes(within),
                 ..Problem::at(["sql"], "m")
             };
             marked(&section, &section.place(problem))

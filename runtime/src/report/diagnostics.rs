@@ -108,7 +108,7 @@ fn line_at<'a>(source: &'a str, span: &Range<usize>) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use operators::problem::{Problem, Step};
+    use operators::problem::{Part, Problem, Step};
 
     use super::*;
 
@@ -371,7 +371,7 @@ help: a quote, a bracket or a brace is missing
                 for section in document.sections() {
                     found.extend(section.decode::<Config>().err().into_iter().flatten());
                     let problem = Problem {
-                        within: Some(1..4),
+                        part: Part::Bytes(1..4),
                         ..Problem::at(["path"], "m")
                     };
                     found.push(section.place(problem));

@@ -15,7 +15,10 @@ use crate::commit::database;
 pub fn run(report: &Report, with_times: bool) -> String {
     let mut text = String::new();
     for (source, rows, _) in report.sources() {
-        line(&mut text, &format!("read {} of {source}", count(rows, "row")));
+        line(
+            &mut text,
+            &format!("read {} of {source}", count(rows, "row")),
+        );
     }
     keys(&mut text, report, "opened");
     for (sink, counts) in report.sinks() {
@@ -184,7 +187,11 @@ fn changed(sink: &SinkPlan, change: &Change) -> String {
         Transition::Update => "update",
         Transition::Retract => "retract",
     };
-    let mut text = format!("{what} {} {}", sink.name, row_name(sink, &change.id, &change.owner));
+    let mut text = format!(
+        "{what} {} {}",
+        sink.name,
+        row_name(sink, &change.id, &change.owner)
+    );
     let (Some(database), Some(new)) = (database(sink), &change.new) else {
         return text;
     };

@@ -1,11 +1,21 @@
 //! Where wrong expressions are refused, and with which words.
 
+use std::ops::Range;
+
 use super::*;
+use crate::problem::Part;
 
 fn refused(sql: &str) -> Problem {
     match language().expression(sql, &Columns::of(&schema())) {
         Ok(expression) => panic!("{sql} is planned as {}", expression.folded()),
         Err(problem) => problem,
+    }
+}
+
+fn within(problem: &Problem) -> Range<usize> {
+    match &problem.part {
+        Part::Bytes(bytes) => bytes.clone(),
+        other => panic!("an expression is told at its bytes, not at {other:?}"),
     }
 }
 
@@ -92,8 +102,7 @@ fn refusals_name_the_place_and_what_is_wrong() {
     for [sql, place, message] in cases(REFUSED) {
         let problem = refused(sql);
         assert_eq!(problem.message, message, "{sql}");
-        let within = problem.within.clone().unwrap();
-        assert_eq!(&sql[within], place, "{sql}: {problem:?}");
+        assert_eq!(&sql[within(&problem)], place, "{sql}: {problem:?}");
         assert_eq!(problem.field, vec![], "{sql}");
     }
 }
@@ -110,9 +119,9 @@ fn places_are_bytes_also_behind_letters_of_several_bytes_and_on_later_lines() {
         ("", 0..0, ""),
         (" \n ", 3..3, ""),
     ];
-    for (sql, within, place) in cases {
-        let found = refused(sql).within.unwrap();
-        assert_eq!((found.clone(), &sql[found]), (within, place), "{sql}");
+    for (sql, bytes, place) in cases {
+        let found = within(&refused(sql));
+        assert_eq!((found.clone(), &sql[found]), (bytes, place), "{sql}");
     }
 }
 
@@ -159,7 +168,7 @@ fn a_condition_is_bool() {
     );
     let problem = language.condition("  visit_id + 1 ", &columns).unwrap_err();
     assert_eq!(problem.message, "a condition is bool, and this is int");
-    assert_eq!(problem.within, Some(2..14));
+    assert_eq!(within(&problem), 2..14);
 }
 
 #[test]

@@ -209,9 +209,13 @@ fn all_columns(declared: Declared<'_>, problems: &mut Vec<Problem>) -> Schema {
             (None, None) => {
                 let help = suggest(name, declared.schema.names(), "columns of the input");
                 let message = format!("there is no column `{name}` in the input");
-                problems.push(Problem::at(["columns", name], message).of_key().help(format!(
-                    "a column that only the sink has needs a `type`; {help}"
-                )));
+                problems.push(
+                    Problem::at(["columns", name], message)
+                        .of_key()
+                        .help(format!(
+                            "a column that only the sink has needs a `type`; {help}"
+                        )),
+                );
             }
             (_, Some((ty, Err(())))) => {
                 let names = Type::ALL.map(|ty| ty.to_string());

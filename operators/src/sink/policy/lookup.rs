@@ -184,7 +184,8 @@ fn pair(
     declared: Declared<'_>,
     columns: &Schema,
 ) -> Result<(Operand, usize), Problem> {
-    let of = |problem: Problem, what: &str| problem.of_key().label(format!("not a column of {what}"));
+    let of =
+        |problem: Problem, what: &str| problem.of_key().label(format!("not a column of {what}"));
     let operand = if let Some(name) = left.strip_prefix("old.") {
         let position = column(columns, name, Vec::new());
         Operand::Old(position.map_err(|problem| of(problem, "the sink"))?)
