@@ -43,23 +43,22 @@ impl Key {
 
     /// The key that [`Key::owner`] names.
     pub fn of_owner(owner: &str) -> Self {
-        match owner.strip_prefix(MARK) {
-            None => Key::of(owner),
-            Some(rest) => match rest.strip_prefix(MARK) {
-                Some(input) => Key::reserved(input),
-                None => Key::of(rest),
-            },
+        match owner.strip_prefix(RESERVED_OWNER) {
+            Some(input) => Key::reserved(input),
+            None => Key::of(owner.strip_prefix(MARKED_OWNER).unwrap_or(owner)),
         }
     }
 
-    /// How a sink names the key as the owner of a row: its text, marked where it is reserved.
+    /// How a sink names the key as the owner of a row: its text, marked where it is reserved or
+    /// looks like a mark.
     pub fn owner(&self) -> Cow<'_, str> {
+        let text = self.text();
         if self.is_reserved() {
-            Cow::Owned(format!("{MARK}{MARK}{}", self.text()))
-        } else if self.text().starts_with(MARK) {
-            Cow::Owned(format!("{MARK}{}", self.text()))
+            Cow::Owned(format!("{RESERVED_OWNER}{text}"))
+        } else if text.starts_with([RESERVED_OWNER, MARKED_OWNER]) {
+            Cow::Owned(format!("{MARKED_OWNER}{text}"))
         } else {
-            Cow::Borrowed(self.text())
+            Cow::Borrowed(text)
         }
     }
 
@@ -108,8 +107,11 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What marks an owner that is not simply the text of a key.
-const MARK: char = '\u{1}';
+/// What stands before the name of an input in the owner of a row.
+const RESERVED_OWNER: char = '\u{1}';
+
+/// What stands before the text of a key that would be taken for another owner.
+const MARKED_OWNER: char = '\u{2}';
 
 const RESERVED: u8 = 0;
 const GROUP: u8 = 1;
@@ -125,7 +127,7 @@ mod tests {
             Key::of("078-05-1120"),
             Key::of(""),
             Key::of("\u{1}x"),
-            Key::of("\u{1}\u{1}x"),
+            Key::of("\u{2}x"),
             reserved,
         ] {
             assert_eq!(Key::of_owner(&key.owner()), key);
