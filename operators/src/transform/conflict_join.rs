@@ -9,9 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::kernels::cmp::neq;
-use arrow::compute::take;
+use arrow::array::{Array, RecordBatch};
 use arrow::error::ArrowError;
 use serde::Deserialize;
 
@@ -205,6 +203,7 @@ impl ConflictJoin {
         if self.order == Order::Unordered {
             pairs.retain(|(left, right)| left < right);
         }
+        self.keep_unequal(input.rows(), &mut pairs);
         pairs.sort_unstable();
         self.gather(input, &pairs)
             .map_err(|error| at.columns(error))
@@ -226,23 +225,23 @@ impl ConflictJoin {
         pairs
     }
 
-    /// The columns of both rows of each pair that differs in `unequal`.
-    fn gather(&self, input: &Chunk, pairs: &[(u32, u32)]) -> Result<Chunk, ArrowError> {
-        let left = UInt32Array::from_iter_values(pairs.iter().map(|pair| pair.0));
-        let right = UInt32Array::from_iter_values(pairs.iter().map(|pair| pair.1));
-        let mut differ = vec![true; pairs.len()];
+    /// Keeps the pairs that differ in `unequal`.
+    fn keep_unequal(&self, rows: &RecordBatch, pairs: &mut Vec<(u32, u32)>) {
         for &position in &self.unequal {
-            let column = input.rows().column(position);
-            let differs = neq(&take(column, &left, None)?, &take(column, &right, None)?)?;
-            for (differ, this) in differ.iter_mut().zip(&differs) {
-                *differ &= this == Some(true);
-            }
+            let column = rows.column(position);
+            let values = equatable(rows, &[position]);
+            pairs.retain(|&(left, right)| {
+                let (left, right) = (left as usize, right as usize);
+                let known = column.is_valid(left) && column.is_valid(right);
+                known && values.row(left) != values.row(right)
+            });
         }
-        let differ = BooleanArray::from(differ);
-        let left = arrow::compute::filter(&left, &differ)?;
-        let right = arrow::compute::filter(&right, &differ)?;
-        let left = input.take(left.as_primitive())?;
-        let right = input.take(right.as_primitive())?;
+    }
+
+    /// The columns of both rows of each pair.
+    fn gather(&self, input: &Chunk, pairs: &[(u32, u32)]) -> Result<Chunk, ArrowError> {
+        let left = input.take(&pairs.iter().map(|pair| pair.0).collect::<Vec<_>>().into())?;
+        let right = input.take(&pairs.iter().map(|pair| pair.1).collect::<Vec<_>>().into())?;
         let columns = left
             .rows()
             .columns()
@@ -362,6 +361,7 @@ fn row_number(row: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::AsArray;
     use arrow::datatypes::Int64Type;
     use proptest::prelude::*;
 
@@ -426,6 +426,13 @@ mod tests {
     fn null_differs_from_nothing() {
         let differ = config(None, &["room"], Order::Unordered);
         assert_eq!(pairs(ROWS, &differ), ["12", "23"]);
+    }
+
+    #[test]
+    fn zero_is_equal_to_zero_whatever_its_sign() {
+        let rows = "id int | who float | room float\n 1 | 0 | 0\n 2 | -0 | -0\n 3 | -0 | 1";
+        let differ = config(None, &["room"], Order::Unordered);
+        assert_eq!(pairs(rows, &differ), ["13", "23"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 
 use crate::schema::Type;
+use crate::value::canonical;
 
 /// The cells of a column that is being filled.
 pub(super) enum Cells {
@@ -82,7 +83,8 @@ pub(super) fn int(text: &str) -> Option<i64> {
 pub(super) fn float(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
     let overflows = value.is_infinite() && text.contains(|c: char| c.is_ascii_digit());
-    (!overflows).then_some(value)
+    // Digests and ids know one zero and one NaN, while SQL would tell two zeros apart.
+    (!overflows).then_some(canonical(value))
 }
 
 /// `YYYY-MM-DD`, as days since 1970-01-01.
@@ -223,6 +225,7 @@ mod tests {
             assert_eq!(int(text), None, "{text}");
         }
         assert_eq!(float("1e3"), Some(1000.0));
+        assert!(float("-0").is_some_and(f64::is_sign_positive));
         assert_eq!(float("-inf"), Some(f64::NEG_INFINITY));
         assert!(float("NaN").unwrap().is_nan());
         for text in ["", " 1.5", "1.5 ", "1,5", "1e999", "-1e999"] {
