@@ -32,3 +32,32 @@ impl Dimension {
         bytes_hash(&bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::fixture::table;
+
+    #[test]
+    fn the_content_is_that_of_names_and_rows() {
+        let content = |rows: &str, name: &str| {
+            let dimension = Dimension {
+                name: Arc::from(name),
+                rows: table(rows).1.rows().clone(),
+            };
+            dimension.content()
+        };
+        let one = content("a int | b text\n 1 | x\n - | y", "d");
+        assert_eq!(one, content("a int | b text\n 1 | x\n - | y", "other"));
+        for other in [
+            "a int | b text\n 1 | x",
+            "a int | b text\n 1 | x\n 0 | y",
+            "a int | c text\n 1 | x\n - | y",
+            "a float | b text\n 1 | x\n - | y",
+            "a int | b text\n - | y\n 1 | x",
+        ] {
+            assert_ne!(one, content(other, "d"), "{other}");
+        }
+        assert_ne!(content("a int", "d"), content("b int", "d"));
+    }
+}

@@ -30,14 +30,14 @@ type  = "batch-partition"
 input = "visits"
 by    = "ssn"
 
-[transforms.far]
+[transforms.farther]
 type  = "filter"
 input = "by_ssn"
 when  = "miles > $limit and day >= $since"
 
 [sinks.far]
 type  = "sqlite"
-input = "far"
+input = "farther"
 path  = "visits.db"
 table = "far"
 key   = ["visit"]
@@ -133,7 +133,7 @@ fn a_wrong_command_line_ends_with_64() {
     let project = Project::new();
     for arguments in [
         "",
-        "rnu pipeline.toml",
+        "runn pipeline.toml",
         "run",
         "run pipeline.toml --worker 2",
         "run pipeline.toml --workers 0",
@@ -147,7 +147,7 @@ fn a_wrong_command_line_ends_with_64() {
         assert_eq!(done.code, 64, "{arguments}: {}", done.err);
         assert!(done.out.is_empty() && !done.err.is_empty(), "{arguments}");
     }
-    let help = project.tidemill("rnu pipeline.toml").err;
+    let help = project.tidemill("runn pipeline.toml").err;
     assert!(help.contains("'run'"), "{help}");
 }
 
@@ -357,7 +357,7 @@ fn a_plan_shows_rows_and_no_key() {
     let project = Project::new();
     // The key is a part of the row's id, and a copy of it stands in another column.
     let pipeline = PIPELINE
-        .replace("[transforms.far]", COPY)
+        .replace("[transforms.farther]", COPY)
         .replace("input = \"by_ssn\"\nwhen", "input = \"copied\"\nwhen")
         .replace("key   = [\"visit\"]", "key   = [\"ssn\", \"visit\"]");
     project.write("pipeline.toml", &pipeline);
@@ -379,4 +379,4 @@ type  = "derive"
 input = "by_ssn"
 set   = { again = "ssn" }
 
-[transforms.far]"#;
+[transforms.farther]"#;
