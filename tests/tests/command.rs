@@ -3,6 +3,8 @@
 //!
 //! Method: the program runs as a process over a small pipeline in a folder of its own.
 
+#![expect(clippy::unwrap_used, reason = "what fails to be set up fails the test")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -5,6 +5,8 @@
 //! compared as a whole with what was recorded; a change of words shows as a change of a snapshot that
 //! a person can read.
 
+#![expect(clippy::unwrap_used, reason = "what fails to be set up fails the test")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
