@@ -420,8 +420,8 @@ mod tests {
             let mut together = together;
             let keys: Vec<Key> = (0..4).map(|key| Key::of(&key.to_string())).collect();
             let (one, other) = (
-                together.take("all".to_owned(), keys.clone()),
-                apart.take("all".to_owned(), keys),
+                together.take("all".to_owned(), keys.clone()).unwrap(),
+                apart.take("all".to_owned(), keys).unwrap(),
             );
             prop_assert_eq!(lines(&one.inputs[0]), lines(&other.inputs[0]));
             prop_assert_eq!(one.inputs[0].origin(), other.inputs[0].origin());
@@ -487,10 +487,10 @@ mod tests {
     fn a_key_of_which_there_is_nothing_is_taken_as_nothing() {
         let mut groups = groups(cut(&rows(&[(Some(1), 7)]), &[], &[], 1));
         let keys = vec![Key::of("1"), Key::of("2")];
-        let batch = groups.take("all".to_owned(), keys.clone());
+        let batch = groups.take("all".to_owned(), keys.clone()).unwrap();
         assert!(batch.digests[0][0].is_some() && batch.digests[0][1].is_none());
         assert_eq!(batch.inputs[0].origin().values().to_vec(), [0]);
-        let again = groups.take("all".to_owned(), keys);
+        let again = groups.take("all".to_owned(), keys).unwrap();
         assert_eq!(again.digests[0], [None, None]);
         assert!(again.inputs[0].is_empty());
     }

@@ -171,7 +171,7 @@ fn groups(plan: &Plan, indexes: &BTreeMap<Arc<str>, Index>) -> Batch {
     let keys: BTreeSet<Key> = groups.digests().map(|(key, _, _)| key.clone()).collect();
     groups
         .take("all".to_owned(), keys.into_iter().collect())
-        .expect("the tables are small")
+        .expect("the groups are small")
 }
 
 fn partition(plan: &Plan) -> &BatchPartition {

@@ -21,5 +21,5 @@ mod sheet;
 
 pub use database::{Counts, Row, Rows, Table, Tables, tables};
 pub use process::Outcome;
-pub use scratch::Scratch;
+pub use scratch::{Scratch, scratch_folder};
 pub use sheet::Sheet;

@@ -1,5 +1,5 @@
-//! What Tidemill is tested with: a harness that runs it as a process over real files, a second,
-//! simple implementation of its stages, and random pipelines with tables that change.
+//! What Tidemill is tested with: a harness that runs it as people do; a second, simple
+//! implementation of its stages; and random pipelines with tables that change.
 
 pub mod columnar;
 pub mod generator;

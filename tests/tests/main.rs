@@ -7,6 +7,7 @@ mod diagnostics;
 mod faults;
 mod flagship;
 mod kills;
+mod promise;
 mod reference;
 mod rooms;
 mod visits;

@@ -163,9 +163,9 @@ impl Scratch {
     }
 }
 
-/// In memory where the system has a folder there: tests kill processes, not machines, and need not
-/// wait for disks.
-fn scratch_folder() -> TempDir {
+/// An empty folder. It is in memory where the system has a folder there: tests kill processes, not
+/// machines, and need not wait for disks.
+pub fn scratch_folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() {
         tempfile::tempdir_in(memory)

@@ -153,7 +153,10 @@ fn pairs_of_a_corrected_ssn_stay_while_the_batch_that_has_them_fails() {
             let before = scratch.tables();
             scratch.fault = Some("fail-batch:900".to_owned());
             let ran = run(&scratch, 75);
-            assert_eq!(ran.report["batches"]["failed"], serde_json::json!(["900"]));
+            assert!(
+                ran.report["batches"]["failed"]["900"].is_string(),
+                "the report says why"
+            );
             assert_eq!(
                 scratch.tables(),
                 before,
