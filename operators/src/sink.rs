@@ -208,7 +208,10 @@ impl SinkError {
                 "if the sink or the state was restored or replaced, run `tidemill adopt {sink}`"
             )),
             SinkError::Unfit { help, .. } => Some(help.clone()),
-            SinkError::Transient { .. } | SinkError::Definite { .. } => None,
+            SinkError::Transient { .. } => {
+                Some("another program may hold it: try again when that is done".to_owned())
+            }
+            SinkError::Definite { .. } => None,
         }
     }
 }

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::error::{Exit, Refused, RunError};
 use crate::load::{Loaded, Request};
 use crate::report::{diagnostics, text};
-use crate::run;
+use crate::run::{self, Ran};
 
 #[derive(Parser)]
 #[command(name = "tidemill", version, about = ABOUT, after_help = EXIT_CODES)]
@@ -25,12 +25,12 @@ const EXIT_CODES: &str = "Exit codes:
   0   done
   1   verify: rows differ
   64  the command line is wrong
-  65  done, but errors in data stand (see `tidemill state inspect`)
-  66  a file is missing
+  65  errors in data stand (see `tidemill state inspect`), or one stopped the run
+  66  the pipeline file cannot be read
   70  a bug in tidemill
   74  reading or writing failed
   75  may work at the next try: a batch failed, or another run has the state or the sink
-  78  the pipeline file has errors, or a sink and the state do not fit (see `tidemill adopt`)";
+  78  the pipeline file has errors, a source is missing, or a sink and the state do not fit (see `tidemill adopt`)";
 
 #[derive(Subcommand)]
 enum Verb {
@@ -177,7 +177,12 @@ fn validate(pipeline: &Pipeline) -> Result<i32, RunError> {
 }
 
 fn plan(pipeline: &Pipeline, rows: bool) -> Result<i32, RunError> {
-    let (report, plan) = run::plan(&pipeline.request(), rows)?;
+    let Ran {
+        report,
+        plan,
+        document,
+    } = run::plan(&pipeline.request(), rows)?;
+    pipeline.print_warnings(&document, &plan.warnings);
     pipeline.say(&match pipeline.format {
         Format::Text => text::plan(&report, &plan, rows),
         Format::Json => json(&report),
@@ -186,13 +191,25 @@ fn plan(pipeline: &Pipeline, rows: bool) -> Result<i32, RunError> {
 }
 
 fn run_once(pipeline: &Pipeline, file: Option<&Path>) -> Result<i32, RunError> {
-    let report = run::run(&pipeline.request())?;
-    if let Some(file) = file {
-        let written = std::fs::write(file, json(&report));
-        written.map_err(|source| RunError::Output {
-            what: file.display().to_string(),
-            source,
-        })?;
+    // Made before the run, so that it is known before anything is written that it can be.
+    let output = |source| {
+        let what = file
+            .map(|file| file.display().to_string())
+            .unwrap_or_default();
+        RunError::Output { what, source }
+    };
+    let report_file = file
+        .map(std::fs::File::create)
+        .transpose()
+        .map_err(output)?;
+    let Ran {
+        report,
+        plan,
+        document,
+    } = run::run(&pipeline.request())?;
+    pipeline.print_warnings(&document, &plan.warnings);
+    if let Some(mut file) = report_file {
+        file.write_all(json(&report).as_bytes()).map_err(output)?;
     }
     pipeline.say(&match pipeline.format {
         Format::Text => text::run(&report, pipeline.verbose),
@@ -202,7 +219,7 @@ fn run_once(pipeline: &Pipeline, file: Option<&Path>) -> Result<i32, RunError> {
 }
 
 fn verify(pipeline: &Pipeline) -> Result<i32, RunError> {
-    let (report, _) = run::verify(&pipeline.request())?;
+    let Ran { report, .. } = run::verify(&pipeline.request())?;
     pipeline.say(&match pipeline.format {
         Format::Text => text::verify(&report),
         Format::Json => json(&report),
@@ -254,13 +271,7 @@ impl Pipeline {
         if self.quiet {
             return Ok(());
         }
-        let what = || "standard output".to_owned();
-        let mut out = std::io::stdout().lock();
-        let written = out.write_all(words.as_bytes()).and_then(|()| out.flush());
-        written.map_err(|source| RunError::Output {
-            what: what(),
-            source,
-        })
+        print(words)
     }
 
     fn print_warnings(
@@ -287,13 +298,21 @@ impl Pipeline {
                     document,
                     diagnostics: found,
                 } = refused.as_ref();
-                self.say(&diagnostics::json(document, found)).ok();
+                print(&diagnostics::json(document, found)).ok();
             }
             (Format::Text, error) => complain(&chain(error)),
             (Format::Json, error) => {
-                let message = chain(error);
-                let object = serde_json::json!({ "error": message.trim_end() });
-                self.say(&format!("{object}\n")).ok();
+                let object = serde_json::json!({
+                    "error": error.to_string(),
+                    "causes": causes(error),
+                    "help": error.help(),
+                    "exit": error.exit() as i32,
+                });
+                print(&format!(
+                    "{object}
+"
+                ))
+                .ok();
             }
         }
     }
@@ -309,13 +328,29 @@ impl Pipeline {
     }
 }
 
+/// Writes to standard output.
+fn print(words: &str) -> Result<(), RunError> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(words.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|source| RunError::Output {
+        what: "standard output".to_owned(),
+        source,
+    })
+}
+
+/// What caused an error, the nearest first.
+fn causes(error: &RunError) -> Vec<String> {
+    let first = std::error::Error::source(error);
+    std::iter::successors(first, |error| error.source())
+        .map(ToString::to_string)
+        .collect()
+}
+
 /// An error with all that caused it, and what to do.
 fn chain(error: &RunError) -> String {
     let mut message = format!("error: {error}\n");
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        message.extend(["  because: ", &error.to_string(), "\n"]);
-        cause = error.source();
+    for cause in causes(error) {
+        message.extend(["  because: ", &cause, "\n"]);
     }
     if let Some(help) = error.help() {
         message.extend(["help: ", &help, "\n"]);
@@ -352,7 +387,9 @@ fn clock() -> DateTime<Utc> {
 fn end_when_a_worker_panics() {
     let speak = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        speak(panic);
+        if !crate::state::looks_for_damage() {
+            speak(panic);
+        }
         if std::thread::current()
             .name()
             .is_some_and(|name| name.starts_with("timely:"))

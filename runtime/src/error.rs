@@ -34,7 +34,7 @@ pub enum RunError {
     #[error("the state could not be used")]
     State(#[from] StateError),
     /// A stage could not be evaluated.
-    #[error("the key function stopped")]
+    #[error("a stage stopped the run")]
     Stage(#[from] StageError),
     /// What a sink holds is not what the state knows of it.
     #[error("sink `{sink}` and the state do not fit: {why}")]
@@ -53,7 +53,7 @@ pub enum RunError {
         help: String,
     },
     /// Rows take more memory than the author allows.
-    #[error("the rows of the sources take more than the {limit} bytes of `memory`")]
+    #[error("the rows of the sources take more than `memory` allows: {}", size(*limit))]
     Memory {
         /// The limit.
         limit: u64,
@@ -98,9 +98,9 @@ pub enum Exit {
     Differs = 1,
     /// The command line is wrong (`EX_USAGE`).
     Usage = 64,
-    /// Done, but errors in data stand (`EX_DATAERR`).
+    /// Errors in data stand, or one stopped the run (`EX_DATAERR`).
     DataErrors = 65,
-    /// A file is missing (`EX_NOINPUT`).
+    /// The pipeline file cannot be read (`EX_NOINPUT`).
     NoInput = 66,
     /// A bug in tidemill (`EX_SOFTWARE`).
     Bug = 70,
@@ -108,7 +108,7 @@ pub enum Exit {
     Io = 74,
     /// May work at the next try (`EX_TEMPFAIL`): a batch failed, a lock is held.
     TryAgain = 75,
-    /// The pipeline file has errors, or sink and state do not fit (`EX_CONFIG`).
+    /// The pipeline file has errors, a source is missing, or sink and state do not fit (`EX_CONFIG`).
     Config = 78,
 }
 
@@ -139,11 +139,10 @@ impl RunError {
     /// What to do, where something is known.
     pub fn help(&self) -> Option<String> {
         match self {
+            RunError::Sink(SinkError::FenceMoved { sink, .. }) => Some(adopt(sink)),
             RunError::Sink(error) => error.help(),
             RunError::State(error) => Some(error.help().to_owned()),
-            RunError::Adopt { sink, .. } => Some(format!(
-                "run `tidemill adopt PIPELINE {sink}`: it reads what the sink holds and opens every key"
-            )),
+            RunError::Adopt { sink, .. } => Some(adopt(sink)),
             RunError::NoSink { help, .. } => Some(help.clone()),
             RunError::Memory { .. } => {
                 Some("raise `memory` in `[pipeline]`, or read fewer columns and rows".to_owned())
@@ -155,4 +154,22 @@ impl RunError {
             _ => None,
         }
     }
+}
+
+fn adopt(sink: &str) -> String {
+    format!(
+        "run `tidemill adopt PIPELINE {sink}`: it reads what the sink holds and opens every key"
+    )
+}
+
+/// Bytes in the largest unit that leaves no rest, as authors write them.
+fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = units
+        .iter()
+        .find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    whole.map_or_else(
+        || format!("{bytes} B"),
+        |(shift, unit)| format!("{} {unit}", bytes >> shift),
+    )
 }

@@ -109,11 +109,7 @@ impl fmt::Display for Inspected {
             writeln!(f, "sink {sink}: {rows} rows told, {epoch}")?;
         }
         for error in &self.errors {
-            writeln!(
-                f,
-                "error of {} in key {}: {}",
-                error.stage, error.key, error.message
-            )?;
+            writeln!(f, "{}, key {}: {}", error.stage, error.key, error.message)?;
         }
         if let Some(now) = self.last_run.as_ref().and_then(|run| run["now"].as_str()) {
             writeln!(f, "last run: now = {now}")?;

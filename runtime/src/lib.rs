@@ -15,6 +15,7 @@ mod recover;
 mod render;
 pub mod report;
 pub mod run;
+mod sink_rows;
 pub mod state;
 mod survey;
 mod worker;

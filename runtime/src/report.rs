@@ -1,5 +1,6 @@
 //! What is said to the person or the program that runs us.
 
+pub mod change;
 pub mod diagnostics;
 pub mod run;
 pub mod text;

@@ -26,21 +26,32 @@ use operators::sink::Fence;
 use operators::sink::policy::Lookups;
 use operators::sink::sqlite::Sqlite;
 use operators::value::Value;
+use pipelines::document::Document;
 use pipelines::plan::{Plan, SinkPlan};
 
 use crate::commit::{Committer, Target, database};
 use crate::dimensions::Dimensions;
 use crate::error::RunError;
-use crate::evaluate::{plain_columns, row_id};
 use crate::job::{Abort, Held, HeldRow, Job, Purpose, Told};
 use crate::load::{Loaded, Pins, Request};
 use crate::recover::recover;
 use crate::report::run::Report;
+use crate::sink_rows::{plain_columns, row_id};
 use crate::state::{Staged, State, ToldChange};
 use crate::worker;
 
+/// What came of a pipeline file.
+pub struct Ran {
+    /// What was read, opened and written, or would be.
+    pub report: Report,
+    /// The plan, with its warnings.
+    pub plan: Arc<Plan>,
+    /// The file.
+    pub document: Document,
+}
+
 /// Runs a pipeline: its sinks hold what its sources yield now.
-pub fn run(request: &Request) -> Result<Report, RunError> {
+pub fn run(request: &Request) -> Result<Ran, RunError> {
     let started = Instant::now();
     let loaded = Loaded::of(request)?;
     let (plan, state) = open(&loaded)?;
@@ -52,7 +63,11 @@ pub fn run(request: &Request) -> Result<Report, RunError> {
         .map(|(name, _, _)| name)
         .collect();
     loaded.note(&plan, &read, &state)?;
-    Ok(report)
+    Ok(Ran {
+        report,
+        plan,
+        document: loaded.document,
+    })
 }
 
 /// Checks a pipeline file, with the types that a former run pinned.
@@ -74,7 +89,7 @@ fn open(loaded: &Loaded) -> Result<(Arc<Plan>, Arc<State>), RunError> {
 
 /// Says what a run would do: which keys it would open, and with `rows` what it would write.
 /// Nothing is written.
-pub fn plan(request: &Request, rows: bool) -> Result<(Report, Arc<Plan>), RunError> {
+pub fn plan(request: &Request, rows: bool) -> Result<Ran, RunError> {
     let started = Instant::now();
     let loaded = Loaded::of(request)?;
     let name = &loaded.settings.name;
@@ -89,12 +104,16 @@ pub fn plan(request: &Request, rows: bool) -> Result<(Report, Arc<Plan>), RunErr
         Purpose::Survey
     };
     let report = execute(request, &loaded, &plan, &state, purpose, started)?;
-    Ok((report, plan))
+    Ok(Ran {
+        report,
+        plan,
+        document: loaded.document,
+    })
 }
 
 /// Proves that the sinks hold what a run from nothing yields, with now and parameters of the last
 /// run.
-pub fn verify(request: &Request) -> Result<(Report, Arc<Plan>), RunError> {
+pub fn verify(request: &Request) -> Result<Ran, RunError> {
     let started = Instant::now();
     let mut loaded = Loaded::of(request)?;
     let folder = loaded.state_folder();
@@ -104,7 +123,11 @@ pub fn verify(request: &Request) -> Result<(Report, Arc<Plan>), RunError> {
     loaded.as_last_run(&state.snapshot()?)?;
     let (plan, state) = (loaded.plan(&pins(&state)?)?, Arc::new(state));
     let report = execute(request, &loaded, &plan, &state, Purpose::Compare, started)?;
-    Ok((report, plan))
+    Ok(Ran {
+        report,
+        plan,
+        document: loaded.document,
+    })
 }
 
 /// Takes what a sink holds for what it was told, and opens every key.

@@ -40,6 +40,11 @@ pub use settled::SettledKey;
 pub use snapshot::{Counts, Snapshot};
 pub use staged::{Staged, ToldChange};
 
+/// Whether a panic of this thread is the answer to a look for damage in a store, and not to be told.
+pub fn looks_for_damage() -> bool {
+    file::looks_for_damage()
+}
+
 /// The state of one pipeline. All methods may be called from any thread; those that write wait for
 /// each other.
 pub struct State {

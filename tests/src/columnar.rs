@@ -229,10 +229,7 @@ fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Faul
                     format!("{} rows of one key have the same id", same.len()),
                 );
             } else if let Some(winner) = winner {
-                wrong(
-                    key,
-                    format!("key {winner} yields a row of the same id, and has it"),
-                );
+                wrong(key, format!("key {winner} yields the same row, and has it"));
             } else {
                 winner = Some(key);
                 // Of several that are greatest `max_by_key` has the last one; ours is the first.

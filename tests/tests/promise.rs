@@ -75,7 +75,7 @@ fn check(folder: &Path, case: &Case, world: &World, how: &How) -> Result<(), Tes
     tables::write(folder, &world.tables);
     std::fs::write(folder.join("pipeline.toml"), &toml).expect("the folder is ours");
     let request = request(folder, world, how.workers);
-    let report = run::run(&request).map_err(fail)?;
+    let report = run::run(&request).map_err(fail)?.report;
     let plan = tables::plan(folder, &toml, world.now);
     let plan = plan.map_err(|wrong| TestCaseError::fail(format!("{wrong:#?}")))?;
     let expected = reference::run(&plan, &tables::rows(&world.tables));
@@ -106,7 +106,7 @@ fn check(folder: &Path, case: &Case, world: &World, how: &How) -> Result<(), Tes
     if expected.dimension_errors.is_empty() {
         prop_assert_eq!(standing, self::standing(&plan, &expected_errors));
     }
-    let (verified, _) = run::verify(&request).map_err(fail)?;
+    let verified = run::verify(&request).map_err(fail)?.report;
     let differences = verified.differences.unwrap_or_default();
     let differences: Vec<&str> = differences
         .iter()
@@ -119,7 +119,7 @@ fn check(folder: &Path, case: &Case, world: &World, how: &How) -> Result<(), Tes
 /// Another run has nothing to do but for keys of which a row was refused.
 fn is_at_rest(folder: &Path, world: &World) -> Result<(), TestCaseError> {
     let database = std::fs::read(folder.join("out.db"));
-    let report: Report = run::run(&request(folder, world, 1)).map_err(fail)?;
+    let report: Report = run::run(&request(folder, world, 1)).map_err(fail)?.report;
     let refused: usize = report.sinks().map(|(_, counts)| counts[4].1).sum();
     let stood = report.errors.keys().any(|stage| stage.starts_with("out"));
     if refused == 0 && !stood {

@@ -69,10 +69,7 @@ impl Keys {
     pub(crate) fn lose(&mut self, turn: &Turn) {
         self.unclean.extend(turn.waiting.iter().cloned());
         for lost in &turn.lost {
-            let message = format!(
-                "key {} yields a row of the same id, and has it",
-                lost.winner
-            );
+            let message = format!("key {} yields the same row, and has it", lost.winner);
             self.fail(&lost.key, &turn.sink, message);
         }
     }

@@ -13,6 +13,7 @@ use operators::value::Value;
 use pipelines::plan::{Plan, SinkPlan};
 use serde::Serialize;
 
+use super::change::RowChange;
 use crate::commit::{Counts, Difference, Outcome};
 use crate::error::{Exit, RunError};
 use crate::job::{Purpose, Reading};
@@ -45,8 +46,8 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differences: Option<Vec<RowDifference>>,
     /// What would be written, for `plan --rows`.
-    #[serde(skip)]
-    pub changes: BTreeMap<String, Vec<Change>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Vec<RowChange>>,
     /// What the process ends with.
     pub exit: i32,
 }
@@ -133,7 +134,7 @@ impl Report {
             seconds: Seconds::default(),
             not_yet_run: None,
             differences: None,
-            changes: outcome.changes,
+            rows: (purpose == Purpose::Rehearse).then(|| rows(plan, &outcome.changes)),
             exit: 0,
         };
         if purpose == Purpose::Compare {
@@ -252,6 +253,16 @@ impl Report {
         self.not_yet_run = Some(waiting.len());
         self.differences = Some(differences);
     }
+}
+
+/// What would be written, sink by sink.
+fn rows(plan: &Plan, changes: &BTreeMap<String, Vec<Change>>) -> Vec<RowChange> {
+    let mut rows = Vec::new();
+    for sink in &plan.sinks {
+        let changes = changes.get(&sink.name).into_iter().flatten();
+        rows.extend(changes.map(|change| RowChange::of(sink, change)));
+    }
+    rows
 }
 
 /// A row's identity as `column=value`, its key hashed in whatever column it stands.

@@ -1,15 +1,8 @@
 //! Reports as text for people.
 
-use std::fmt::Write;
+use pipelines::plan::{Plan, SinkRows};
 
-use operators::key::Key;
-use operators::sink::Change;
-use operators::sink::policy::Transition;
-use operators::value::Value;
-use pipelines::plan::{Plan, SinkPlan, SinkRows};
-
-use super::run::{Report, hidden, row_name};
-use crate::commit::database;
+use super::run::Report;
 
 /// What a run did.
 pub fn run(report: &Report, with_times: bool) -> String {
@@ -88,11 +81,8 @@ pub fn plan(report: &Report, plan: &Plan, with_rows: bool) -> String {
     }
     keys(&mut text, report, "would open");
     if with_rows {
-        for sink in &plan.sinks {
-            let changes = report.changes.get(&sink.name);
-            for change in changes.into_iter().flatten() {
-                line(&mut text, &changed(sink, change));
-            }
+        for row in report.rows.iter().flatten() {
+            line(&mut text, &row.to_string());
         }
         for (sink, counts) in report.sinks() {
             let counts = counts.map(|(what, count)| format!("{count} {what}"));
@@ -116,14 +106,21 @@ pub fn verify(report: &Report) -> String {
         );
     }
     if let Some(keys @ 1..) = report.not_yet_run {
-        let keys = count(keys as u64, "key");
+        let (keys, are, they) = match keys {
+            1 => ("1 key".to_owned(), "is", "its rows"),
+            keys => (format!("{keys} keys"), "are", "their rows"),
+        };
+        let why = "changed since the last run, or not all are in a sink";
         line(
             &mut text,
-            &format!("{keys} changed since the last run: not yet run"),
+            &format!("{keys} {are} not yet run: {they} {why}"),
         );
     }
     failures(&mut text, report);
     let verdict = match differences.len() {
+        0 if report.not_yet_run.is_some_and(|keys| keys > 0) => {
+            "of all other keys every sink holds what a run from nothing yields".to_owned()
+        }
         0 => "every sink holds what a run from nothing yields".to_owned(),
         1 => "1 row differs".to_owned(),
         count => format!("{count} rows differ"),
@@ -137,7 +134,7 @@ fn keys(text: &mut String, report: &Report, opened: &str) {
         .keys
         .why
         .iter()
-        .map(|(reason, count)| format!("{count} {reason}"))
+        .map(|(reason, count)| format!("{count}: {reason}"))
         .collect();
     let why = if why.is_empty() {
         String::new()
@@ -147,9 +144,9 @@ fn keys(text: &mut String, report: &Report, opened: &str) {
     line(
         text,
         &format!(
-            "{opened} {} of {}{why}",
-            report.keys.open,
-            count(report.keys.seen, "key")
+            "{} seen, {opened} {}{why}",
+            count(report.keys.seen, "key"),
+            report.keys.open
         ),
     );
     for part in &report.keys.changed {
@@ -165,8 +162,14 @@ fn failures(text: &mut String, report: &Report) {
         );
     }
     for (stage, errors) in &report.errors {
-        let errors = count(*errors as u64, "standing error");
-        line(text, &format!("{stage}: {errors}"));
+        let errors = match errors {
+            1 => "1 error stands".to_owned(),
+            errors => format!("{errors} errors stand"),
+        };
+        line(
+            text,
+            &format!("{errors} in {stage} (see `tidemill state inspect`)"),
+        );
     }
 }
 
@@ -176,51 +179,6 @@ fn count(number: u64, what: &str) -> String {
         1 => format!("1 {what}"),
         number => format!("{number} {what}s"),
     }
-}
-
-/// One row that would be written. Keys are people's numbers: a cell that holds the row's key, or
-/// the one that it had before, is shown as that key's hash.
-fn changed(sink: &SinkPlan, change: &Change) -> String {
-    let what = match change.transition {
-        Transition::Insert => "insert",
-        Transition::Reopen => "reopen",
-        Transition::Update => "update",
-        Transition::Retract => "retract",
-    };
-    let mut text = format!(
-        "{what} {} {}",
-        sink.name,
-        row_name(sink, &change.id, &change.owner)
-    );
-    let (Some(database), Some(new)) = (database(sink), &change.new) else {
-        return text;
-    };
-    let columns = database.columns().columns();
-    let old_key = (change.old.as_ref().zip(sink.schema.key())).map(|(old, key)| &old[key]);
-    let old_key = old_key.map(|key| Key::of(&key.to_string()));
-    let keys: Vec<&Key> = [&change.owner].into_iter().chain(&old_key).collect();
-    let shown = |value: &Value| match value {
-        Value::Null => "null".to_owned(),
-        value => hidden(value, &keys),
-    };
-    for (at, (name, _)) in columns.iter().enumerate() {
-        let before = change.old.as_ref().map(|old| &old[at]);
-        if sink.schema.key() == Some(at) || before == Some(&new[at]) || database.key().contains(&at)
-        {
-            continue;
-        }
-        // The id of a source's row may hold its key, among other columns.
-        if matches!(sink.rows, SinkRows::Errors(_)) && name == "row" {
-            continue;
-        }
-        let written = match before {
-            None if new[at] == Value::Null => continue,
-            None => write!(text, " {name}={}", shown(&new[at])),
-            Some(before) => write!(text, " {name}={}->{}", shown(before), shown(&new[at])),
-        };
-        written.expect("a text takes any text");
-    }
-    text
 }
 
 fn line(text: &mut String, content: &str) {

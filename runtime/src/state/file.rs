@@ -1,5 +1,6 @@
 //! The store's file: found or made, locked, and whole.
 
+use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -14,6 +15,16 @@ use super::view::View;
 
 /// The store's name in its folder.
 const NAME: &str = "state.redb";
+
+thread_local! {
+    /// Whether this thread looks for damage: a panic is then an answer, and not to be told.
+    static LOOKS_FOR_DAMAGE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread is the answer to a look for damage.
+pub(super) fn looks_for_damage() -> bool {
+    LOOKS_FOR_DAMAGE.get()
+}
 
 /// Whether there is a store in the folder.
 pub(super) fn exists(folder: &Path) -> bool {
@@ -63,7 +74,10 @@ pub(super) fn view(folder: &Path) -> Result<Option<(PathBuf, Database)>, StateEr
     let view = View::of(backend(file, &path)?).map_err(|source| unopened(&path, source))?;
     // Some damage makes redb 4.4 panic: it reads its page allocator before any checksum. A view
     // is in memory, so nothing is left half done.
-    let store = catch_unwind(|| whole(view, &path)).unwrap_or_else(|_| {
+    LOOKS_FOR_DAMAGE.set(true);
+    let looked = catch_unwind(|| whole(view, &path));
+    LOOKS_FOR_DAMAGE.set(false);
+    let store = looked.unwrap_or_else(|_| {
         let reason = "its page allocator does not hold".to_owned();
         Err(StateError::Damaged {
             file: path.clone(),

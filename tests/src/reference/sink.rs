@@ -53,7 +53,7 @@ pub(super) fn rows<'scope>(
     });
     let name = sink.name.clone();
     let lost = claims.clone().flat_map(move |(_, (key, winner, _))| {
-        let message = format!("key {winner} yields a row of the same id, and has it");
+        let message = format!("key {winner} yields the same row, and has it");
         (key != winner).then(|| fault(&key, &name, message))
     });
     let held = claims.flat_map(|(_, (key, winner, Cells(row)))| (key == winner).then_some(row));
