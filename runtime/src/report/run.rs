@@ -9,6 +9,7 @@ use operators::gate::GateRow;
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::sink::Change;
+use operators::sink::sqlite::OnRetract;
 use operators::value::Value;
 use pipelines::plan::{Plan, SinkPlan};
 use serde::Serialize;
@@ -225,6 +226,8 @@ impl Report {
         let mut waiting: BTreeSet<Key> = BTreeSet::new();
         let mut differences = Vec::new();
         for sink in &plan.sinks {
+            let ignores = crate::commit::database(sink)
+                .is_some_and(|sqlite| sqlite.on_retract() == OnRetract::Ignore);
             let mut rows: BTreeMap<(RowId, Key), Vec<i64>> = BTreeMap::new();
             for difference in found.get(&sink.name).into_iter().flatten() {
                 let row = (difference.id.clone(), difference.owner.clone());
@@ -233,6 +236,10 @@ impl Report {
             for ((id, key), diffs) in rows {
                 if opened.contains_key(&key) {
                     waiting.insert(key);
+                    continue;
+                }
+                // Where retractions are ignored, the sink keeps what the pipeline yields no longer.
+                if ignores && diffs.iter().all(|diff| *diff < 0) {
                     continue;
                 }
                 let what = match diffs.as_slice() {
