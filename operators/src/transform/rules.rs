@@ -109,6 +109,11 @@ impl Rules {
         &self.when
     }
 
+    /// The columns of the rules, in order.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.schema.names().skip(self.inputs)
+    }
+
     /// What a rule's column holds when it holds and when it does not.
     pub fn values(&self) -> &[String; 2] {
         &self.values

@@ -103,11 +103,9 @@ fn derive(name: &str, stage: &Derive, types: &[Type], row: &mut Row) {
     let mut types = types.to_vec();
     for set in stage.set() {
         let value = row.cells.evaluate(&set.value, &types);
-        row.fail(
-            name,
-            value.as_ref().err().cloned().into_iter().collect(),
-            stage.on_error(),
-        );
+        let column = &set.schema.columns()[set.position].0;
+        let error = value.as_ref().err().map(|error| of_column(column, error));
+        row.fail(name, error.into_iter().collect(), stage.on_error());
         let value = value.unwrap_or(Value::Null);
         if set.position == types.len() {
             types.push(set.value.kind());
@@ -119,12 +117,16 @@ fn derive(name: &str, stage: &Derive, types: &[Type], row: &mut Row) {
     }
 }
 
+/// What is wrong with a row, with the column that has no value for it.
+fn of_column(column: &str, error: &str) -> String {
+    format!("column `{column}`: {error}")
+}
+
 fn rules(name: &str, stage: &Rules, types: &[Type], row: &mut Row) {
     let judge = |when: &Expression| row.cells.evaluate(when, types);
     let judged: Vec<Result<Value, String>> = stage.when().iter().map(judge).collect();
-    let errors = judged
-        .iter()
-        .filter_map(|holds| holds.clone().err())
+    let errors = (stage.columns().zip(&judged))
+        .filter_map(|(column, holds)| Some(of_column(column, holds.as_ref().err()?)))
         .collect();
     row.fail(name, errors, stage.on_error());
     let [yes, no] = stage.values();

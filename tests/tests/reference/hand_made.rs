@@ -126,7 +126,7 @@ fn a_derive_sets_null_or_drops_where_it_fails() {
     assert_eq!(shown(&outcome, "out"), "1,k,0,0,, 2,k,2,0,5,6");
     let outcome = behind(&format!("{stage}\non_error = \"drop\""), rows, "");
     assert_eq!(shown(&outcome, "out"), "2,k,2,0,5,6");
-    assert_eq!(errors(&outcome), ["k - x: divide by zero"]);
+    assert_eq!(errors(&outcome), ["k - x: column `c`: divide by zero"]);
 }
 
 #[test]
@@ -135,7 +135,11 @@ fn a_row_that_was_dropped_is_looked_at_by_no_stage_behind() {
                  set = { c = \"10 / a\", d = \"10 / b\" }";
     let outcome = behind(stage, "1,k,0,0 2,k,1,0", "");
     assert_eq!(shown(&outcome, "out"), "");
-    assert_eq!(errors(&outcome), ["k - x: divide by zero"]);
+    let expected = [
+        "k - x: column `c`: divide by zero",
+        "k - x: column `d`: divide by zero",
+    ];
+    assert_eq!(errors(&outcome), expected);
 }
 
 #[test]
@@ -309,13 +313,13 @@ fn an_error_before_the_gate_travels_with_its_row_to_the_key() {
     assert_eq!(shown(&outcome, "out"), "4,m,1,1,1");
     let expected = [
         "s id=3 s: the row has no key",
-        "s id=2 x: divide by zero",
-        "k id=1 x: divide by zero",
+        "s id=2 x: column `c`: divide by zero",
+        "k id=1 x: column `c`: divide by zero",
     ];
     assert_eq!(errors(&outcome), expected);
     assert_eq!(
         shown(&outcome, "e"),
-        "x,divide by zero,id=1,k x,divide by zero,id=2,"
+        "x,column `c`: divide by zero,id=1,k x,column `c`: divide by zero,id=2,"
     );
 }
 
@@ -326,7 +330,7 @@ fn before_the_gate_a_dropped_row_makes_no_further_errors() {
                   [transforms.x]\ntype = \"derive\"\ninput = \"g\"\nset = { d = \"1 / b\" }";
     let outcome = before(stages, "1,k,0,0 2,k,1,1", "");
     assert_eq!(shown(&outcome, "out"), "2,k,1,1,1,1");
-    assert_eq!(errors(&outcome), ["k id=1 f: divide by zero"]);
+    assert_eq!(errors(&outcome), ["k id=1 f: column `c`: divide by zero"]);
 }
 
 #[test]
@@ -391,7 +395,7 @@ fn a_stage_that_nobody_uses_or_only_for_its_errors_does_no_harm() {
                   [sinks.e]\ntype = \"sqlite\"\ninput = \"x.errors\"\npath = \"o.db\"\ntable = \"e\"\n\
                   key = [\"error_id\"]\n";
     let outcome = outcome(stages, "1,k,1,0 2,k,1,1", "");
-    assert_eq!(shown(&outcome, "e"), "x,divide by zero,,k");
+    assert_eq!(shown(&outcome, "e"), "x,column `n`: divide by zero,,k");
 }
 
 #[test]
@@ -402,5 +406,5 @@ fn of_several_rows_made_of_one_before_the_gate_one_can_be_dropped() {
                   set = { c = \"6 / v\" }";
     let outcome = before(stages, "1,k,1,1", "k,0,0 k,2,0");
     assert_eq!(shown(&outcome, "out"), "1,k,1,1,2,3");
-    assert_eq!(errors(&outcome), ["k id=1 x: divide by zero"]);
+    assert_eq!(errors(&outcome), ["k id=1 x: column `c`: divide by zero"]);
 }
