@@ -139,10 +139,11 @@ impl RunError {
     /// What to do, where something is known.
     pub fn help(&self) -> Option<String> {
         match self {
-            RunError::Sink(SinkError::FenceMoved { sink, .. }) => Some(adopt(sink)),
+            RunError::Adopt { sink, .. } | RunError::Sink(SinkError::FenceMoved { sink, .. }) => {
+                Some(adopt(sink))
+            }
             RunError::Sink(error) => error.help(),
             RunError::State(error) => Some(error.help().to_owned()),
-            RunError::Adopt { sink, .. } => Some(adopt(sink)),
             RunError::NoSink { help, .. } => Some(help.clone()),
             RunError::Memory { .. } => {
                 Some("raise `memory` in `[pipeline]`, or read fewer columns and rows".to_owned())

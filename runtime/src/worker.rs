@@ -51,17 +51,17 @@ pub(crate) fn run<'a>(
     }
     match job.abort.take() {
         Some(error) => Err(error),
-        None => outcome,
+        None => Ok(outcome),
     }
 }
 
 /// Commits until the workers end. When the committer fails, the workers are told to end, too.
-fn end(committer: Committer, job: &Job, inbox: &Receiver<Message>) -> Result<Outcome, RunError> {
+fn end(committer: Committer, job: &Job, inbox: &Receiver<Message>) -> Outcome {
     let wake = committer.waker();
     // Unwinding from here would wait for workers that wait for a commit.
     let outcome = catch_unwind(AssertUnwindSafe(|| committer.run(inbox)));
     let error = match outcome {
-        Ok(Ok(outcome)) => return Ok(outcome),
+        Ok(Ok(outcome)) => return outcome,
         Ok(Err(error)) => error,
         Err(_) => RunError::Panicked {
             message: "the committer".to_owned(),
@@ -75,7 +75,7 @@ fn end(committer: Committer, job: &Job, inbox: &Receiver<Message>) -> Result<Out
             worker.activate().ok();
         }
     }
-    Ok(Outcome::default())
+    Outcome::default()
 }
 
 fn config(workers: usize) -> Config {

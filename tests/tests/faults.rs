@@ -22,6 +22,7 @@ fn seed(scratch: &mut Scratch, needed: Option<&str>, fault: Option<&str>) {
     scratch.fault = (!faults.is_empty()).then(|| faults.join(","));
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as `assert_eq` is written")]
 fn same<T: PartialEq + Debug>(found: T, expected: T) -> Result<(), String> {
     if found == expected {
         return Ok(());
@@ -33,7 +34,7 @@ fn same<T: PartialEq + Debug>(found: T, expected: T) -> Result<(), String> {
 fn a_gate_that_ignores_the_stamp() {
     shows("gate-ignores-stamp", |scratch, fault| {
         scratch.sheet("rooms", |rooms| {
-            rooms.set(("room", "Studio"), "price", "31")
+            rooms.set(("room", "Studio"), "price", "31");
         });
         seed(scratch, None, fault);
         scratch.run();
@@ -45,7 +46,7 @@ fn a_gate_that_ignores_the_stamp() {
 fn a_retraction_of_a_row_that_another_key_has_by_now() {
     shows("retraction-without-owner", |scratch, fault| {
         scratch.sheet("bookings", |bookings| {
-            bookings.set(("person", "Ben"), "person", "Emma")
+            bookings.set(("person", "Ben"), "person", "Emma");
         });
         seed(scratch, None, fault);
         scratch.run();
@@ -57,7 +58,7 @@ fn a_retraction_of_a_row_that_another_key_has_by_now() {
 fn a_retraction_before_the_other_batches_are_in() {
     shows("retractions-at-once", |scratch, fault| {
         scratch.sheet("bookings", |bookings| {
-            bookings.set(("person", "Ben"), "person", "Emma")
+            bookings.set(("person", "Ben"), "person", "Emma");
         });
         seed(scratch, None, fault);
         let ran = scratch.run();
@@ -122,8 +123,8 @@ fn errors_that_are_not_retracted() {
     shows("errors-not-retracted", |scratch, fault| {
         let break_or_mend = |seats| {
             scratch.sheet("bookings", |bookings| {
-                bookings.set(("booking", "7"), "seats", seats)
-            })
+                bookings.set(("booking", "7"), "seats", seats);
+            });
         };
         break_or_mend("many");
         let broken = scratch.run();

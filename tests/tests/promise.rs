@@ -62,7 +62,9 @@ proptest! {
         let mut world = case.world.clone();
         check(folder.path(), &case, &world, &hows[0])?;
         for (updates, how) in case.updates.iter().zip(&hows[1..]) {
-            updates.iter().for_each(|update| world.apply(update));
+            for update in updates {
+                world.apply(update);
+            }
             check(folder.path(), &case, &world, how)?;
         }
         is_at_rest(folder.path(), &world)?;
@@ -147,6 +149,7 @@ fn request(folder: &Path, world: &World, workers: usize) -> Request {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn fail(error: runtime::error::RunError) -> TestCaseError {
     TestCaseError::fail(format!("{error:?}"))
 }

@@ -14,7 +14,7 @@ const POLICIES: [&str; 2] = ["life", "changed_at"];
 pub(crate) fn example() -> Scratch {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/rooms");
     let mut scratch = Scratch::of(&folder, PROGRAM);
-    scratch.database = "output/rooms.db".to_owned();
+    "output/rooms.db".clone_into(&mut scratch.database);
     scratch
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn day_1() -> Scratch {
         scratch
     };
     let mut scratch = DAY_1.get_or_init(made).copy();
-    scratch.now = "2026-01-16T06:00:00Z".to_owned();
+    "2026-01-16T06:00:00Z".clone_into(&mut scratch.now);
     scratch
 }
 
@@ -92,6 +92,6 @@ pub(crate) fn change_much(scratch: &Scratch) {
         bookings.set(("person", "Dora"), "person", "Aldo");
     });
     scratch.sheet("rooms", |rooms| {
-        rooms.set(("room", "Studio"), "price", "31")
+        rooms.set(("room", "Studio"), "price", "31");
     });
 }

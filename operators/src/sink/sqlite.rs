@@ -201,7 +201,7 @@ impl Sqlite {
         format!("sqlite {:?} ({key}) {on_retract:?}", table.name)
     }
 
-    /// What it writes to, as no other sink may: the file and the table, which SQLite finds in any
+    /// What it writes to, as no other sink may: the file and the table, which `SQLite` finds in any
     /// case.
     pub fn target(&self) -> (&Path, String) {
         (&self.plan.path, self.plan.table.name.to_lowercase())

@@ -31,6 +31,10 @@ impl Outcome {
     }
 
     /// Insists on an exit code.
+    #[expect(
+        clippy::return_self_not_must_use,
+        reason = "often the code is all that counts"
+    )]
     pub fn exits(self, code: i32) -> Outcome {
         assert_eq!(
             self.exit,

@@ -39,6 +39,7 @@ impl Scratch {
     }
 
     /// The same folder, state and sinks included, at another place.
+    #[must_use]
     pub fn copy(&self) -> Scratch {
         let folder = scratch_folder();
         copy(self.folder.path(), folder.path());
@@ -55,6 +56,7 @@ impl Scratch {
     }
 
     /// The same pipeline and inputs, which never ran.
+    #[must_use]
     pub fn never_ran(&self) -> Scratch {
         let copy = self.copy();
         if copy.path("output").exists() {

@@ -78,7 +78,7 @@ impl Sheet {
     pub fn copy(&mut self, (key, of): (&str, &str), cells: &[(&str, &str)]) {
         let mut row = self.rows[self.find(key, of)].clone();
         for (column, cell) in cells {
-            row[self.column(column)] = (*cell).to_owned();
+            (*cell).clone_into(&mut row[self.column(column)]);
         }
         self.rows.push(row);
     }

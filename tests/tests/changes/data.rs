@@ -263,11 +263,11 @@ fn an_excluded_person_goes() {
 }
 
 fn let_a_day_pass(scratch: &mut Scratch) {
-    scratch.now = "2026-01-16T06:00:00Z".to_owned();
+    "2026-01-16T06:00:00Z".clone_into(&mut scratch.now);
 }
 
 pub(super) fn let_a_year_pass(scratch: &mut Scratch) {
-    scratch.now = "2027-01-15T06:00:00Z".to_owned();
+    "2027-01-15T06:00:00Z".clone_into(&mut scratch.now);
 }
 
 #[test]
