@@ -9,6 +9,7 @@ use operators::catalog::{Source, SourceConfig};
 use operators::expression::{self, Language};
 use operators::problem::Problem;
 use operators::schema::Type;
+use operators::value::Value;
 use pipelines::diagnostic::Diagnostic;
 use pipelines::document::Document;
 use pipelines::plan::{Open, Plan};
@@ -103,16 +104,28 @@ impl Loaded {
         self.now
     }
 
-    /// Takes now and parameters of the last run, against which a sink is verified.
-    pub fn as_last_run(&mut self, snapshot: &Snapshot) -> Result<(), RunError> {
+    /// Takes now and parameters of the last run, against which a sink is verified; but for those that
+    /// the command line sets.
+    pub fn as_last_run(&mut self, snapshot: &Snapshot, set: &[String]) -> Result<(), RunError> {
         let Some(last) = snapshot.memo(LAST_RUN)? else {
             return Ok(());
         };
         if let Some(now) = last["now"].as_str().and_then(|now| now.parse().ok()) {
             self.now = now;
         }
-        if let Ok(params) = serde_json::from_value(last["params"].clone()) {
-            self.settings.params.extend::<BTreeMap<_, _>>(params);
+        let params: BTreeMap<String, Value> =
+            serde_json::from_value(last["params"].clone()).unwrap_or_default();
+        for (name, value) in params {
+            let is_set = set
+                .iter()
+                .any(|set| set.split_once('=').is_some_and(|(of, _)| of == name));
+            // A parameter whose type the author has changed is not the one of the last run.
+            if let Some(declared) = self.settings.params.get_mut(&name)
+                && !is_set
+                && declared.kind() == value.kind()
+            {
+                *declared = value;
+            }
         }
         Ok(())
     }
@@ -128,15 +141,22 @@ impl Loaded {
     /// # Panics
     /// When a parameter is no plain value.
     pub fn note(&self, plan: &Plan, read: &BTreeSet<&str>, state: &State) -> Result<(), RunError> {
-        let sources = plan
+        // Types stay pinned also of a source that has no rows in this run.
+        let mut types = Loaded::pinned(&state.snapshot()?)?;
+        for source in plan
             .sources
             .iter()
-            .filter(|source| read.contains(source.name.as_ref()));
-        let types = sources.map(|source| {
-            let inferred = source.source.inferred().iter();
-            let types = inferred.map(|(column, ty)| (column.clone(), ty.to_string()));
-            (source.name.to_string(), types.collect::<BTreeMap<_, _>>())
-        });
+            .filter(|source| read.contains(source.name.as_ref()))
+        {
+            types.insert(source.name.to_string(), source.source.inferred().clone());
+        }
+        let as_text = |types: &BTreeMap<String, Type>| -> BTreeMap<String, String> {
+            types
+                .iter()
+                .map(|(column, ty)| (column.clone(), ty.to_string()))
+                .collect()
+        };
+        let types = types.iter().map(|(source, types)| (source, as_text(types)));
         state.set_memo(TYPES, &json!(types.collect::<BTreeMap<_, _>>()))?;
         let params =
             serde_json::to_value(&self.settings.params).expect("parameters are plain values");

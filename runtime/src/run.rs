@@ -120,7 +120,7 @@ pub fn verify(request: &Request) -> Result<Ran, RunError> {
     let Some(state) = State::open_existing(&folder, &loaded.settings.name)? else {
         return Err(RunError::NeverRan { folder });
     };
-    loaded.as_last_run(&state.snapshot()?)?;
+    loaded.as_last_run(&state.snapshot()?, &request.set)?;
     let (plan, state) = (loaded.plan(&pins(&state)?)?, Arc::new(state));
     let report = execute(request, &loaded, &plan, &state, Purpose::Compare, started)?;
     Ok(Ran {

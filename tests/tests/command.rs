@@ -210,7 +210,7 @@ fn a_run_tells_what_it_did_and_a_quiet_one_nothing() {
     let told = project.well("run pipeline.toml");
     for line in [
         "read 3 rows of visits\n",
-        "opened 2 of 2 keys",
+        "2 keys seen, opened 2 (2: new)",
         "far: 2 inserted\n",
     ] {
         assert!(told.contains(line), "{line:?} in {told}");
@@ -292,7 +292,7 @@ fn standing_errors_end_with_65_until_they_are_mended() {
     let done = project.tidemill("run pipeline.toml");
     assert_eq!(done.code, 65, "{}", done.err);
     assert!(
-        done.out.contains("visits: 1 standing error\n"),
+        done.out.contains("1 error stands in visits (see"),
         "{}",
         done.out
     );
@@ -382,3 +382,77 @@ input = "by_ssn"
 set   = { again = "ssn" }
 
 [transforms.farther]"#;
+
+#[test]
+fn an_inferred_type_stays_also_when_the_source_was_empty_in_between() {
+    let project = Project::new();
+    project.well("run pipeline.toml");
+    project.write("visits.csv", "visit,ssn,day,miles\n");
+    project.well("run pipeline.toml");
+    assert!(project.far().is_empty());
+    // A file of its own would be read as text.
+    project.write("visits.csv", &VISITS.replace("\n3,", "\nx3,"));
+    let done = project.tidemill("run pipeline.toml");
+    assert_eq!(done.code, 65, "{}", done.err);
+    assert_eq!(project.far(), [2]);
+    let inspected = project.well("state inspect pipeline.toml");
+    assert!(
+        inspected.contains("column `visit`: not an int"),
+        "{inspected}"
+    );
+}
+
+#[test]
+fn errors_are_told_however_quiet_the_program_is() {
+    let project = Project::new();
+    let done = project.tidemill("run nothing.toml -q --format json");
+    let told: Json = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((done.code, &told["exit"]), (66, &Json::from(66)));
+    assert!(told["error"].as_str().unwrap().contains("nothing.toml"));
+    assert_eq!(told["causes"].as_array().unwrap().len(), 1);
+    project.write("pipeline.toml", &PIPELINE.replace("csv\"", "cvs\""));
+    let done = project.tidemill("run pipeline.toml -q --format json");
+    assert_eq!(done.code, 78);
+    let told: Json = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(told[0]["help"], "did you mean `csv`?");
+    assert!(!project.tidemill("run pipeline.toml -q").err.is_empty());
+}
+
+#[test]
+fn rows_of_a_plan_come_as_json_too_without_keys() {
+    let project = Project::new();
+    let planned = project.well("plan --rows pipeline.toml --format json");
+    let planned: Json = serde_json::from_str(&planned).unwrap();
+    let rows = planned["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(
+        (&rows[0]["what"], &rows[0]["row"]),
+        (&"insert".into(), &"visit=2".into())
+    );
+    assert!(!planned.to_string().contains("111-11-1111"));
+}
+
+#[test]
+fn what_the_command_line_sets_is_verified_as_set() {
+    let project = Project::new();
+    project.well("run pipeline.toml --set limit=1.0");
+    let told = project.well("verify pipeline.toml");
+    assert_eq!(told, "every sink holds what a run from nothing yields\n");
+    // Another parameter would open the keys: that is no difference of the sink.
+    let told = project.well("verify pipeline.toml --set limit=5.0");
+    assert!(told.contains("1 key is not yet run"), "{told}");
+}
+
+#[test]
+fn warnings_of_the_file_are_shown_by_a_run() {
+    let project = Project::new();
+    let unused = "[transforms.idle]\ntype = \"distinct\"\ninput = \"by_ssn\"\n";
+    project.write("pipeline.toml", &format!("{PIPELINE}\n{unused}"));
+    let done = project.tidemill("run pipeline.toml");
+    assert_eq!(done.code, 0);
+    assert!(
+        done.err.contains("warning: `idle` is not used"),
+        "{}",
+        done.err
+    );
+}
