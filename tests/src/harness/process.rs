@@ -52,8 +52,9 @@ impl Outcome {
         number.unwrap_or_else(|| panic!("no number at {pointer} in {:#}", self.report))
     }
 
-    /// What the program says is wrong.
-    pub fn error(&self) -> &str {
-        self.report["error"].as_str().unwrap_or_default()
+    /// What the program says is wrong, because of what, and what to do.
+    pub fn error(&self) -> String {
+        let told = &self.report;
+        format!("{} {} {}", told["error"], told["causes"], told["help"])
     }
 }
