@@ -308,11 +308,7 @@ impl Pipeline {
                     "help": error.help(),
                     "exit": error.exit() as i32,
                 });
-                print(&format!(
-                    "{object}
-"
-                ))
-                .ok();
+                print(&format!("{object:#}\n")).ok();
             }
         }
     }

@@ -222,7 +222,12 @@ pub(crate) fn cuts<'scope>(opened: Rows<'scope, Key>, job: &Arc<Job>) -> Rows<'s
     })
 }
 
-/// Whether this batch is to fail: a fault.
+/// Whether this batch is to fail on this worker: a fault, `fail-batch:CUT` or `fail-batch:CUT@WORKER`.
 pub(crate) fn fails(cut: &str) -> bool {
-    fault::argument("fail-batch").is_some_and(|failing| failing == cut)
+    let Some(chosen) = fault::argument("fail-batch") else {
+        return false;
+    };
+    let (failing, worker) = chosen.split_once('@').unwrap_or((&chosen, ""));
+    let thread = std::thread::current();
+    failing == cut && thread.name().is_some_and(|name| name.ends_with(worker))
 }
