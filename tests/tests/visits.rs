@@ -72,6 +72,20 @@ pub(crate) fn run(scratch: &Scratch, exit: i32) -> Outcome {
             changed,
             "plan knew what would change in {table}"
         );
+        if exit == 0 {
+            let written = changed.updated + changed.reopened + changed.retracted;
+            let [inserts, updates, deletes] =
+                ["INSERT", "UPDATE", "DELETE"].map(|verb| scratch.executed(verb, table));
+            assert_eq!(
+                inserts, changed.inserted,
+                "SQLite inserted as many rows into {table}"
+            );
+            assert_eq!(
+                updates + deletes,
+                written,
+                "SQLite wrote as many rows of {table}"
+            );
+        }
     }
     let sources = ran.report["sources"]
         .as_object()

@@ -17,6 +17,7 @@ mod cell;
 mod connection;
 mod failure;
 mod fence;
+mod observed;
 mod row;
 mod table;
 #[cfg(test)]

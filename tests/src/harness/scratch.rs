@@ -126,7 +126,15 @@ impl Scratch {
 
     /// `tidemill run`.
     pub fn run(&self) -> Outcome {
+        fs::write(self.path(STATEMENTS), "").expect("the folder is ours");
         Outcome::of(&mut self.command(&["run"]))
+    }
+
+    /// How often SQLite itself says that the last run executed a statement of this verb on a table.
+    pub fn executed(&self, verb: &str, table: &str) -> u64 {
+        let statements = fs::read_to_string(self.path(STATEMENTS)).expect("a run was observed");
+        let wanted = format!("{verb} {table}");
+        statements.lines().filter(|line| *line == wanted).count() as u64
     }
 
     /// `tidemill plan --rows`.
@@ -158,12 +166,22 @@ impl Scratch {
             .args(["--format", "json"]);
         command.args(["--now", &self.now, "--workers", &self.workers.to_string()]);
         command.current_dir(self.folder.path()).env_remove(FAULT);
-        if let Some(fault) = &self.fault {
-            command.env(FAULT, fault);
-        }
+        let faults: Vec<&str> = self
+            .fault
+            .as_deref()
+            .into_iter()
+            .chain([OBSERVED])
+            .collect();
+        command.env(FAULT, faults.join(","));
         command
     }
 }
+
+/// Where SQLite's trace of a run goes.
+const STATEMENTS: &str = "statements";
+
+/// How the program is asked for it.
+const OBSERVED: &str = "statements:statements";
 
 /// An empty folder. It is in memory where the system has a folder there: tests kill processes, not
 /// machines, and need not wait for disks.

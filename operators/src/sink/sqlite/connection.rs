@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::apply::{CHUNK_ROWS, apply};
+use super::observed::observe;
 use super::{Plan, cell, fence};
 use crate::chunk::batch;
 use crate::schema::{Schema, Type};
@@ -38,9 +39,15 @@ impl SqliteWriter {
             make_folder(plan)?;
             open(&plan.path, OpenFlags::SQLITE_OPEN_CREATE)
         };
+        let observed = connection.and_then(|mut connection| {
+            if !dry {
+                observe(&mut connection)?;
+            }
+            Ok(connection)
+        });
         Ok(SqliteWriter {
             plan: Arc::clone(plan),
-            connection: connection.map_err(|error| plan.failed("opening the database", error))?,
+            connection: observed.map_err(|error| plan.failed("opening the database", error))?,
             dry,
         })
     }
