@@ -130,7 +130,7 @@ impl Scratch {
         Outcome::of(&mut self.command(&["run"]))
     }
 
-    /// How often SQLite itself says that the last run executed a statement of this verb on a table.
+    /// How often the database itself says that the last run executed a statement of this verb on a table.
     pub fn executed(&self, verb: &str, table: &str) -> u64 {
         let statements = fs::read_to_string(self.path(STATEMENTS)).expect("a run was observed");
         let wanted = format!("{verb} {table}");
@@ -177,7 +177,7 @@ impl Scratch {
     }
 }
 
-/// Where SQLite's trace of a run goes.
+/// Where the database notes the statements of a run.
 const STATEMENTS: &str = "statements";
 
 /// How the program is asked for it.

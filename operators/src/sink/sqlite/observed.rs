@@ -1,5 +1,5 @@
-//! What SQLite itself says it executed, for tests: each statement that writes rows is appended to the
-//! file that `TIDEMILL_FAULT=statements:FILE` names, by its verb and table.
+//! What the database itself says it executed, for tests: each statement that writes rows is appended
+//! to the file that `TIDEMILL_FAULT=statements:FILE` names, by its verb and table.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -17,6 +17,7 @@ pub(super) fn observe(connection: &mut Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a trace is given its events")]
 fn note(event: TraceEvent<'_>) {
     let TraceEvent::Stmt(_, sql) = event else {
         return;
