@@ -15,9 +15,8 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::probe::Handle;
 
+use crate::epoch::{Rows, SURVEY};
 use crate::job::Job;
-use crate::render::{Rows, SURVEY};
-use crate::survey::partition;
 
 /// How soon a batch looks again whether it may go on, when too many are in flight.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -47,7 +46,7 @@ pub(crate) fn batches<'scope>(
             move |(opened, opened_frontier), (cuts, cuts_frontier), output| {
                 opened.for_each(|_, keys| {
                     for key in keys.drain(..) {
-                        open.entry(partition(&job).cut(&key))
+                        open.entry(job.partition().cut(&key))
                             .or_default()
                             .insert(key);
                     }

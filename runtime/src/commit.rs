@@ -33,10 +33,10 @@ use operators::key::Key;
 use operators::sink::Change;
 use timely::scheduling::SyncActivator;
 
+use crate::epoch::RETRIES;
 use crate::error::RunError;
 use crate::job::{Job, Purpose};
 use crate::part::{Message, Part, Update};
-use crate::render::RETRIES;
 use crate::state::State;
 use keys::Keys;
 pub(crate) use target::{Counts, Difference, Target, database};

@@ -18,11 +18,10 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Capability, Operator};
 
 use crate::dimensions::Dimensions;
+use crate::epoch::{RETRIES, Rows};
 use crate::error::RunError;
 use crate::job::{Job, Told};
-use crate::render::{RETRIES, Rows};
 use crate::sink_rows::{self, SinkRows};
-use crate::survey;
 
 /// The sink number of the errors that the state keeps.
 pub(crate) const ERRORS: u16 = u16::MAX;
@@ -176,7 +175,7 @@ fn told_rows(keys: &[Key], job: &Job) -> Result<Vec<ToldRow>, RunError> {
 }
 
 fn evaluate(batch: &Batch, job: &Job, epoch: Epoch) -> Evaluated {
-    let yielded = if survey::fails(&batch.cut) {
+    let yielded = if fails(&batch.cut) {
         Err(Arc::from("it was made to fail"))
     } else {
         yields(batch, job).map(Arc::new).map_err(|error| {
@@ -242,4 +241,14 @@ fn read_again(job: &Job) -> BTreeMap<Arc<str>, Index> {
         }
         dimensions.indexes
     })
+}
+
+/// Whether this batch is to fail on this worker: a fault, `fail-batch:CUT` or `fail-batch:CUT@WORKER`.
+fn fails(cut: &str) -> bool {
+    let Some(chosen) = fault::argument("fail-batch") else {
+        return false;
+    };
+    let (failing, worker) = chosen.split_once('@').unwrap_or((&chosen, ""));
+    let thread = std::thread::current();
+    failing == cut && thread.name().is_some_and(|name| name.ends_with(worker))
 }

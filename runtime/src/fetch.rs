@@ -20,10 +20,9 @@ use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::operators::{Capability, Concatenate};
 use timely::scheduling::SyncActivator;
 
+use crate::epoch::Rows;
 use crate::error::RunError;
 use crate::job::{Job, Reading};
-use crate::render::Rows;
-use crate::survey::partition;
 
 /// Chunks between a source's thread and its worker: the thread decodes one while the worker works
 /// on another, and no more is held.
@@ -181,7 +180,7 @@ fn give(
         source: read.chunk.rows(),
         id: &plan.source_id,
     };
-    let mut parcels = cut(partition(job), &rows, &at, &from, job.workers as u64);
+    let mut parcels = cut(job.partition(), &rows, &at, &from, job.workers as u64);
     if !read.lost.is_empty() {
         let key = Key::reserved(name);
         let errors = read.lost.iter().map(|line| {
@@ -209,7 +208,7 @@ fn give(
 
 /// What is wrong with dimensions goes to the gate as errors of their reserved keys.
 fn dimension_errors(job: &Job) -> Vec<(u64, Parcel)> {
-    let schema = partition(job).schema().arrow();
+    let schema = job.partition().schema().arrow();
     let parcel = |(key, error): &(Key, ErrorRow)| {
         let errors = vec![(key.clone(), error.clone())];
         let rows = Chunk::empty(Arc::clone(&schema));

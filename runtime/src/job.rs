@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use operators::catalog::Transform;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::source::{Instant, SourceError};
+use operators::transform::batch_partition::BatchPartition;
 use operators::transform::lookup::Index;
 use operators::value::Value;
 use pipelines::plan::Plan;
@@ -120,6 +122,14 @@ impl Abort {
 }
 
 impl Job {
+    /// The batch-partition of the plan.
+    pub(crate) fn partition(&self) -> &BatchPartition {
+        match self.plan.partition.as_ref() {
+            Transform::BatchPartition(partition) => partition,
+            _ => panic!("a plan's partition is a batch-partition"),
+        }
+    }
+
     /// Notes what was read of a source.
     pub(crate) fn has_read(&self, source: &str, reading: Reading) {
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,6 +4,7 @@ mod batches;
 pub mod command;
 mod commit;
 mod dimensions;
+mod epoch;
 pub mod error;
 mod evaluate;
 mod fetch;

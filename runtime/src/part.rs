@@ -18,9 +18,9 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::{Capability, Operator};
 use timely::scheduling::SyncActivator;
 
+use crate::epoch::{RETRIES, Rows};
 use crate::evaluate::{ERRORS, Evaluated};
 use crate::job::Job;
-use crate::render::{RETRIES, Rows};
 
 /// What the committer hears of workers.
 pub(crate) enum Message {

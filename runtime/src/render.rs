@@ -13,7 +13,7 @@
 //!                                            +--> told --------+
 //! ```
 //!
-//! Epoch [`SURVEY`] is the look at every key. Once it is complete the open keys are known, and so
+//! Epoch [`SURVEY`](crate::epoch::SURVEY) is the look at every key. Once it is complete the open keys are known, and so
 //! are their cuts, on every worker: the batch of the i-th cut is epoch i on each, so that the parts
 //! of one batch are committed together.
 
@@ -25,7 +25,6 @@ use differential_dataflow::AsCollection;
 use operators::consolidate::Epoch;
 use operators::differ::differ;
 use operators::gate::gate;
-use timely::dataflow::Stream;
 use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::worker::Worker;
@@ -33,15 +32,6 @@ use timely::worker::Worker;
 use crate::job::Job;
 use crate::part::Link;
 use crate::{batches, evaluate, fetch, part, survey};
-
-/// The epoch in which all keys are looked at.
-pub(crate) const SURVEY: Epoch = 0;
-
-/// The retry of epoch i is epoch `RETRIES + i`: behind every first try.
-pub(crate) const RETRIES: Epoch = 1 << 32;
-
-/// Rows of a stream at an epoch.
-pub(crate) type Rows<'scope, D> = Stream<'scope, Epoch, Vec<D>>;
 
 /// Builds the dataflow on this worker.
 pub(crate) fn render(worker: &mut Worker, job: &Arc<Job>, link: Link) {

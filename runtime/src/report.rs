@@ -2,5 +2,6 @@
 
 pub mod change;
 pub mod diagnostics;
+pub mod row;
 pub mod run;
 pub mod text;

@@ -6,13 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use operators::catalog::Transform;
 use operators::consolidate::{Diff, Epoch};
-use operators::fault;
 use operators::gate::{Clean, GateRow};
 use operators::group::{Groups, Parcel};
 use operators::key::Key;
-use operators::transform::batch_partition::BatchPartition;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -20,31 +17,23 @@ use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::core::ToStream;
 use timely::dataflow::operators::vec::Map;
 
+use crate::epoch::{Rows, SURVEY};
 use crate::error::RunError;
 use crate::job::{Job, Purpose, Told};
 use crate::part::Link;
-use crate::render::{Rows, SURVEY};
 
 /// An update of the gate's collections.
 pub(crate) type GateUpdate = (GateRow, Epoch, Diff);
 
 /// Groups without rows yet, of the partition's inputs.
 pub(crate) fn groups(job: &Job) -> Groups {
-    let schema = partition(job).schema().arrow();
+    let schema = job.partition().schema().arrow();
     Groups::new(
         job.plan
             .inputs
             .iter()
             .map(|input| (Arc::clone(&schema), input.id.clone())),
     )
-}
-
-/// The batch-partition of the plan.
-pub(crate) fn partition(job: &Job) -> &BatchPartition {
-    match job.plan.partition.as_ref() {
-        Transform::BatchPartition(partition) => partition,
-        _ => panic!("a plan's partition is a batch-partition"),
-    }
 }
 
 /// Sends parcels to the workers that own their keys, which group them. When all are there: what is
@@ -217,17 +206,7 @@ pub(crate) fn cuts<'scope>(opened: Rows<'scope, Key>, job: &Arc<Job>) -> Rows<'s
     let job = Arc::clone(job);
     let mut seen = BTreeSet::new();
     opened.flat_map(move |key| {
-        let cut = partition(&job).cut(&key);
+        let cut = job.partition().cut(&key);
         seen.insert(cut.clone()).then_some(cut)
     })
-}
-
-/// Whether this batch is to fail on this worker: a fault, `fail-batch:CUT` or `fail-batch:CUT@WORKER`.
-pub(crate) fn fails(cut: &str) -> bool {
-    let Some(chosen) = fault::argument("fail-batch") else {
-        return false;
-    };
-    let (failing, worker) = chosen.split_once('@').unwrap_or((&chosen, ""));
-    let thread = std::thread::current();
-    failing == cut && thread.name().is_some_and(|name| name.ends_with(worker))
 }

@@ -12,7 +12,7 @@ use operators::value::Value;
 use pipelines::plan::{SinkPlan, SinkRows};
 use serde::Serialize;
 
-use super::run::{hidden, row_name};
+use super::row::{hidden, row_name};
 use crate::commit::database;
 
 /// A row that a run would write.

@@ -10,11 +10,11 @@ use operators::key::Key;
 use operators::row_id::RowId;
 use operators::sink::Change;
 use operators::sink::sqlite::OnRetract;
-use operators::value::Value;
-use pipelines::plan::{Plan, SinkPlan};
+use pipelines::plan::Plan;
 use serde::Serialize;
 
 use super::change::RowChange;
+use super::row::row_name;
 use crate::commit::{Counts, Difference, Outcome};
 use crate::error::{Exit, RunError};
 use crate::job::{Purpose, Reading};
@@ -270,32 +270,6 @@ fn rows(plan: &Plan, changes: &BTreeMap<String, Vec<Change>>) -> Vec<RowChange> 
         rows.extend(changes.map(|change| RowChange::of(sink, change)));
     }
     rows
-}
-
-/// A row's identity as `column=value`, its key hashed in whatever column it stands.
-pub fn row_name(sink: &SinkPlan, id: &RowId, owner: &Key) -> String {
-    let Some(database) = crate::commit::database(sink) else {
-        return String::new();
-    };
-    let columns = database.key().iter().zip(id.values());
-    let name = |(&column, value): (&usize, Value)| {
-        let name = &sink.schema.columns()[column].0;
-        if sink.schema.key() == Some(column) {
-            format!("{name}={owner}")
-        } else {
-            format!("{name}={}", hidden(&value, &[owner]))
-        }
-    };
-    columns.map(name).collect::<Vec<_>>().join(" ")
-}
-
-/// A cell as text; one that holds any of these keys as the key's hash.
-pub fn hidden(value: &Value, keys: &[&Key]) -> String {
-    let text = value.to_string();
-    match keys.iter().find(|key| key.text() == text) {
-        Some(key) => key.to_string(),
-        None => text,
-    }
 }
 
 impl Keys {
