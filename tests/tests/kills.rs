@@ -1,5 +1,6 @@
 //! The process dies, wherever it may: the next run makes the sinks what they would be had it lived.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -83,17 +84,34 @@ fn a_run_that_is_killed_at_any_moment_is_made_good_by_the_next() {
         let expected = expected(&start);
         let whole = began.elapsed();
         let mut killed = 0;
-        for part in 1..=12_u32 {
+        for part in 0..12_u32 {
             let mut scratch = start.copy();
-            killed += u32::from(is_killed_after(&scratch, whole * part / 36));
-            recovers(
-                &mut scratch,
-                &expected,
-                &format!("killed after {part}/36 of {whole:?}"),
-            );
+            // Once in each twelfth of the time in which rows are written, and up to twice more.
+            let again = random(3);
+            let times: Vec<Duration> = (0..=again)
+                .map(|kill| {
+                    if kill == 0 {
+                        part * 1000 + random(1000)
+                    } else {
+                        random(12_000)
+                    }
+                })
+                .map(|thousandths| whole * thousandths / 36_000)
+                .collect();
+            for time in &times {
+                killed += u32::from(is_killed_after(&scratch, *time));
+            }
+            let how = format!("killed after {times:?}, where a run takes {whole:?}");
+            recovers(&mut scratch, &expected, &how);
         }
         assert!(killed > 0, "some were killed");
     }
+}
+
+/// A number below a bound, another one each time: a test that fails tells the times it drew.
+fn random(bound: u32) -> u32 {
+    let drawn = RandomState::new().hash_one(()) % u64::from(bound);
+    u32::try_from(drawn).expect("it is below the bound")
 }
 
 /// Kills a run that has not ended by then; gives whether it did.
