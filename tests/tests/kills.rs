@@ -175,19 +175,3 @@ fn end_of(child: &mut Child) -> Receiver<()> {
     });
     ended
 }
-
-/// The others must not wait for parts of a batch that only the failing worker gives again.
-#[test]
-fn a_batch_that_fails_on_one_of_two_workers_ends_and_comes_again() {
-    for worker in ["0", "1"] {
-        let mut scratch = day_1();
-        change_much(&scratch);
-        scratch.workers = 2;
-        scratch.fault = Some(format!("fail-batch:B@{worker}"));
-        let failed = scratch.run().exits(75);
-        assert!(failed.report["batches"]["failed"]["B"].is_string());
-        scratch.fault = None;
-        scratch.run().exits(0);
-        is_current(&scratch).unwrap();
-    }
-}

@@ -4,6 +4,7 @@
 mod changes;
 mod command;
 mod diagnostics;
+mod failures;
 mod faults;
 mod flagship;
 mod kills;

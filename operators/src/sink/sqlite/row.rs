@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef};
 use rusqlite::{Connection, Statement};
 
 use super::{OnRetract, Plan, cell, failure};
+use crate::fault;
 use crate::key::Key;
 use crate::sink::SinkError;
 use crate::sink::policy::Transition;
@@ -116,7 +117,14 @@ impl<'a> Put<'a> {
         let sink = &self.plan.table.sink;
         let failed = |error| failure::of(sink, "writing rows", error);
         self.savepoint.execute([]).map_err(failed)?;
-        let reason = match self.execute(columns, ids, owner, row) {
+        // A fault: the rows of a key are refused.
+        let is_refused = fault::argument("refuse-row").is_some_and(|key| owner.text() == key);
+        let written = if is_refused {
+            Err(Failure::Refused("it was made to be refused".to_owned()))
+        } else {
+            self.execute(columns, ids, owner, row)
+        };
+        let reason = match written {
             Ok(()) => {
                 self.release.execute([]).map_err(failed)?;
                 return Ok(Ok(()));
