@@ -177,8 +177,6 @@ pub struct RowError {
     pub stage: Arc<str>,
     /// What is wrong; holds no value of the row.
     pub message: String,
-    /// Whether the row was dropped for it.
-    pub dropped: bool,
 }
 
 fn u32s(array: &dyn Array) -> UInt32Array {

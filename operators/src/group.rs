@@ -365,7 +365,6 @@ mod tests {
             origin,
             stage: Arc::from("stage"),
             message: "wrong".to_owned(),
-            dropped: false,
         }));
         let keep = (0..chunk.len()).map(|row| !ghosts.contains(&row)).collect();
         let chunk = at.keep(chunk.clone(), keep).unwrap();

@@ -154,13 +154,11 @@ impl<'a> Evaluation<'a> {
             if on_error == OnError::Stop {
                 return Err(StageError::Stopped { stage, message });
             }
-            let dropped = on_error == OnError::Drop;
-            keep[row] &= !dropped;
+            keep[row] &= on_error != OnError::Drop;
             self.errors.push(RowError {
                 origin,
                 stage,
                 message,
-                dropped,
             });
         }
         Ok(())

@@ -65,7 +65,6 @@ impl<'a> Chunks<'a> {
                     origin: self.rows,
                     stage: Arc::clone(self.stage),
                     message: format!("column `{}`: not {}", column.name, a(column.ty)),
-                    dropped: false,
                 });
             }
         }
