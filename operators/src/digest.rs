@@ -72,7 +72,7 @@ fn push_value(bytes: &mut Vec<u8>, column: &dyn Array, ty: Type, row: usize) {
             let value = canonical(column.as_primitive::<Float64Type>().value(row));
             bytes.extend(value.to_bits().to_le_bytes());
         }
-        Type::Text => {
+        Type::Text | Type::Json => {
             let value = column.as_string::<i32>().value(row);
             bytes.extend((value.len() as u64).to_le_bytes());
             bytes.extend(value.as_bytes());

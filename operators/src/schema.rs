@@ -22,17 +22,21 @@ pub enum Type {
     Date,
     /// A date and a time of day in the pipeline's time zone, in microseconds.
     Timestamp,
+    /// A nested value, as the text of a JSON document without spaces, members in their order. To
+    /// stages and in Arrow it is text; a source may read it, and a sink writes it as it nests.
+    Json,
 }
 
 impl Type {
     /// All types, in the order in which messages list them.
-    pub const ALL: [Type; 6] = [
+    pub const ALL: [Type; 7] = [
         Type::Text,
         Type::Int,
         Type::Float,
         Type::Bool,
         Type::Date,
         Type::Timestamp,
+        Type::Json,
     ];
 
     /// The Arrow type that holds it.
@@ -41,7 +45,7 @@ impl Type {
             Type::Bool => DataType::Boolean,
             Type::Int => DataType::Int64,
             Type::Float => DataType::Float64,
-            Type::Text => DataType::Utf8,
+            Type::Text | Type::Json => DataType::Utf8,
             Type::Date => DataType::Date32,
             Type::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
         }
@@ -73,6 +77,7 @@ impl fmt::Display for Type {
             Type::Text => "text",
             Type::Date => "date",
             Type::Timestamp => "timestamp",
+            Type::Json => "json",
         })
     }
 }

@@ -26,7 +26,7 @@ pub enum Value {
     Int(i64),
     /// See [`Type::Float`].
     Float(f64),
-    /// See [`Type::Text`].
+    /// See [`Type::Text`], and [`Type::Json`], whose cells are text.
     Text(String),
     /// See [`Type::Date`]; days since 1970-01-01.
     Date(i32),
@@ -47,7 +47,7 @@ impl Value {
             Type::Bool => Value::Bool(column.as_boolean().value(row)),
             Type::Int => Value::Int(column.as_primitive::<Int64Type>().value(row)),
             Type::Float => Value::Float(column.as_primitive::<Float64Type>().value(row)),
-            Type::Text => Value::Text(column.as_string::<i32>().value(row).to_owned()),
+            Type::Text | Type::Json => Value::Text(column.as_string::<i32>().value(row).to_owned()),
             Type::Date => Value::Date(column.as_primitive::<Date32Type>().value(row)),
             Type::Timestamp => {
                 Value::Timestamp(column.as_primitive::<TimestampMicrosecondType>().value(row))
@@ -91,7 +91,7 @@ pub fn column<'a>(ty: Type, cells: impl Iterator<Item = &'a Value>) -> ArrayRef 
         Type::Bool => collect!(BooleanArray, Value::Bool, cell => *cell),
         Type::Int => collect!(Int64Array, Value::Int, cell => *cell),
         Type::Float => collect!(Float64Array, Value::Float, cell => *cell),
-        Type::Text => collect!(StringArray, Value::Text, cell => cell.as_str()),
+        Type::Text | Type::Json => collect!(StringArray, Value::Text, cell => cell.as_str()),
         Type::Date => collect!(Date32Array, Value::Date, cell => *cell),
         Type::Timestamp => collect!(TimestampMicrosecondArray, Value::Timestamp, cell => *cell),
     }

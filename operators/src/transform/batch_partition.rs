@@ -68,6 +68,13 @@ impl BatchPartition {
                 )
                 .help("floats that print alike can differ: declare the column as text or int"),
             ),
+            Ok(by) if matches!(input.kind(by), Type::Json) => problems.push(
+                Problem::at(
+                    ["by"],
+                    format!("`{}` is a json, which cannot be a key", config.by),
+                )
+                .help("group by a column that holds one value"),
+            ),
             Ok(by) if problems.is_empty() => {
                 return Ok(Self::of(input, needed, by, prefix));
             }

@@ -44,7 +44,7 @@ fn row(line: &str, schema: &Schema) -> Vec<Value> {
         (cell, Type::Bool) => Value::Bool(cell.parse().unwrap()),
         (cell, Type::Int) => Value::Int(cell.parse().unwrap()),
         (cell, Type::Float) => Value::Float(cell.parse().unwrap()),
-        (cell, Type::Text) => Value::Text(cell.to_owned()),
+        (cell, Type::Text | Type::Json) => Value::Text(cell.to_owned()),
         (cell, Type::Date) => Value::Date(cell.parse().unwrap()),
         (cell, Type::Timestamp) => Value::Timestamp(cell.parse().unwrap()),
     };

@@ -71,7 +71,7 @@ fn atom(columns: &Columns, ty: Type, draws: &mut Draws) -> String {
         Type::Int => "2",
         Type::Float => "0.5",
         // A constant that cannot be cast would be refused in the plan.
-        Type::Text => "'2'",
+        Type::Text | Type::Json => "'2'",
         Type::Date => "current_date",
         Type::Timestamp => "timestamp '2023-11-14 00:00:00'",
     };

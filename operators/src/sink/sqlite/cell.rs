@@ -35,7 +35,7 @@ pub(super) fn written(column: &dyn Array, row: usize) -> Result<ToSqlOutput<'_>,
                 value if value.is_nan() => return Err("is NaN, for which SQLite has no value"),
                 value => value.into(),
             },
-            Type::Text => column.as_string::<i32>().value(row).into(),
+            Type::Text | Type::Json => column.as_string::<i32>().value(row).into(),
             Type::Date => {
                 let days = column.as_primitive::<Date32Type>().value(row);
                 let date = EPOCH.checked_add_signed(TimeDelta::days(days.into()));
@@ -65,7 +65,9 @@ pub(super) fn read(value: ValueRef<'_>, ty: Type) -> Option<Value> {
             reason = "a float of that column is what it means"
         )]
         (Type::Float, ValueRef::Integer(value)) => Value::Float(value as f64),
-        (Type::Text, ValueRef::Text(text)) => Value::Text(str::from_utf8(text).ok()?.to_owned()),
+        (Type::Text | Type::Json, ValueRef::Text(text)) => {
+            Value::Text(str::from_utf8(text).ok()?.to_owned())
+        }
         (Type::Date, ValueRef::Text(text)) => {
             let date = NaiveDate::parse_from_str(str::from_utf8(text).ok()?, "%Y-%m-%d").ok()?;
             let days = date.signed_duration_since(EPOCH).num_days();
@@ -92,7 +94,7 @@ pub(super) fn declared(ty: Type) -> &'static str {
     match ty {
         Type::Bool | Type::Int => "INTEGER",
         Type::Float => "REAL",
-        Type::Text | Type::Date | Type::Timestamp => "TEXT",
+        Type::Text | Type::Json | Type::Date | Type::Timestamp => "TEXT",
     }
 }
 
@@ -105,7 +107,7 @@ pub(super) fn holds(declared: &str, ty: Type) -> bool {
         | (Affinity::Real, Type::Float)
         // A date is not a well-formed number, so numeric affinity leaves it alone.
         | (Affinity::Text | Affinity::Numeric, Type::Date | Type::Timestamp)
-        | (Affinity::Text, Type::Text) => true,
+        | (Affinity::Text, Type::Text | Type::Json) => true,
         (Affinity::Integer | Affinity::Real | Affinity::Text | Affinity::Numeric, _) => false,
     }
 }

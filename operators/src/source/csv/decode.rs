@@ -19,6 +19,7 @@ pub(super) enum Cells {
     Int(Int64Builder),
     Float(Float64Builder),
     Text(StringBuilder),
+    Json(StringBuilder),
     Date(Date32Builder),
     Timestamp(TimestampMicrosecondBuilder, Tz),
 }
@@ -31,6 +32,7 @@ impl Cells {
             Type::Int => Cells::Int(Int64Builder::new()),
             Type::Float => Cells::Float(Float64Builder::new()),
             Type::Text => Cells::Text(StringBuilder::new()),
+            Type::Json => Cells::Json(StringBuilder::new()),
             Type::Date => Cells::Date(Date32Builder::new()),
             Type::Timestamp => Cells::Timestamp(TimestampMicrosecondBuilder::new(), zone),
         }
@@ -43,6 +45,7 @@ impl Cells {
             Cells::Int(cells) => append(text.and_then(int), |value| cells.append_option(value)),
             Cells::Float(cells) => append(text.and_then(float), |value| cells.append_option(value)),
             Cells::Text(cells) => append(text, |value| cells.append_option(value)),
+            Cells::Json(cells) => append(text.and_then(json), |value| cells.append_option(value)),
             Cells::Date(cells) => append(text.and_then(date), |value| cells.append_option(value)),
             Cells::Timestamp(cells, zone) => {
                 let value = text.and_then(|text| timestamp(text, *zone));
@@ -58,7 +61,7 @@ impl Cells {
             Cells::Bool(cells) => Arc::new(cells.finish()),
             Cells::Int(cells) => Arc::new(cells.finish()),
             Cells::Float(cells) => Arc::new(cells.finish()),
-            Cells::Text(cells) => Arc::new(cells.finish()),
+            Cells::Text(cells) | Cells::Json(cells) => Arc::new(cells.finish()),
             Cells::Date(cells) => Arc::new(cells.finish()),
             Cells::Timestamp(cells, _) => Arc::new(cells.finish()),
         }
@@ -72,6 +75,12 @@ pub(super) fn bool(text: &str) -> Option<bool> {
         return Some(true);
     }
     ["false", "f", "0"].iter().any(is).then_some(false)
+}
+
+/// A JSON document, without the spaces in it.
+pub(super) fn json(text: &str) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_str(text).ok()?;
+    Some(document.to_string())
 }
 
 /// Decimal digits with or without a sign.

@@ -44,6 +44,8 @@ impl Candidates {
 fn fits(ty: Type, text: &str) -> bool {
     match ty {
         Type::Text => true,
+        // A text that happens to be one is a text: a column that nests is declared.
+        Type::Json => false,
         Type::Bool => text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
         Type::Int => is_plain(text) && text != "-0" && decode::int(text).is_some(),
         Type::Float => {

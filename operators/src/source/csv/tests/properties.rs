@@ -26,6 +26,7 @@ fn cells(ty: Type) -> BoxedStrategy<Value> {
         Type::Timestamp => (days, 0..86_400_000_000_i64)
             .prop_map(|(day, micros)| Value::Timestamp(i64::from(day) * 86_400_000_000 + micros))
             .boxed(),
+        Type::Json => r#"\[1,"[a-z]{0,3}"\]|\{"a":null\}"#.prop_map(Value::Text).boxed(),
     };
     prop_oneof![1 => Just(Value::Null), 4 => value].boxed()
 }
