@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -19,17 +20,17 @@ const PLACEMENT_SEED: u64 = 0x7469_6465_6d69_6c6c;
 /// The key of a group of rows: the text form of the column that a batch-partition names; or, for
 /// errors of rows without a key, the input they came from.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Key(Vec<u8>);
+pub struct Key(Arc<[u8]>);
 
 impl Key {
     /// The key of rows whose key column holds this text.
     pub fn of(text: &str) -> Self {
-        Key([&[GROUP], text.as_bytes()].concat())
+        Key([&[GROUP], text.as_bytes()].concat().into())
     }
 
     /// The reserved key of an input: errors of rows of which no key is known live under it.
     pub fn reserved(input: &str) -> Self {
-        Key([&[RESERVED], input.as_bytes()].concat())
+        Key([&[RESERVED], input.as_bytes()].concat().into())
     }
 
     /// The key of rows whose key column holds this value; none where it is null.
@@ -64,7 +65,7 @@ impl Key {
 
     /// The key that [`Key::bytes`] gave.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        Key(bytes.to_vec())
+        Key(bytes.into())
     }
 
     /// Canonical bytes: equal on all machines and in all versions of one state format.
