@@ -388,6 +388,23 @@ impl Transform {
         }
     }
 
+    /// The input columns that must be here when it is evaluated: it moves the others unseen. `None`:
+    /// all of them.
+    pub fn gathers(&self) -> Option<BTreeSet<usize>> {
+        let none = BTreeSet::new();
+        Some(match self {
+            Transform::BatchPartition(stage) => stage.reads(&none),
+            Transform::ConflictJoin(stage) => stage.reads(&none),
+            Transform::Derive(stage) => stage.reads(&none),
+            Transform::Filter(stage) => stage.reads(&none),
+            Transform::Latest(stage) => stage.reads(&none),
+            Transform::Lookup(stage) => stage.reads_left(&none),
+            Transform::Rules(stage) => stage.reads(&none),
+            Transform::Select(_) => none,
+            Transform::Distinct(_) => return None,
+        })
+    }
+
     /// The expressions that it evaluates, for the stamp and for warnings.
     pub fn expressions(&self) -> Vec<&Expression> {
         match self {

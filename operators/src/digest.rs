@@ -30,6 +30,12 @@ impl Digest {
         self.sum = self.sum.wrapping_add(hash);
     }
 
+    /// Counts the rows of another digest.
+    pub fn add_all(&mut self, more: Digest) {
+        self.rows += more.rows;
+        self.sum = self.sum.wrapping_add(more.sum);
+    }
+
     /// Counts something that belongs to the group and is no row: an error.
     pub fn add_error(&mut self, hash: u128) {
         self.sum = self.sum.wrapping_add(hash.rotate_left(1));

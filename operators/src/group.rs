@@ -9,19 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::interleave_record_batch;
+use arrow::array::{Array, RecordBatch, UInt32Array};
+use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
-use crate::chunk::Chunk;
-use crate::digest::{Digest, bytes_hash, row_hashes};
+use crate::chunk::{Chunk, Places, batch};
+use crate::digest::{Digest, bytes_hash};
 use crate::key::Key;
-use crate::order::canonical;
-use crate::transform::Evaluation;
-use crate::transform::batch_partition::BatchPartition;
-use crate::value::Value;
+use crate::order::equatable;
+use crate::parcel::{Parcel, nothing};
 
 /// What is wrong with a row of a key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,130 +51,6 @@ impl ErrorRow {
     }
 }
 
-/// Rows of an input on their way to the worker that owns their keys.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Parcel {
-    /// Which input of the partition.
-    pub input: u16,
-    /// The keys of its rows.
-    pub keys: Vec<Key>,
-    /// The rows; the origin of each is the position of its key in `keys`.
-    pub rows: Chunk,
-    /// What is wrong, with the key it belongs to.
-    pub errors: Vec<(Key, ErrorRow)>,
-}
-
-/// The rows of a source that a chunk was made of, and what names them.
-pub struct SourceRows<'a> {
-    /// The number of the input.
-    pub input: u16,
-    /// Its name, for the reserved key.
-    pub name: &'a str,
-    /// The source's chunk before any stage.
-    pub source: &'a RecordBatch,
-    /// The positions there of the columns that identify a row.
-    pub id: &'a [usize],
-}
-
-/// Cuts a chunk that reached the partition into parcels, one for each worker that owns keys of it.
-/// Rows without a key and ghosts go no further; their errors do.
-pub fn parcels(
-    partition: &BatchPartition,
-    chunk: &Chunk,
-    at: &Evaluation,
-    from: &SourceRows,
-    workers: u64,
-) -> Vec<(u64, Parcel)> {
-    let worker = |key: &Key| key.virtual_partition() % workers;
-    let reserved = Key::reserved(from.name);
-    let keys = partition.keys(chunk.rows());
-    let mut key_of_origin: BTreeMap<u32, &Key> = BTreeMap::new();
-    let mut rows: BTreeMap<u64, BTreeMap<&Key, Vec<u32>>> = BTreeMap::new();
-    let mut errors: BTreeMap<u64, Vec<(Key, ErrorRow)>> = BTreeMap::new();
-    for (row, (key, &origin)) in (0..).zip(keys.iter().zip(chunk.origin().values())) {
-        if let Some(key) = key {
-            key_of_origin.insert(origin, key);
-        }
-        if at.is_ghost(origin) {
-            continue;
-        }
-        match key {
-            Some(key) => {
-                rows.entry(worker(key))
-                    .or_default()
-                    .entry(key)
-                    .or_default()
-                    .push(row);
-            }
-            None => errors.entry(worker(&reserved)).or_default().push((
-                reserved.clone(),
-                ErrorRow {
-                    stage: Arc::from(from.name),
-                    message: "the row has no key".to_owned(),
-                    row: row_name(from, at.source_row(origin)),
-                },
-            )),
-        }
-    }
-    for error in at.errors() {
-        let key = key_of_origin
-            .get(&error.origin)
-            .copied()
-            .unwrap_or(&reserved);
-        errors.entry(worker(key)).or_default().push((
-            key.clone(),
-            ErrorRow {
-                stage: Arc::clone(&error.stage),
-                message: error.message.clone(),
-                row: row_name(from, at.source_row(error.origin)),
-            },
-        ));
-    }
-    let workers: BTreeSet<u64> = rows.keys().chain(errors.keys()).copied().collect();
-    let parcel = |worker| {
-        let rows = rows.remove(&worker).unwrap_or_default();
-        let errors = errors.remove(&worker).unwrap_or_default();
-        (worker, parcel(from.input, chunk, &rows, errors))
-    };
-    workers.into_iter().map(parcel).collect()
-}
-
-fn parcel(
-    input: u16,
-    chunk: &Chunk,
-    rows: &BTreeMap<&Key, Vec<u32>>,
-    errors: Vec<(Key, ErrorRow)>,
-) -> Parcel {
-    let positions: Vec<u32> = rows.values().flatten().copied().collect();
-    let origins = (0..)
-        .zip(rows.values())
-        .flat_map(|(key, rows)| rows.iter().map(move |_| key));
-    let origins = UInt32Array::from_iter_values(origins);
-    let taken = chunk
-        .take(&UInt32Array::from(positions))
-        .expect("the rows are rows of the chunk");
-    let keys = rows.keys().copied().cloned().collect();
-    Parcel {
-        input,
-        keys,
-        rows: Chunk::new(taken.rows().clone(), origins),
-        errors,
-    }
-}
-
-/// `column=value` for each id column of a source row.
-fn row_name(from: &SourceRows, row: u32) -> Option<String> {
-    let name = |&position: &usize| {
-        let value = Value::at(from.source.column(position), row as usize);
-        format!(
-            "{}={value}",
-            from.source.schema_ref().field(position).name()
-        )
-    };
-    let names: Vec<String> = from.id.iter().map(name).collect();
-    (!names.is_empty()).then(|| names.join(" "))
-}
-
 /// The groups of the keys that one worker owns.
 pub struct Groups {
     inputs: Vec<Input>,
@@ -188,17 +62,27 @@ struct Input {
     schema: SchemaRef,
     /// The columns that identify a row, as far as they reach the partition.
     id: Vec<usize>,
-    chunks: Vec<Chunk>,
+    chunks: Vec<Kept>,
     groups: BTreeMap<Key, Group>,
+}
+
+/// Rows that were read, of which some are still some group's.
+struct Kept {
+    rows: RecordBatch,
+    /// How many are.
+    left: usize,
+    bytes: usize,
 }
 
 /// The rows of one key from one input.
 #[derive(Default)]
 struct Group {
     /// (chunk, row).
-    rows: Vec<(usize, usize)>,
+    rows: Vec<(u32, u32)>,
     digest: Digest,
     errors: BTreeSet<ErrorRow>,
+    /// The units that it has rows of.
+    units: Vec<u32>,
 }
 
 /// Whole groups of some keys.
@@ -237,28 +121,36 @@ impl Groups {
     /// # Panics
     /// When there is no such input.
     pub fn add(&mut self, parcel: Parcel) {
-        self.bytes += parcel.rows.bytes();
         let input = &mut self.inputs[usize::from(parcel.input)];
-        let columns: Vec<usize> = (0..parcel.rows.rows().num_columns()).collect();
-        let hashes = row_hashes(parcel.rows.rows(), &columns);
-        let chunk = input.chunks.len();
-        for (row, (hash, &key)) in hashes.iter().zip(parcel.rows.origin().values()).enumerate() {
-            let key = &parcel.keys[key as usize];
-            if !input.groups.contains_key(key) {
-                input.groups.insert(key.clone(), Group::default());
-            }
-            let group = input.groups.get_mut(key).expect("the group was just made");
-            group.rows.push((chunk, row));
-            group.digest.add(*hash);
-        }
-        for (key, error) in parcel.errors {
-            let group = input.groups.entry(key).or_default();
-            let hash = error.hash();
-            if group.errors.insert(error) {
-                group.digest.add_error(hash);
+        let keeps_rows = parcel.rows.num_columns() > 0;
+        let chunk = u32::try_from(input.chunks.len()).expect("fewer than 2^32 chunks are kept");
+        let mut of_keys: Vec<Group> = Vec::new();
+        of_keys.resize_with(parcel.keys.len(), Group::default);
+        for &(row, key) in &parcel.at {
+            let group = &mut of_keys[key as usize];
+            group.digest.add(parcel.hashes[row as usize]);
+            if keeps_rows {
+                group.rows.push((chunk, row));
             }
         }
-        input.chunks.push(parcel.rows);
+        for (key, more) in parcel.keys.iter().zip(of_keys) {
+            input.group(key).grow(more, parcel.unit);
+        }
+        for (key, error) in &parcel.errors {
+            let group = input.group(key);
+            if group.errors.insert(error.clone()) {
+                group.digest.add_error(error.hash());
+            }
+        }
+        if keeps_rows && !parcel.at.is_empty() {
+            let bytes = parcel.bytes();
+            self.bytes += bytes;
+            input.chunks.push(Kept {
+                rows: parcel.rows,
+                left: parcel.at.len(),
+                bytes,
+            });
+        }
     }
 
     /// The bytes that the rows take in memory.
@@ -276,8 +168,23 @@ impl Groups {
         })
     }
 
-    /// Takes the groups of these keys out. Fails when a column of the batch would be larger than Arrow
-    /// allows: 2 GiB of text.
+    /// The units that hold rows of a key, of an input.
+    pub fn units(&self, key: &Key, input: u16) -> &[u32] {
+        let group = self.inputs[usize::from(input)].groups.get(key);
+        group.map_or(&[], |group| &group.units)
+    }
+
+    /// Forgets what there is of a key; it may come again.
+    pub fn forget(&mut self, key: &Key) {
+        for input in &mut self.inputs {
+            if let Some(group) = input.groups.remove(key) {
+                self.bytes -= input.release(&group.rows);
+            }
+        }
+    }
+
+    /// Takes the groups of these keys out. Fails when a column by which rows are put in order would
+    /// be larger than Arrow allows: 2 GiB of text.
     pub fn take(&mut self, cut: String, keys: Vec<Key>) -> Result<Batch, ArrowError> {
         let (mut digests, mut inputs, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for input in &mut self.inputs {
@@ -291,7 +198,8 @@ impl Groups {
                 errors.extend(group.errors.into_iter().map(|error| (position, error)));
             }
             digests.push(of_keys);
-            inputs.push(input.gather(&rows, &origins)?);
+            inputs.push(input.gather(&rows, origins)?);
+            self.bytes -= input.release(&rows);
         }
         Ok(Batch {
             cut,
@@ -303,19 +211,130 @@ impl Groups {
     }
 }
 
+impl Group {
+    fn grow(&mut self, more: Group, unit: u32) {
+        if self.rows.is_empty() {
+            self.rows = more.rows;
+        } else {
+            self.rows.extend(more.rows);
+        }
+        self.digest.add_all(more.digest);
+        if self.units.last() != Some(&unit) && !self.units.contains(&unit) {
+            self.units.push(unit);
+        }
+    }
+}
+
 impl Input {
+    fn group(&mut self, key: &Key) -> &mut Group {
+        if !self.groups.contains_key(key) {
+            self.groups.insert(key.clone(), Group::default());
+        }
+        self.groups
+            .get_mut(key)
+            .expect("the group is there or was just made")
+    }
+
+    /// Lets go of these rows, and gives the bytes of the chunks of which none are left.
+    fn release(&mut self, rows: &[(u32, u32)]) -> usize {
+        let mut bytes = 0;
+        for &(chunk, _) in rows {
+            let kept = &mut self.chunks[chunk as usize];
+            kept.left -= 1;
+            if kept.left == 0 {
+                bytes += kept.bytes;
+                kept.rows = nothing();
+            }
+        }
+        bytes
+    }
+
     /// The rows at these places, sorted by origin and then canonically.
-    fn gather(&self, rows: &[(usize, usize)], origins: &[u32]) -> Result<Chunk, ArrowError> {
+    fn gather(&self, rows: &[(u32, u32)], origins: Vec<u32>) -> Result<Chunk, ArrowError> {
         if rows.is_empty() {
             return Ok(Chunk::empty(Arc::clone(&self.schema)));
         }
-        let chunks: Vec<&RecordBatch> = self.chunks.iter().map(Chunk::rows).collect();
-        let gathered = interleave_record_batch(&chunks, rows)?;
-        let mut order = canonical(&gathered, &self.id);
-        order.sort_by_key(|&row| origins[row as usize]);
-        let gathered = Chunk::new(gathered, UInt32Array::from(origins.to_vec()));
-        gathered.take(&UInt32Array::from(order))
+        let mut number: BTreeMap<u32, usize> = rows.iter().map(|(chunk, _)| (*chunk, 0)).collect();
+        (0..)
+            .zip(number.values_mut())
+            .for_each(|(at, number)| *number = at);
+        let kept = |chunk: &u32| self.chunks[*chunk as usize].rows.clone();
+        let batches: Arc<[RecordBatch]> = number.keys().map(kept).collect();
+        let at: Vec<_> = rows
+            .iter()
+            .map(|(chunk, row)| (number[chunk], *row as usize))
+            .collect();
+        let at = canonically(&batches, at, &origins, &self.id)?;
+        let origins = UInt32Array::from(origins);
+        let places = Places { batches, at };
+        Ok(Chunk::away(Arc::clone(&self.schema), places, origins))
     }
+}
+
+/// The places of rows, which are in the order of their origins, put into canonical order within
+/// each: by the id columns, then by all others. What is not part of the id is looked at for rows of
+/// one id only.
+fn canonically(
+    batches: &[RecordBatch],
+    at: Vec<(usize, usize)>,
+    origins: &[u32],
+    id: &[usize],
+) -> Result<Vec<(usize, usize)>, ArrowError> {
+    let of = |columns: &[usize], at: &[(usize, usize)]| {
+        let cells = columns.iter().map(|&column| {
+            let arrays: Vec<&dyn Array> = batches
+                .iter()
+                .map(|it| it.column(column).as_ref())
+                .collect();
+            interleave(&arrays, at)
+        });
+        let cells = cells.collect::<Result<Vec<_>, _>>()?;
+        let schema = batches[0].schema_ref().project(columns)?;
+        batch(Arc::new(schema), cells, at.len())
+    };
+    let ids = equatable(&of(id, &at)?, &(0..id.len()).collect::<Vec<_>>());
+    // The front of an id tells almost all of them apart, without a look at its bytes.
+    let front = |row: usize| {
+        let mut front = [0; 16];
+        let bytes = ids.row(row);
+        let bytes = bytes.as_ref();
+        let length = bytes.len().min(16);
+        front[..length].copy_from_slice(&bytes[..length]);
+        u128::from_be_bytes(front)
+    };
+    let mut order: Vec<(u128, usize)> = (0..at.len()).map(|row| (front(row), row)).collect();
+    let mut same: Vec<usize> = Vec::new();
+    let mut start = 0;
+    for group in origins.chunk_by(|a, b| a == b) {
+        let rows = &mut order[start..start + group.len()];
+        rows.sort_unstable_by(|(a, one), (b, other)| {
+            a.cmp(b).then_with(|| ids.row(*one).cmp(&ids.row(*other)))
+        });
+        let twins = rows.windows(2).enumerate();
+        let twins = twins.filter(|(_, pair)| ids.row(pair[0].1) == ids.row(pair[1].1));
+        same.extend(twins.flat_map(|(row, _)| [start + row, start + row + 1]));
+        start += group.len();
+    }
+    let mut sorted: Vec<(usize, usize)> = order.iter().map(|(_, row)| at[*row]).collect();
+    same.dedup();
+    if !same.is_empty() {
+        let twins: Vec<(usize, usize)> = same.iter().map(|&row| sorted[row]).collect();
+        let all: Vec<usize> = (0..batches[0].num_columns()).collect();
+        let contents = equatable(&of(&all, &twins)?, &all);
+        let is_twin = |a: &usize, b: &usize| {
+            let (a, b) = (same[*a], same[*b]);
+            origins[a] == origins[b] && ids.row(order[a].1) == ids.row(order[b].1)
+        };
+        let positions: Vec<usize> = (0..same.len()).collect();
+        for run in positions.chunk_by(is_twin) {
+            let mut by_content = run.to_vec();
+            by_content.sort_by(|a, b| contents.row(*a).cmp(&contents.row(*b)));
+            for (to, from) in run.iter().zip(by_content) {
+                sorted[same[*to]] = twins[from];
+            }
+        }
+    }
+    Ok(sorted)
 }
 
 #[cfg(test)]
@@ -324,10 +343,12 @@ mod tests {
 
     use super::*;
     use crate::chunk::RowError;
+    use crate::parcel::{SourceRows, parcels};
     use crate::schema::{Schema, Type};
     use crate::transform::Place;
-    use crate::transform::batch_partition::BatchPartitionConfig;
+    use crate::transform::batch_partition::{BatchPartition, BatchPartitionConfig};
     use crate::transform::fixture::{at, chunk, lines};
+    use crate::value::Value;
 
     type Row = (Option<u8>, i64);
 
@@ -371,8 +392,11 @@ mod tests {
         let from = SourceRows {
             input: 0,
             name: "visits",
+            unit: 0,
             source: chunk.rows(),
             id: &[1],
+            hashed: &[0, 1],
+            keeps_rows: true,
         };
         parcels(&partition(), &chunk, &at, &from, workers)
     }
@@ -390,6 +414,16 @@ mod tests {
         digests
             .map(|(key, _, digest)| (key.clone(), digest))
             .collect()
+    }
+
+    fn all_lines(batch: &Batch) -> Vec<String> {
+        lines(&batch.inputs[0].gather(None).unwrap())
+    }
+
+    fn own_rows(parcel: &Parcel) -> Vec<String> {
+        let all = lines(&Chunk::numbered(parcel.rows.clone()));
+        let own = parcel.at.iter();
+        own.map(|(row, _)| all[*row as usize].clone()).collect()
     }
 
     fn some_rows() -> impl Strategy<Value = Vec<Row>> {
@@ -422,7 +456,7 @@ mod tests {
                 together.take("all".to_owned(), keys.clone()).unwrap(),
                 apart.take("all".to_owned(), keys).unwrap(),
             );
-            prop_assert_eq!(lines(&one.inputs[0]), lines(&other.inputs[0]));
+            prop_assert_eq!(all_lines(&one), all_lines(&other));
             prop_assert_eq!(one.inputs[0].origin(), other.inputs[0].origin());
             prop_assert_eq!(one.digests, other.digests);
         }
@@ -438,7 +472,7 @@ mod tests {
             for key in &parcel.keys {
                 assert_eq!(key.virtual_partition() % 3, *worker);
             }
-            count += parcel.rows.len();
+            count += parcel.at.len();
         }
         assert_eq!(count, 40);
     }
@@ -447,7 +481,7 @@ mod tests {
     fn a_row_without_a_key_is_an_error_of_the_reserved_key() {
         let mut parcels = cut(&rows(&[(None, 7), (Some(1), 8)]), &[], &[], 1);
         let (_, parcel) = parcels.pop().unwrap();
-        assert_eq!(lines(&parcel.rows), ["1 | 8"]);
+        assert_eq!(own_rows(&parcel), ["1 | 8"]);
         let (key, error) = &parcel.errors[0];
         assert_eq!(*key, Key::reserved("visits"));
         assert_eq!(error.message, "the row has no key");
@@ -461,7 +495,7 @@ mod tests {
         let mut parcels = cut(&all, &[1], &[1, 2], 1);
         let (_, parcel) = parcels.pop().unwrap();
         // The row of key 2 was dropped without an error: nothing is left of it.
-        assert_eq!(lines(&parcel.rows), ["1 | 7"]);
+        assert_eq!(own_rows(&parcel), ["1 | 7"]);
         let errors: Vec<&Key> = parcel.errors.iter().map(|(key, _)| key).collect();
         assert_eq!(errors, [&Key::of("1")]);
         let with = digests(&groups([(0, parcel)]));

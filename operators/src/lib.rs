@@ -8,6 +8,7 @@ pub mod differ;
 pub mod dimension;
 pub mod gate;
 pub mod group;
+pub mod parcel;
 pub mod sink;
 pub mod source;
 pub mod transform;

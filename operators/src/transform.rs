@@ -117,6 +117,11 @@ impl<'a> Evaluation<'a> {
         &self.errors
     }
 
+    /// Whether there are ghosts at all.
+    pub fn has_ghosts(&self) -> bool {
+        !self.ghosts.is_empty()
+    }
+
     /// Whether the rows of this origin were dropped and are kept for their errors only.
     pub fn is_ghost(&self, origin: u32) -> bool {
         self.ghosts.contains(&origin)
@@ -211,7 +216,8 @@ impl<'a> Evaluation<'a> {
                 .map(|&origin| self.source_row(origin))
                 .collect(),
         );
-        Chunk::numbered(chunk.rows().clone())
+        let count = u32::try_from(chunk.len()).expect("a chunk has fewer than 2^32 rows");
+        chunk.with_origin(UInt32Array::from_iter_values(0..count))
     }
 
     /// The rows at these positions.

@@ -30,7 +30,9 @@ impl Way {
         let mut made: Vec<Chunk> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             at.enter(&step.name);
-            let input = step.input.map_or(rows, |step| &made[step]).clone();
+            let input = step.input.map_or(rows, |step| &made[step]);
+            let input = input.gather(step.transform.gathers().as_ref());
+            let input = input.map_err(|error| at.columns(error))?;
             made.push(step.transform.evaluate(input, at)?);
         }
         Ok(made)

@@ -222,7 +222,7 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
             },
         )
     }));
-    let rows = sink_rows::all(job, &batch.keys, (input, &steps), &mut errors);
+    let rows = sink_rows::all(job, &batch.keys, (input, &steps), &mut errors)?;
     let errors = errors
         .into_iter()
         .map(|(key, error)| ((batch.keys[key as usize].clone(), error.hash()), error));

@@ -8,10 +8,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
-use operators::chunk::Chunk;
 use operators::consolidate::Epoch;
-use operators::group::{ErrorRow, Parcel, SourceRows, parcels as cut};
+use operators::group::ErrorRow;
 use operators::key::Key;
+use operators::parcel::{Parcel, SourceRows, owner, parcels as cut};
 use operators::source::csv::Read;
 use operators::transform::{Evaluation, Place};
 use timely::container::CapacityContainerBuilder;
@@ -173,12 +173,16 @@ fn give(
     let Some(rows) = job.check(plan.way.end(&read.chunk, &mut at)) else {
         return;
     };
+    let hashed: Vec<usize> = (0..rows.schema().fields().len()).collect();
     let number = u16::try_from(input).expect("a partition has fewer than 2^16 inputs");
     let from = SourceRows {
         input: number,
         name,
+        unit: 0,
         source: read.chunk.rows(),
         id: &plan.source_id,
+        hashed: &hashed,
+        keeps_rows: true,
     };
     let mut parcels = cut(job.partition(), &rows, &at, &from, job.workers as u64);
     if !read.lost.is_empty() {
@@ -194,31 +198,17 @@ fn give(
                 },
             )
         });
-        let rows = Chunk::empty(rows.rows().schema());
-        let parcel = Parcel {
-            input: number,
-            keys: Vec::new(),
-            rows,
-            errors: errors.collect(),
-        };
-        parcels.push((key.virtual_partition() % job.workers as u64, parcel));
+        let parcel = Parcel::errors(from.input, errors.collect());
+        parcels.push((owner(&key, job.workers as u64), parcel));
     }
     send(capability, parcels);
 }
 
 /// What is wrong with dimensions goes to the gate as errors of their reserved keys.
 fn dimension_errors(job: &Job) -> Vec<(u64, Parcel)> {
-    let schema = job.partition().schema().arrow();
     let parcel = |(key, error): &(Key, ErrorRow)| {
         let errors = vec![(key.clone(), error.clone())];
-        let rows = Chunk::empty(Arc::clone(&schema));
-        let parcel = Parcel {
-            input: 0,
-            keys: Vec::new(),
-            rows,
-            errors,
-        };
-        (key.virtual_partition() % job.workers as u64, parcel)
+        (owner(key, job.workers as u64), Parcel::errors(0, errors))
     };
     job.errors.iter().map(parcel).collect()
 }

@@ -11,6 +11,7 @@ use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::order::equatable;
 use operators::row_id::RowId;
+use operators::transform::StageError;
 use operators::value::Value;
 use pipelines::plan::{self, SinkPlan};
 
@@ -31,12 +32,16 @@ pub(crate) fn all(
     keys: &[Key],
     (input, steps): (&Chunk, &[Chunk]),
     errors: &mut Vec<(u32, ErrorRow)>,
-) -> Vec<SinkRows> {
+) -> Result<Vec<SinkRows>, StageError> {
     let mut rows = Vec::new();
     for sink in &job.plan.sinks {
         rows.push(match &sink.rows {
             plan::SinkRows::Stage(step) => {
-                let chunk = step.map_or(input, |step| &steps[step]);
+                let chunk = step.map_or(input, |step| &steps[step]).gather(None);
+                let chunk = chunk.map_err(|source| StageError::Columns {
+                    stage: Arc::from(sink.name.as_str()),
+                    source,
+                })?;
                 let hashed = hashed_columns(sink, job);
                 named(
                     sink,
@@ -66,7 +71,7 @@ pub(crate) fn all(
             mark_broken_policies(sink, rows, held, keys);
         }
     }
-    rows
+    Ok(rows)
 }
 
 /// The columns whose content counts as told. For `verify` those with a policy do not: what the sink

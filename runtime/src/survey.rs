@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 
 use operators::consolidate::{Diff, Epoch};
 use operators::gate::{Clean, GateRow};
-use operators::group::{Groups, Parcel};
+use operators::group::Groups;
 use operators::key::Key;
+use operators::parcel::Parcel;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -88,7 +89,7 @@ pub(crate) fn group<'scope>(
 
 /// Adds a parcel to the groups, within the bytes that rows may take.
 fn keep(job: &Job, groups: &RefCell<Groups>, parcel: Parcel) {
-    let bytes = parcel.rows.bytes() as u64;
+    let bytes = parcel.bytes() as u64;
     let kept = job.kept.fetch_add(bytes, Ordering::Relaxed) + bytes;
     let limit = job.plan.settings.memory;
     if kept > limit {

@@ -10,9 +10,10 @@ use arrow::compute::{concat_batches, take_record_batch};
 use operators::catalog::{Sink, Transform};
 use operators::chunk::Chunk;
 use operators::dimension::Dimension;
-use operators::group::{Batch, ErrorRow, Groups, SourceRows, parcels};
+use operators::group::{Batch, ErrorRow, Groups};
 use operators::key::Key;
 use operators::order::canonical;
+use operators::parcel::{SourceRows, parcels};
 use operators::source::csv::Read;
 use operators::transform::batch_partition::BatchPartition;
 use operators::transform::lookup::Index;
@@ -54,7 +55,8 @@ pub fn run(plan: &Plan) -> Outcome {
     }
     for sink in &plan.sinks {
         if let SinkRows::Stage(step) = &sink.rows {
-            let chunk = step.map_or(input, |step| &steps[step]);
+            let chunk = step.map_or(input, |step| &steps[step]).gather(None);
+            let chunk = &chunk.expect("the chunks are small");
             let rows = held(sink, chunk, &batch.keys, &mut outcome.errors);
             outcome.sinks.insert(sink.name.clone(), rows);
         }
@@ -151,6 +153,7 @@ fn groups(plan: &Plan, indexes: &BTreeMap<Arc<str>, Index>) -> Batch {
     let source = &plan.sources[input.source];
     let partition = partition(plan);
     let mut groups = Groups::new([(partition.schema().arrow(), input.id.clone())]);
+    let hashed: Vec<usize> = (0..partition.schema().columns().len()).collect();
     for read in read(source) {
         let mut at = Evaluation::new(Place::BeforeGate, indexes);
         at.carry_in(read.errors);
@@ -161,8 +164,11 @@ fn groups(plan: &Plan, indexes: &BTreeMap<Arc<str>, Index>) -> Batch {
         let from = SourceRows {
             input: 0,
             name: &source.name,
+            unit: 0,
             source: read.chunk.rows(),
             id: &input.source_id,
+            hashed: &hashed,
+            keeps_rows: true,
         };
         for (_, parcel) in parcels(partition, &rows, &at, &from, 3) {
             groups.add(parcel);

@@ -1,10 +1,8 @@
 //! Names the key by which rows are grouped, and cuts the keys into batches.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 use super::{Evaluation, StageError};
 use crate::chunk::Chunk;
@@ -141,21 +139,28 @@ impl BatchPartition {
         let columns = self
             .columns
             .iter()
-            .map(|&column| Arc::clone(input.rows().column(column)));
+            .map(|&column| input.columns()[column].clone());
         input
-            .with_columns(self.schema.arrow(), columns.collect())
+            .with_columns(self.schema.arrow(), columns.collect::<Vec<_>>())
             .map_err(|error| at.columns(error))
     }
 
-    /// The key of each row that it made; none where the key column is null.
+    /// The keys of the rows that it made, each once, and for each row the number of its key; none where
+    /// the key column is null.
     ///
     /// # Panics
     /// When the key column has none of our types.
-    pub fn keys(&self, rows: &RecordBatch) -> Vec<Option<Key>> {
+    pub fn keys(&self, rows: &RecordBatch) -> (Vec<Key>, Vec<Option<u32>>) {
         let column = rows.column(self.by);
-        (0..rows.num_rows())
-            .map(|row| Key::of_value(&Value::at(column, row)))
-            .collect()
+        let mut keys = Keys::default();
+        let of_rows = match column.as_string_opt::<i32>() {
+            Some(texts) => texts.iter().map(|text| Some(keys.number(text?))).collect(),
+            None => (0..rows.num_rows())
+                .map(|row| Value::at(column, row))
+                .map(|value| (value != Value::Null).then(|| keys.number(&value.to_string())))
+                .collect(),
+        };
+        (keys.all, of_rows)
     }
 
     /// The batch of a key, as reports name it. Keys that are shorter than the prefix are a batch of
@@ -174,6 +179,29 @@ impl BatchPartition {
             None if text.chars().count() == prefix => key.to_string(),
             None => "(short)".to_owned(),
         }
+    }
+}
+
+/// Keys, numbered in the order in which they come.
+#[derive(Default)]
+struct Keys {
+    all: Vec<Key>,
+    #[expect(
+        clippy::disallowed_types,
+        reason = "it is asked for texts only, never walked"
+    )]
+    numbers: std::collections::HashMap<Box<str>, u32>,
+}
+
+impl Keys {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = u32::try_from(self.all.len()).expect("a chunk has fewer than 2^32 rows");
+        self.numbers.insert(Box::from(text), number);
+        self.all.push(Key::of(text));
+        number
     }
 }
 
@@ -208,8 +236,9 @@ mod tests {
         assert_eq!((out.key(), partition.by()), (Some(0), 0));
         let rows = partition.evaluate(&chunk, &at(Place::BeforeGate)).unwrap();
         assert_eq!(lines(&rows), ["123-45 | 1.5", "- | 2.5", "12 | -"]);
-        let keys = partition.keys(rows.rows());
-        assert_eq!(keys, [Some(Key::of("123-45")), None, Some(Key::of("12"))]);
+        let (keys, of_rows) = partition.keys(rows.rows());
+        assert_eq!(keys, [Key::of("123-45"), Key::of("12")]);
+        assert_eq!(of_rows, [Some(0), None, Some(1)]);
         assert_eq!(
             partition.reads(&BTreeSet::from([1])),
             BTreeSet::from([1, 2])

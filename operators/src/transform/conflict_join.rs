@@ -7,15 +7,19 @@
 //! A pair holds the columns of its left row under their names, and those of its right row behind a
 //! prefix. Pairs come in the canonical order of their left rows, then of their right rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{Field, Int64Type, Schema as ArrowSchema, TimestampMicrosecondType};
 use arrow::error::ArrowError;
+use arrow::row::Rows;
 use serde::Deserialize;
 
 use super::{Evaluation, StageError};
-use crate::chunk::{Chunk, batch};
-use crate::order::{By, any_null, comparable, equatable};
+use crate::chunk::Chunk;
+use crate::order::{any_null, equatable};
 use crate::problem::{Problem, Step, column};
 use crate::schema::Schema;
 
@@ -199,57 +203,72 @@ impl ConflictJoin {
 
     /// The pairs.
     pub fn evaluate(&self, input: &Chunk, at: &Evaluation) -> Result<Chunk, StageError> {
-        let mut pairs = self.candidates(input.rows());
+        let mut pairs = self.candidates(input);
         if self.order == Order::Unordered {
             pairs.retain(|(left, right)| left < right);
         }
-        self.keep_unequal(input.rows(), &mut pairs);
+        self.keep_unequal(input, &mut pairs)
+            .map_err(|error| at.columns(error))?;
         pairs.sort_unstable();
         self.gather(input, &pairs)
             .map_err(|error| at.columns(error))
     }
 
-    /// Every two rows, in both orders, that are equal in `on` and whose intervals overlap.
-    fn candidates(&self, rows: &RecordBatch) -> Vec<(u32, u32)> {
+    /// Every two rows, in both orders, that are equal in `on` and whose intervals overlap. They are of
+    /// one origin, which is the position of their key, so equal ones are looked for within it.
+    fn candidates(&self, input: &Chunk) -> Vec<(u32, u32)> {
+        let rows = input.rows();
         let on = equatable(rows, &self.on);
-        let mut groups: BTreeMap<_, Vec<u32>> = BTreeMap::new();
-        for row in (0..rows.num_rows()).filter(|&row| !any_null(rows, &self.on, row)) {
-            groups.entry(on.row(row)).or_default().push(row_number(row));
-        }
         let mut pairs = Vec::new();
-        let groups = groups.into_values().filter(|group| group.len() > 1);
+        let mut groups: Vec<Vec<u32>> = Vec::new();
+        let mut group: Vec<u32> = Vec::new();
+        let origins = input.origin().values();
+        let mut all: Vec<u32> = (0..row_number(input.len())).collect();
+        all.sort_by_key(|&row| origins[row as usize]);
+        for of_one in all.chunk_by(|&a, &b| origins[a as usize] == origins[b as usize]) {
+            let known = |row: &u32| !any_null(rows, &self.on, *row as usize);
+            group.extend(of_one.iter().copied().filter(known));
+            group.sort_by(|&a, &b| on.row(a as usize).cmp(&on.row(b as usize)));
+            let equal = group.chunk_by(|&a, &b| on.row(a as usize) == on.row(b as usize));
+            groups.extend(equal.filter(|equal| equal.len() > 1).map(<[u32]>::to_vec));
+            group.clear();
+        }
         match self.overlap {
-            None => groups.for_each(|group| every_two(&group, &mut pairs)),
+            None => groups.iter().for_each(|group| every_two(group, &mut pairs)),
             Some(overlap) => sweep(rows, overlap, groups, &mut pairs),
         }
         pairs
     }
 
     /// Keeps the pairs that differ in `unequal`.
-    fn keep_unequal(&self, rows: &RecordBatch, pairs: &mut Vec<(u32, u32)>) {
+    fn keep_unequal(&self, input: &Chunk, pairs: &mut Vec<(u32, u32)>) -> Result<(), ArrowError> {
         for &position in &self.unequal {
-            let column = rows.column(position);
-            let values = equatable(rows, &[position]);
-            pairs.retain(|&(left, right)| {
-                let (left, right) = (left as usize, right as usize);
-                let known = column.is_valid(left) && column.is_valid(right);
-                known && values.row(left) != values.row(right)
+            let column = input.rows().column(position);
+            let of = |side: fn(&(u32, u32)) -> u32| {
+                take(
+                    column,
+                    &UInt32Array::from_iter_values(pairs.iter().map(side)),
+                    None,
+                )
+            };
+            let (left, right) = (of(|pair| pair.0)?, of(|pair| pair.1)?);
+            let known = |row| left.is_valid(row) && right.is_valid(row);
+            let (lefts, rights) = (values(&left), values(&right));
+            let mut row = 0..;
+            pairs.retain(|_| {
+                let row = row.next().expect("there is a row for each pair");
+                known(row) && lefts.row(row) != rights.row(row)
             });
         }
+        Ok(())
     }
 
     /// The columns of both rows of each pair.
     fn gather(&self, input: &Chunk, pairs: &[(u32, u32)]) -> Result<Chunk, ArrowError> {
         let left = input.take(&pairs.iter().map(|pair| pair.0).collect::<Vec<_>>().into())?;
         let right = input.take(&pairs.iter().map(|pair| pair.1).collect::<Vec<_>>().into())?;
-        let columns = left
-            .rows()
-            .columns()
-            .iter()
-            .chain(right.rows().columns())
-            .cloned();
-        let rows = batch(self.schema.arrow(), columns.collect(), left.len())?;
-        Ok(Chunk::new(rows, left.origin().clone()))
+        let columns = left.columns().iter().chain(right.columns()).cloned();
+        left.with_columns(self.schema.arrow(), columns.collect::<Vec<_>>())
     }
 }
 
@@ -307,52 +326,88 @@ fn every_two(group: &[u32], pairs: &mut Vec<(u32, u32)>) {
     }
 }
 
-/// Sorts each group by start; a row then overlaps just those behind it that start before it ends.
+/// The pairs of rows of each group whose intervals overlap.
+fn sweep(rows: &RecordBatch, overlap: Overlap, groups: Vec<Vec<u32>>, pairs: &mut Vec<(u32, u32)>) {
+    let positions = [overlap.start, overlap.end];
+    let known = |row: &u32| !any_null(rows, &positions, *row as usize);
+    let groups = groups.into_iter().map(|mut group| {
+        group.retain(known);
+        group
+    });
+    let (start, end) = (rows.column(overlap.start), rows.column(overlap.end));
+    if let (Some(starts), Some(ends)) = (numbers(start), numbers(end)) {
+        groups.for_each(|group| {
+            sweep_group(group, overlap.bounds, |row| (starts[row], ends[row]), pairs)
+        });
+    } else {
+        let (starts, ends) = (values(start), values(end));
+        groups.for_each(|group| {
+            sweep_group(
+                group,
+                overlap.bounds,
+                |row| (starts.row(row), ends.row(row)),
+                pairs,
+            );
+        });
+    }
+}
+
+/// Sorts the group by start; a row then overlaps just those behind it that start before it ends.
 /// n log n, and one step a pair.
-fn sweep(
-    rows: &RecordBatch,
-    overlap: Overlap,
-    groups: impl Iterator<Item = Vec<u32>>,
+fn sweep_group<T: Ord + Copy>(
+    mut group: Vec<u32>,
+    bounds: Bounds,
+    interval: impl Fn(usize) -> (T, T),
     pairs: &mut Vec<(u32, u32)>,
 ) {
-    let by = |position| {
-        [By {
-            position,
-            descending: false,
-        }]
-    };
-    let (starts, ends) = (
-        comparable(rows, &by(overlap.start)),
-        comparable(rows, &by(overlap.end)),
-    );
-    let start = |row: u32| starts.row(row as usize);
-    let end = |row: u32| ends.row(row as usize);
-    for mut group in groups {
-        group.retain(|&row| {
-            let proper = match overlap.bounds {
-                Bounds::HalfOpen => start(row) < end(row),
-                Bounds::Closed | Bounds::Open => start(row) <= end(row),
+    let interval = |row: u32| interval(row as usize);
+    group.retain(|&row| {
+        let (start, end) = interval(row);
+        match bounds {
+            Bounds::HalfOpen => start < end,
+            Bounds::Closed | Bounds::Open => start <= end,
+        }
+    });
+    group.sort_by_key(|&row| interval(row));
+    for (index, &first) in group.iter().enumerate() {
+        let (first_start, first_end) = interval(first);
+        for &second in &group[index + 1..] {
+            let (start, end) = interval(second);
+            let meets = match bounds {
+                Bounds::HalfOpen => start < first_end,
+                Bounds::Closed => start <= first_end,
+                Bounds::Open if start >= first_end => false,
+                // Both start at one point: the second must reach beyond it.
+                Bounds::Open if end <= first_start => continue,
+                Bounds::Open => true,
             };
-            proper && !any_null(rows, &[overlap.start, overlap.end], row as usize)
-        });
-        group.sort_by(|&a, &b| start(a).cmp(&start(b)).then_with(|| end(a).cmp(&end(b))));
-        for (index, &first) in group.iter().enumerate() {
-            for &second in &group[index + 1..] {
-                let meets = match overlap.bounds {
-                    Bounds::HalfOpen => start(second) < end(first),
-                    Bounds::Closed => start(second) <= end(first),
-                    Bounds::Open if start(second) >= end(first) => false,
-                    // Both start at one point: the second must reach beyond it.
-                    Bounds::Open if end(second) <= start(first) => continue,
-                    Bounds::Open => true,
-                };
-                if !meets {
-                    break;
-                }
-                pairs.extend([(first, second), (second, first)]);
+            if !meets {
+                break;
             }
+            pairs.extend([(first, second), (second, first)]);
         }
     }
+}
+
+/// The cells of a column that are numbers and compare as such; null is any.
+fn numbers(column: &ArrayRef) -> Option<&[i64]> {
+    if let Some(ints) = column.as_primitive_opt::<Int64Type>() {
+        return Some(ints.values());
+    }
+    let times = column.as_primitive_opt::<TimestampMicrosecondType>()?;
+    Some(times.values())
+}
+
+/// The cells of a column, as what compares like them.
+fn values(column: &ArrayRef) -> Rows {
+    let of_one = batch_of(column);
+    equatable(&of_one, &[0])
+}
+
+fn batch_of(column: &ArrayRef) -> RecordBatch {
+    let field = Field::new("value", column.data_type().clone(), true);
+    let schema = Arc::new(ArrowSchema::new(vec![field]));
+    RecordBatch::try_new(schema, vec![Arc::clone(column)]).expect("one column of its own type")
 }
 
 fn row_number(row: usize) -> u32 {
@@ -361,8 +416,6 @@ fn row_number(row: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::AsArray;
-    use arrow::datatypes::Int64Type;
     use proptest::prelude::*;
 
     use super::super::Place;
@@ -388,9 +441,15 @@ mod tests {
         }
     }
 
+    fn of_one_key(chunk: Chunk) -> Chunk {
+        let origin = UInt32Array::from(vec![0; chunk.len()]);
+        chunk.with_origin(origin)
+    }
+
     /// The pairs of ids.
     fn pairs(rows: &str, config: &ConflictJoinConfig) -> Vec<String> {
         let (schema, chunk) = table(rows);
+        let chunk = of_one_key(chunk);
         let (join, _) = ConflictJoin::check(config, &schema).unwrap();
         let paired = join.evaluate(&chunk, &at(Place::BehindGate)).unwrap();
         let columns = schema.columns().len();
@@ -438,6 +497,7 @@ mod tests {
     #[test]
     fn a_pair_holds_both_rows_and_the_key() {
         let (schema, chunk) = table(ROWS);
+        let chunk = of_one_key(chunk);
         let all = config(None, &["room"], Order::Unordered);
         let (join, out) = ConflictJoin::check(&all, &schema.with_key(Some(1))).unwrap();
         let names: Vec<&str> = out.names().collect();
@@ -514,7 +574,7 @@ mod tests {
             let config = config(Some(bounds), &[], Order::Ordered);
             let (join, _) = ConflictJoin::check(&config, &schema).unwrap();
             let paired = join
-                .evaluate(&chunk(&schema, &cells), &at(Place::BehindGate))
+                .evaluate(&of_one_key(chunk(&schema, &cells)), &at(Place::BehindGate))
                 .unwrap();
             let ids = |column: usize| {
                 let column = paired.rows().column(column);

@@ -117,11 +117,11 @@ impl Derive {
         let mut chunk = input;
         for set in &self.set {
             let value = set.value.evaluate(chunk.rows());
-            let mut columns = chunk.rows().columns().to_vec();
+            let mut columns = chunk.columns().to_vec();
             if set.position == columns.len() {
-                columns.push(value.values);
+                columns.push(value.values.into());
             } else {
-                columns[set.position] = value.values;
+                columns[set.position] = value.values.into();
             }
             let next = chunk
                 .with_columns(set.schema.arrow(), columns)

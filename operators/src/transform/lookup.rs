@@ -9,7 +9,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take;
 use serde::Deserialize;
 
@@ -371,9 +371,9 @@ impl Lookup {
         positions: Vec<Option<u32>>,
     ) -> Result<Chunk, arrow::error::ArrowError> {
         let positions = UInt32Array::from(positions);
-        let mut columns: Vec<ArrayRef> = rows.rows().columns().to_vec();
+        let mut columns = rows.columns().to_vec();
         for &brought in &self.brought {
-            columns.push(take(right.column(brought), &positions, None)?);
+            columns.push(take(right.column(brought), &positions, None)?.into());
         }
         rows.with_columns(self.schema.arrow(), columns)
     }

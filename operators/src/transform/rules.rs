@@ -141,13 +141,13 @@ impl Rules {
     pub fn evaluate(&self, input: &Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
         let mut errors = Vec::new();
         let mut any = vec![false; input.len()];
-        let mut columns = input.rows().columns().to_vec();
+        let mut columns = input.columns().to_vec();
         let names = self.schema.names().skip(self.inputs);
         for (name, when) in names.zip(&self.when) {
             let holds = when.evaluate(input.rows());
             errors.extend(of_column(name, holds.errors));
             let flags = truths(&holds.values);
-            columns.push(self.column(&flags));
+            columns.push(self.column(&flags).into());
             for (any, flag) in any.iter_mut().zip(flags) {
                 *any |= flag;
             }

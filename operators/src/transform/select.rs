@@ -1,7 +1,6 @@
 //! Chooses columns, their order and their names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -87,7 +86,7 @@ impl Select {
         let key = input
             .key()
             .and_then(|key| positions.iter().position(|&kept| kept == key));
-        let schema = Schema::new(columns.collect()).with_key(key);
+        let schema = Schema::new(columns.collect::<Vec<_>>()).with_key(key);
         let renamed_or_dropped = config.rename.values().filter_map(|old| input.position(old));
         let mut named: BTreeSet<usize> = renamed_or_dropped.collect();
         named.extend(config.drop.iter().filter_map(|name| renamed.position(name)));
@@ -120,9 +119,9 @@ impl Select {
         let columns = self
             .positions
             .iter()
-            .map(|&position| Arc::clone(input.rows().column(position)));
+            .map(|&position| input.columns()[position].clone());
         input
-            .with_columns(self.schema.arrow(), columns.collect())
+            .with_columns(self.schema.arrow(), columns.collect::<Vec<_>>())
             .map_err(|error| at.columns(error))
     }
 }

@@ -136,7 +136,7 @@ fn refusals_say_what_to_do() {
         hversine_miles(1)    => did you mean `haversine_miles`?
         haversine_miles(1)   => its form is `haversine_miles(lat1, lon1, lat2, lon2)`
         visit_id = ssn       => bring one to the type of the other with `cast`
-        ssn::foo             => the types are `text`, `int`, `float`, `bool`, `date`, `timestamp`
+        ssn::foo             => the types are `text`, `int`, `float`, `bool`, `date`, `timestamp`, `json`
         day + '45 days'      => write a span of time as `interval '45 days'`, a day as `date '2026-01-31'`
         lat + ssn            => a text is no number before `cast(.. as float)`; texts are joined by `||`
         case when lat then 1 end => compare it with something, as in `x = 1`
