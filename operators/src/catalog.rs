@@ -1,7 +1,6 @@
 //! Every stage that a pipeline can name: one line each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -12,8 +11,9 @@ use crate::problem::{Problem, Step};
 use crate::schema::{Schema, Type};
 use crate::sink::console::ConsoleConfig;
 use crate::sink::sqlite::{Sqlite, SqliteConfig};
-use crate::source::csv::{Csv, CsvConfig, Read};
-use crate::source::{Instant, SourceError};
+use crate::source::Source;
+use crate::source::csv::{Csv, CsvConfig};
+use crate::source::parquet::{Parquet, ParquetConfig};
 use crate::transform::batch_partition::{BatchPartition, BatchPartitionConfig};
 use crate::transform::conflict_join::{ConflictJoin, ConflictJoinConfig};
 use crate::transform::derive::{Derive, DeriveConfig};
@@ -26,7 +26,7 @@ use crate::transform::select::{Select, SelectConfig};
 use crate::transform::{Evaluation, StageError};
 
 /// The types of sources.
-pub const SOURCES: [&str; 1] = ["csv"];
+pub const SOURCES: [&str; 2] = ["csv", "parquet"];
 
 /// The types of transforms.
 pub const TRANSFORMS: [&str; 9] = [
@@ -49,6 +49,8 @@ pub const SINKS: [&str; 2] = ["console", "sqlite"];
 pub enum SourceConfig {
     /// `type = "csv"`.
     Csv(CsvConfig),
+    /// `type = "parquet"`.
+    Parquet(ParquetConfig),
 }
 
 /// A decoded transform.
@@ -81,12 +83,6 @@ pub enum SinkConfig {
     Console(ConsoleConfig),
     /// `type = "sqlite"`.
     Sqlite(SqliteConfig),
-}
-
-/// A checked source.
-pub enum Source {
-    /// See [`Csv`].
-    Csv(Csv),
 }
 
 /// A checked sink.
@@ -133,6 +129,7 @@ impl SourceConfig {
     pub fn decode<S: Section>(kind: &str, section: &S) -> Option<Result<Self, S::Error>> {
         Some(match kind {
             "csv" => section.decode().map(SourceConfig::Csv),
+            "parquet" => section.decode().map(SourceConfig::Parquet),
             _ => return None,
         })
     }
@@ -143,6 +140,7 @@ impl SourceConfig {
     pub fn path(&self) -> &str {
         match self {
             SourceConfig::Csv(config) => &config.path,
+            SourceConfig::Parquet(config) => &config.path,
         }
     }
 
@@ -156,42 +154,11 @@ impl SourceConfig {
     ) -> Result<Source, Vec<Problem>> {
         match self {
             SourceConfig::Csv(config) => {
-                Csv::check(config, name, path, timezone, pinned).map(Source::Csv)
+                Csv::check(config, name, path, timezone, pinned).map(Source::new)
             }
-        }
-    }
-}
-
-impl Source {
-    /// All its columns.
-    pub fn schema(&self) -> &Schema {
-        match self {
-            Source::Csv(csv) => csv.schema(),
-        }
-    }
-
-    /// The columns that identify a row.
-    pub fn id(&self) -> &[String] {
-        match self {
-            Source::Csv(csv) => csv.id(),
-        }
-    }
-
-    /// The types that were inferred, to be pinned.
-    pub fn inferred(&self) -> &BTreeMap<String, Type> {
-        match self {
-            Source::Csv(csv) => csv.inferred(),
-        }
-    }
-
-    /// Reads these columns of all its rows, chunk by chunk.
-    pub fn read(
-        &self,
-        columns: &[String],
-        receive: &mut dyn FnMut(Read) -> ControlFlow<()>,
-    ) -> Result<Instant, SourceError> {
-        match self {
-            Source::Csv(csv) => csv.read(columns, receive),
+            SourceConfig::Parquet(config) => {
+                Parquet::check(config, name, path, timezone).map(Source::new)
+            }
         }
     }
 }

@@ -51,6 +51,12 @@ impl Type {
         }
     }
 
+    /// What is told of a cell that is none of this type.
+    pub(crate) fn misfit(self) -> String {
+        let article = if self == Type::Int { "an" } else { "a" };
+        format!("not {article} {self}")
+    }
+
     /// The type into which values of an Arrow type are brought; `None` where there is none.
     pub fn of(arrow: &DataType) -> Option<Type> {
         Some(match arrow {

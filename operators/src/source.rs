@@ -1,25 +1,229 @@
 //! Where rows come from.
 //!
-//! A source is read at one **instant**, told in the report. What stands in the way of reading is a
-//! [`SourceError`] and ends the reading; what is wrong with a row is data and goes with the chunk.
+//! ```text
+//!            +--> unit --read--> chunks, errors of their rows, lost lines
+//!   pin -----+--> unit --read--> ..                                            --> unchanged?
+//!   (files)  +--> unit --read--> ..
+//! ```
+//!
+//! A source is read at one **instant**, told in the report: its files are pinned by name, size and
+//! time, and compared at the end. Its units can be read in any order and side by side. What stands
+//! in the way of reading is a [`SourceError`] and ends the reading; what is wrong with a row is data
+//! and goes with the chunk.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use arrow::array::BooleanArray;
 use serde::Serialize;
 
+use crate::chunk::{Chunk, RowError};
+use crate::schema::{Schema, Type};
+
+mod ask;
 pub mod csv;
 mod file;
+mod names;
+pub mod parquet;
+mod unit;
 
-/// The state of a file when it was read: as long as it stands, so do the rows.
+pub use ask::{Ask, Only};
+pub use unit::{Bounds, FileInstant, Instant, Part, Pinned, Scanned, Skipped, Unit};
+
+/// A checked source.
+pub struct Source {
+    scan: Box<dyn Scan>,
+}
+
+/// What every kind of source does.
+pub trait Scan: Send + Sync {
+    /// All its columns.
+    fn schema(&self) -> &Schema;
+
+    /// The columns that identify a row; empty when none are declared.
+    fn id(&self) -> &[String];
+
+    /// The types that were inferred from rows, to be pinned.
+    fn inferred(&self) -> &BTreeMap<String, Type>;
+
+    /// Pins the files, and finds what of them is to be read for `ask`.
+    fn pin(&self, ask: &Ask) -> Result<Pinned, SourceError>;
+
+    /// Reads a unit. Stops early, without an error, when `receive` breaks. [`Ask::only`] is heeded
+    /// where [`Scan::selects`], and else left to [`Source`].
+    fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError>;
+
+    /// Holds when the files are still what they were when they were pinned, and no other has come.
+    fn unchanged(&self, pinned: &Pinned) -> Result<(), SourceError>;
+
+    /// Whether reading only the rows of some keys costs less than reading all.
+    fn selects(&self) -> bool;
+}
+
+/// Takes what was read; breaks when no more is wanted.
+pub type Receive<'a> = &'a mut dyn FnMut(Read) -> ControlFlow<()>;
+
+impl Source {
+    /// A source that reads by `scan`.
+    pub fn new(scan: impl Scan + 'static) -> Self {
+        Source {
+            scan: Box::new(scan),
+        }
+    }
+
+    /// All its columns.
+    pub fn schema(&self) -> &Schema {
+        self.scan.schema()
+    }
+
+    /// The columns that identify a row; empty when none are declared.
+    pub fn id(&self) -> &[String] {
+        self.scan.id()
+    }
+
+    /// The types that were inferred, to be pinned, so that the next run reads alike.
+    pub fn inferred(&self) -> &BTreeMap<String, Type> {
+        self.scan.inferred()
+    }
+
+    /// Whether [`Ask::only`] saves work.
+    pub fn selects(&self) -> bool {
+        self.scan.selects()
+    }
+
+    /// Pins the files of the source, and finds what of them is to be read for `ask`; reads no rows.
+    ///
+    /// # Errors
+    /// When a file is gone, or is no longer what was checked.
+    ///
+    /// # Panics
+    /// When a name in `ask` is not a column of the schema.
+    pub fn units(&self, ask: &Ask) -> Result<Pinned, SourceError> {
+        self.scan.pin(ask)
+    }
+
+    /// Reads a unit of [`Source::units`] of the same `ask`, chunk by chunk; stops early, without an
+    /// error, when `receive` breaks. Several threads may read different units at once.
+    ///
+    /// With [`Ask::only`] other rows are not given, and lines that are no rows are not told.
+    ///
+    /// # Errors
+    /// When the file is gone, is not what it was, or changes meanwhile. Then what was received is
+    /// not of one instant and must be thrown away.
+    ///
+    /// # Panics
+    /// When a name in `ask` is not a column of the schema.
+    pub fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
+        let Some(only) = ask.only.as_ref().filter(|_| !self.scan.selects()) else {
+            return self.scan.read(unit, ask, receive);
+        };
+        let mut wide = ask.clone();
+        if !ask.columns.iter().any(|column| column == only.column()) {
+            wide.columns.push(only.column().to_owned());
+        }
+        self.scan.read(unit, &wide, &mut |mut read| {
+            let rows = read.chunk.rows();
+            let column = rows.column_by_name(only.column());
+            let wanted = only.wanted(column.expect("the column was asked for"));
+            read.lost.clear();
+            read.keep(&wanted, ask.columns.len());
+            receive(read)
+        })
+    }
+
+    /// Holds when the files are what they were when they were pinned, and no other has come.
+    ///
+    /// # Errors
+    /// [`SourceError::Changed`], or why that cannot be found out.
+    pub fn unchanged(&self, pinned: &Pinned) -> Result<(), SourceError> {
+        self.scan.unchanged(pinned)
+    }
+
+    /// Reads all units, one after the other, and finds the files unchanged; stops early, without an
+    /// error, when `receive` breaks.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    ///
+    /// # Panics
+    /// As [`Source::read`].
+    pub fn read_all(&self, ask: &Ask, receive: Receive) -> Result<(Pinned, Scanned), SourceError> {
+        let pinned = self.units(ask)?;
+        let mut scanned = Scanned::default();
+        let mut flow = ControlFlow::Continue(());
+        for unit in &pinned.units {
+            scanned += self.read(unit, ask, &mut |read| {
+                flow = receive(read);
+                flow
+            })?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        self.unchanged(&pinned)?;
+        Ok((pinned, scanned))
+    }
+}
+
+/// A piece of a source.
+#[derive(Debug)]
+pub struct Read {
+    /// At most 8192 rows, numbered from 0.
+    pub chunk: Chunk,
+    /// The cells that are not of their column's type and null in the chunk for it; the origin is
+    /// the position in the chunk. In the order of rows, then of columns.
+    pub errors: Vec<RowError>,
+    /// The lines among these rows that are no rows.
+    pub lost: Vec<LostLine>,
+}
+
+impl Read {
+    /// Keeps the rows where `wanted` is true, numbered anew, and of the columns the first `columns`.
+    fn keep(&mut self, wanted: &BooleanArray, columns: usize) {
+        let first: Vec<usize> = (0..columns).collect();
+        let rows = self.chunk.rows().project(&first);
+        let rows = rows.expect("the first columns are columns of the chunk");
+        let kept = arrow::compute::filter_record_batch(&rows, wanted);
+        self.chunk = Chunk::numbered(kept.expect("there is a word for each row"));
+        let mut position = 0;
+        let positions: Vec<Option<u32>> = wanted
+            .iter()
+            .map(|wanted| {
+                let is_kept = wanted == Some(true);
+                position += u32::from(is_kept);
+                is_kept.then(|| position - 1)
+            })
+            .collect();
+        self.errors.retain_mut(|error| {
+            let kept = positions[error.origin as usize];
+            error.origin = kept.unwrap_or_default();
+            kept.is_some()
+        });
+    }
+}
+
+/// A line that is no row; shown as `line 17: 3 fields where the header has 5`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Instant {
-    /// The file.
-    pub path: PathBuf,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// When it was last written: microseconds since 1970-01-01 00:00:00 UTC.
-    pub modified: i64,
+pub struct LostLine {
+    /// The file, where the source may have several.
+    pub file: Option<Arc<str>>,
+    /// Where it begins; the first line of the file is 1.
+    pub line: u64,
+    /// What is wrong; holds no value of the line.
+    pub message: String,
+}
+
+impl fmt::Display for LostLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "`{file}`, ")?;
+        }
+        write!(f, "line {}: {}", self.line, self.message)
+    }
 }
 
 /// Why a source cannot be read to its end. Holds no cell value.
@@ -64,6 +268,14 @@ pub enum SourceError {
         path: PathBuf,
         /// From which line on to look.
         line: u64,
+    },
+    /// The file is not what its kind of file must be.
+    #[error("`{}` cannot be read: {reason}", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The file was written to under the reader, so that the rows are not of one instant.
     #[error("`{}` changed while it was read: run again when nothing writes to it", path.display())]

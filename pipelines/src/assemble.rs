@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use operators::catalog::Source;
 use operators::digest::bytes_hash;
 use operators::expression::Expression;
 use operators::problem::Problem;
+use operators::source::Source;
 use operators::way::{Step, Way};
 
 use crate::check::Checked;

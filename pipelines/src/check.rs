@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use operators::catalog::{Sink, Source, Transform, TransformConfig};
+use operators::catalog::{Sink, Transform, TransformConfig};
 use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::{Schema, Type};
+use operators::source::Source;
 
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Config, Graph};

@@ -13,10 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use operators::catalog::{Sink, Source, SourceConfig, Transform};
+use operators::catalog::{Sink, SourceConfig, Transform};
 use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::Schema;
+use operators::source::{Ask, Source};
 use operators::way::Way;
 
 use crate::assemble::Assemble;
@@ -65,6 +66,13 @@ pub struct SourcePlan {
     pub columns: Vec<String>,
     /// Their types.
     pub schema: Schema,
+}
+
+impl SourcePlan {
+    /// All rows, with the columns that are read.
+    pub fn ask(&self) -> Ask {
+        Ask::all_of(&self.columns)
+    }
 }
 
 /// The right side of lookups.

@@ -83,7 +83,7 @@ impl Dimensions {
         let mut batches: Vec<RecordBatch> = Vec::new();
         let mut errors = Vec::new();
         let (mut rows, mut lost) = (0_u32, 0);
-        let instant = source.source.read(&source.columns, &mut |read| {
+        let (pinned, scanned) = source.source.read_all(&source.ask(), &mut |read| {
             errors.extend(read.errors.into_iter().map(|mut error| {
                 error.origin += rows;
                 error
@@ -104,12 +104,7 @@ impl Dimensions {
             batches.push(read.chunk.rows().clone());
             ControlFlow::Continue(())
         })?;
-        let reading = Reading {
-            rows: u64::from(rows),
-            lost: lost as u64,
-            reads: 1,
-            instant,
-        };
+        let reading = Reading::of(&pinned, scanned, lost as u64);
         self.readings.insert(source.name.to_string(), reading);
         let all = arrow::compute::concat_batches(&source.schema.arrow(), &batches)
             .expect("chunks of a source have one schema");

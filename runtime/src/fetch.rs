@@ -12,7 +12,7 @@ use operators::consolidate::Epoch;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::parcel::{Parcel, SourceRows, owner, parcels as cut};
-use operators::source::csv::Read;
+use operators::source::Read;
 use operators::transform::{Evaluation, Place};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
@@ -104,25 +104,16 @@ fn spawn(job: Arc<Job>, input: usize, wake: SyncActivator) -> Receiver<Option<Re
             wake,
         };
         let plan = &job.plan.sources[job.plan.inputs[input].source];
-        let (mut rows, mut lost) = (0, 0);
-        let outcome = plan.source.read(&plan.columns, &mut |read| {
-            rows += read.chunk.len() as u64;
+        let mut lost = 0;
+        let outcome = plan.source.read_all(&plan.ask(), &mut |read| {
             lost += read.lost.len() as u64;
             if job.abort.is_raised() {
                 return ControlFlow::Break(());
             }
             reader.send(Some(read))
         });
-        if let Some(instant) = job.check(outcome) {
-            job.has_read(
-                &plan.name,
-                Reading {
-                    rows,
-                    lost,
-                    reads: 1,
-                    instant,
-                },
-            );
+        if let Some((pinned, scanned)) = job.check(outcome) {
+            job.has_read(&plan.name, Reading::of(&pinned, scanned, lost));
             let _: ControlFlow<()> = reader.send(None);
         }
     });

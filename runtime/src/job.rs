@@ -8,7 +8,7 @@ use operators::catalog::Transform;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::row_id::RowId;
-use operators::source::{Instant, SourceError};
+use operators::source::{Instant, Pinned, Scanned, Skipped, SourceError};
 use operators::transform::batch_partition::BatchPartition;
 use operators::transform::lookup::Index;
 use operators::value::Value;
@@ -67,10 +67,28 @@ pub(crate) struct Reading {
     pub(crate) rows: u64,
     /// Lines that are no rows.
     pub(crate) lost: u64,
+    /// Bytes of its files that were read, over all reads.
+    pub(crate) bytes: u64,
     /// How often it was read.
     pub(crate) reads: u64,
+    /// What did not have to be read.
+    pub(crate) skipped: Skipped,
     /// What was read.
     pub(crate) instant: Instant,
+}
+
+impl Reading {
+    /// What came of reading a source once.
+    pub(crate) fn of(pinned: &Pinned, scanned: Scanned, lost: u64) -> Reading {
+        Reading {
+            rows: scanned.rows,
+            lost,
+            bytes: scanned.bytes,
+            reads: 1,
+            skipped: pinned.skipped,
+            instant: pinned.instant(),
+        }
+    }
 }
 
 /// What sinks were told of a key.
@@ -135,12 +153,13 @@ impl Job {
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         match readings.get_mut(source) {
             Some(before) if before.instant != reading.instant => {
-                let path = reading.instant.path.clone();
+                let path = source.into();
                 self.abort.raise(SourceError::Changed { path }.into());
             }
             Some(before) => {
                 before.rows += reading.rows;
                 before.lost += reading.lost;
+                before.bytes += reading.bytes;
                 before.reads += reading.reads;
             }
             None => drop(readings.insert(source.to_owned(), reading)),

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use operators::catalog::{Source, SourceConfig};
+use operators::catalog::SourceConfig;
 use operators::expression::{self, Language};
 use operators::problem::Problem;
 use operators::schema::Type;
+use operators::source::Source;
 use operators::value::Value;
 use pipelines::diagnostic::Diagnostic;
 use pipelines::document::Document;

@@ -14,7 +14,7 @@ use operators::group::{Batch, ErrorRow, Groups};
 use operators::key::Key;
 use operators::order::canonical;
 use operators::parcel::{SourceRows, parcels};
-use operators::source::csv::Read;
+use operators::source::Read;
 use operators::transform::batch_partition::BatchPartition;
 use operators::transform::lookup::Index;
 use operators::transform::{Evaluation, Place};
@@ -80,7 +80,7 @@ fn read(source: &SourcePlan) -> Vec<Read> {
     };
     source
         .source
-        .read(&source.columns, &mut receive)
+        .read_all(&source.ask(), &mut receive)
         .expect("the file was just written");
     reads
 }

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use operators::catalog::{Source, SourceConfig};
+use operators::catalog::SourceConfig;
 use operators::expression::Language;
 use operators::problem::Problem;
 use operators::schema::Type;
+use operators::source::Source;
 use operators::value::Value;
 use pipelines::diagnostic::Diagnostic;
 use pipelines::document::Document;

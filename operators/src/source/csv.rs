@@ -12,26 +12,22 @@
 //! is told and does not hide the next one; what is held at a time is a chunk.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::iter;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use self::chunks::Chunks;
 use self::infer::Candidates;
 use self::records::Records;
-use super::{Instant, SourceError, file};
-use crate::chunk::{Chunk, RowError};
-use crate::problem::{self, Problem, Step, suggest};
+use super::{Ask, Part, Pinned, Receive, Scan, Scanned, Skipped, SourceError, Unit, file, names};
+use crate::problem::{Problem, suggest};
 use crate::schema::{Schema, Type};
 
 mod chunks;
 mod decode;
-mod header;
 mod infer;
 mod records;
 #[cfg(test)]
@@ -75,33 +71,6 @@ pub struct Csv {
     inferred: BTreeMap<String, Type>,
 }
 
-/// A piece of the file. The rows that were decoded are the sum of the chunks' lengths.
-#[derive(Debug)]
-pub struct Read {
-    /// At most 8192 rows, numbered from 0.
-    pub chunk: Chunk,
-    /// The cells that are not of their column's type and null in the chunk for it; the origin is
-    /// the position in the chunk. In the order of rows, then of columns.
-    pub errors: Vec<RowError>,
-    /// The lines among these rows that are no rows.
-    pub lost: Vec<LostLine>,
-}
-
-/// A line that is no row; shown as `line 17: 3 fields where the header has 5`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LostLine {
-    /// Where it begins; the first line of the file is 1.
-    pub line: u64,
-    /// What is wrong; holds no value of the line.
-    pub message: String,
-}
-
-impl fmt::Display for LostLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.message)
-    }
-}
-
 impl Csv {
     /// Opens the file at `path`, reads its header, and infers the types that are neither declared
     /// nor `pinned` (which takes one pass over the file). `stage` is the source's name in errors
@@ -125,8 +94,10 @@ impl Csv {
                 return Err(problems);
             }
         };
-        let names = header::names(records.header(), &config.columns, &mut problems);
-        unknown_names(config, &names, &mut problems);
+        let headers: Vec<String> = records.header().iter().map(str::to_owned).collect();
+        let names = names::names(&headers, "header", &config.columns, &mut problems);
+        let declared = config.types.keys().cloned();
+        names::unknown(&names, declared, &config.id, &config.columns, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -145,47 +116,10 @@ impl Csv {
             null: config.null.clone(),
             zone,
             schema: Schema::new(columns),
-            headers: records.header().iter().map(str::to_owned).collect(),
+            headers,
             id: config.id.clone(),
             inferred,
         })
-    }
-
-    /// All columns by their new names, in the order of the header.
-    pub fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    /// The columns that identify a row; empty when none are declared.
-    pub fn id(&self) -> &[String] {
-        &self.id
-    }
-
-    /// Every type that was not declared: to be pinned, so that the next run reads the file alike.
-    pub fn inferred(&self) -> &BTreeMap<String, Type> {
-        &self.inferred
-    }
-
-    /// Reads the whole file once and decodes of each row only `columns`, in that order. Stops
-    /// early, without an error, when `receive` breaks.
-    ///
-    /// # Errors
-    /// When the file is gone, is not what it was, or changes meanwhile. Then what was received is
-    /// not the file at one instant and must be thrown away.
-    ///
-    /// # Panics
-    /// When a name is not a column of the schema.
-    pub fn read(
-        &self,
-        columns: &[String],
-        receive: &mut dyn FnMut(Read) -> ControlFlow<()>,
-    ) -> Result<Instant, SourceError> {
-        let mut records = Records::open(&self.path, self.delimiter)?;
-        let outcome = self.chunks(&records, columns);
-        let outcome = outcome.and_then(|chunks| deliver(&mut records, chunks, receive));
-        // A file that changes can look broken, so this is told first.
-        records.unchanged()?;
-        outcome.map(|()| records.instant().clone())
     }
 
     /// Empty chunks of these columns, which are looked up in the header as it is now.
@@ -208,6 +142,58 @@ impl Csv {
             return Err(SourceError::Header { path, reason });
         }
         Ok(chunks)
+    }
+}
+
+impl Scan for Csv {
+    /// All columns by their new names, in the order of the header.
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn id(&self) -> &[String] {
+        &self.id
+    }
+
+    fn inferred(&self) -> &BTreeMap<String, Type> {
+        &self.inferred
+    }
+
+    fn pin(&self, _: &Ask) -> Result<Pinned, SourceError> {
+        let file = file::pin(&self.path)?;
+        let unit = Unit {
+            part: Part::Whole,
+            rows: None,
+            bytes: file.bytes,
+            bounds: None,
+            file: file.clone(),
+        };
+        Ok(Pinned {
+            files: vec![file],
+            units: vec![unit],
+            skipped: Skipped::default(),
+        })
+    }
+
+    fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
+        let mut records = Records::open(&unit.file.path, self.delimiter)?;
+        records.is_of(&unit.file)?;
+        let outcome = self.chunks(&records, &ask.columns);
+        let outcome = outcome.and_then(|chunks| deliver(&mut records, chunks, receive));
+        // A file that changes can look broken, so this is told first.
+        records.is_of(&unit.file)?;
+        Ok(Scanned {
+            rows: outcome?,
+            bytes: unit.bytes,
+        })
+    }
+
+    fn unchanged(&self, pinned: &Pinned) -> Result<(), SourceError> {
+        file::unchanged(&pinned.files)
+    }
+
+    fn selects(&self) -> bool {
+        false
     }
 }
 
@@ -260,28 +246,6 @@ fn delimiter(text: &str) -> Result<u8, Problem> {
     }
 }
 
-/// Adds the names in `types` and `id` that are no columns to `problems`.
-fn unknown_names(config: &CsvConfig, names: &[String], problems: &mut Vec<Problem>) {
-    let columns = names.iter().map(|name| (name.clone(), Type::Text));
-    let columns = Schema::new(columns.collect());
-    let mut look_up = |name: &String, field: Vec<Step>, is_key: bool| {
-        // A new name that cannot be given is a problem of `columns`, and one is enough.
-        if config.columns.contains_key(name) {
-            return;
-        }
-        if let Err(problem) = problem::column(&columns, name, field) {
-            let problem = problem.label("not a column of the file");
-            problems.push(if is_key { problem.of_key() } else { problem });
-        }
-    };
-    for name in config.types.keys() {
-        look_up(name, vec!["types".into(), name.into()], true);
-    }
-    for (position, name) in config.id.iter().enumerate() {
-        look_up(name, vec!["id".into(), position.into()], false);
-    }
-}
-
 /// The types of all columns: as known, else from the rest of the records. What is wrong with a
 /// line is told when it is read for its rows.
 fn infer(
@@ -312,26 +276,30 @@ fn infer(
         .collect())
 }
 
-/// Brings all records into chunks and hands them on, until `receive` breaks.
+/// Brings all records into chunks and hands them on, until `receive` breaks; how many rows.
 fn deliver(
     records: &mut Records,
     mut chunks: Chunks<'_>,
-    receive: &mut dyn FnMut(Read) -> ControlFlow<()>,
-) -> Result<(), SourceError> {
+    receive: Receive,
+) -> Result<u64, SourceError> {
+    let mut rows = 0;
     while let Some(record) = records.next()? {
         match record {
-            Ok(row) => chunks.add_row(row),
+            Ok(row) => {
+                rows += 1;
+                chunks.add_row(row);
+            }
             Err(lost) => chunks.add_lost(lost),
         }
         if chunks.is_full() && receive(chunks.take()).is_break() {
-            return Ok(());
+            return Ok(rows);
         }
     }
     if !chunks.is_empty() {
         // Nothing follows that a break could stop.
         let _ = receive(chunks.take());
     }
-    Ok(())
+    Ok(rows)
 }
 
 fn comma() -> String {

@@ -5,31 +5,42 @@ use std::io;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use super::{Instant, SourceError};
+use super::{FileInstant, SourceError};
 use crate::problem::{Problem, suggest};
 
-/// Opens a file and takes its instant.
-pub(super) fn open(path: &Path) -> Result<(File, Instant), SourceError> {
-    // A pipe would block the opening, so what is no file is not opened.
-    let metadata = fs::metadata(path).map_err(|error| failure(path, error))?;
-    if !metadata.is_file() {
-        return Err(SourceError::NotAFile {
-            path: path.to_owned(),
-        });
-    }
-    let file = File::open(path).map_err(|error| failure(path, error))?;
-    let instant = instant(path, &file)?;
-    Ok((file, instant))
+/// Opens a file.
+pub(super) fn open(path: &Path) -> Result<File, SourceError> {
+    is_file(path)?;
+    File::open(path).map_err(|error| failure(path, error))
 }
 
-/// Holds when the open file is still as it was at the instant.
-pub(super) fn unchanged(file: &File, since: &Instant) -> Result<(), SourceError> {
-    if instant(&since.path, file)? == *since {
+/// The instant of a file.
+pub(super) fn pin(path: &Path) -> Result<FileInstant, SourceError> {
+    instant(path, &is_file(path)?)
+}
+
+/// Holds when the open file is as it was at the instant.
+pub(super) fn is_of(file: &File, at: &FileInstant) -> Result<(), SourceError> {
+    let metadata = file.metadata().map_err(|error| failure(&at.path, error))?;
+    if instant(&at.path, &metadata)? == *at {
         return Ok(());
     }
     Err(SourceError::Changed {
-        path: since.path.clone(),
+        path: at.path.clone(),
     })
+}
+
+/// Holds when all files are as they were at their instants.
+pub(super) fn unchanged(files: &[FileInstant]) -> Result<(), SourceError> {
+    for file in files {
+        // What is gone has changed.
+        if pin(&file.path).ok().as_ref() != Some(file) {
+            return Err(SourceError::Changed {
+                path: file.path.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The error of reading as the system tells it.
@@ -114,19 +125,30 @@ fn name(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn instant(path: &Path, file: &File) -> Result<Instant, SourceError> {
-    let taken = file.metadata().and_then(|metadata| {
-        let modified = match metadata.modified()?.duration_since(UNIX_EPOCH) {
-            Ok(after) => i64::try_from(after.as_micros()),
-            Err(before) => i64::try_from(before.duration().as_micros()).map(|micros| -micros),
-        };
-        Ok(Instant {
+/// A pipe would block the opening, so what is no file is not opened.
+fn is_file(path: &Path) -> Result<Metadata, SourceError> {
+    let metadata = fs::metadata(path).map_err(|error| failure(path, error))?;
+    if !metadata.is_file() {
+        return Err(SourceError::NotAFile {
             path: path.to_owned(),
-            bytes: metadata.len(),
-            modified: modified.map_err(io::Error::other)?,
-        })
+        });
+    }
+    Ok(metadata)
+}
+
+fn instant(path: &Path, metadata: &Metadata) -> Result<FileInstant, SourceError> {
+    let modified = metadata.modified();
+    let modified = modified.and_then(|at| match at.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_micros()).map_err(io::Error::other),
+        Err(before) => i64::try_from(before.duration().as_micros())
+            .map(|micros| -micros)
+            .map_err(io::Error::other),
     });
-    taken.map_err(|error| failure(path, error))
+    Ok(FileInstant {
+        path: path.to_owned(),
+        bytes: metadata.len(),
+        modified: modified.map_err(|error| failure(path, error))?,
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
-use operators::catalog::Source;
 use operators::expression::Expression;
 use operators::key::Key;
 use operators::order::By;
@@ -150,7 +149,7 @@ impl Row {
 /// # Panics
 /// When the rows have not the columns of the source.
 pub(super) fn of_source(plan: &SourcePlan, rows: &[Vec<Value>]) -> Vec<Row> {
-    let Source::Csv(source) = &plan.source;
+    let source = &plan.source;
     let position = |name: &String| {
         source
             .schema()

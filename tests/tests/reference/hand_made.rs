@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use chrono::DateTime;
-use operators::catalog::Source;
+use operators::source::{Ask, Read, Source};
 use operators::value::Value;
 use pipelines::plan::Plan;
 use tests::reference::{Outcome, Tables};
@@ -54,7 +54,7 @@ fn read(plan: &Plan) -> Tables {
     let all = |source: &Source| {
         let columns: Vec<String> = source.schema().names().map(str::to_owned).collect();
         let mut rows = Vec::new();
-        let mut receive = |read: operators::source::csv::Read| {
+        let mut receive = |read: Read| {
             let batch = read.chunk.rows().clone();
             rows.extend((0..batch.num_rows()).map(|row| {
                 batch
@@ -65,7 +65,9 @@ fn read(plan: &Plan) -> Tables {
             }));
             std::ops::ControlFlow::Continue(())
         };
-        source.read(&columns, &mut receive).unwrap();
+        source
+            .read_all(&Ask::all_of(&columns), &mut receive)
+            .unwrap();
         rows
     };
     plan.sources

@@ -7,9 +7,9 @@ use chrono_tz::Tz;
 use csv::StringRecord;
 
 use super::decode::Cells;
-use super::{LostLine, Read};
 use crate::chunk::{Chunk, RowError, batch};
 use crate::schema::{Schema, Type};
+use crate::source::{LostLine, Read};
 
 /// The chunk that is being filled.
 pub(super) struct Chunks<'a> {
@@ -64,7 +64,7 @@ impl<'a> Chunks<'a> {
                 self.errors.push(RowError {
                     origin: self.rows,
                     stage: Arc::clone(self.stage),
-                    message: format!("column `{}`: not {}", column.name, a(column.ty)),
+                    message: format!("column `{}`: {}", column.name, column.ty.misfit()),
                 });
             }
         }
@@ -117,8 +117,3 @@ const BYTES: usize = 16 << 20;
 
 /// The most lost lines beside a chunk: a file of nothing else must not fill the memory.
 const LOST: usize = ROWS as usize;
-
-fn a(ty: Type) -> String {
-    let article = if ty == Type::Int { "an" } else { "a" };
-    format!("{article} {ty}")
-}

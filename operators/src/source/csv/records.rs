@@ -12,17 +12,16 @@
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, Reader, ReaderBuilder, StringRecord};
 
-use super::LostLine;
-use crate::source::{Instant, SourceError, file};
+use crate::source::{FileInstant, LostLine, SourceError, file};
 
 /// A CSV file from its header on.
 pub(super) struct Records {
     reader: Reader<Input>,
-    instant: Instant,
+    path: PathBuf,
     header: StringRecord,
     record: StringRecord,
 }
@@ -30,7 +29,7 @@ pub(super) struct Records {
 impl Records {
     /// Opens the file and reads its header, without byte order mark.
     pub(super) fn open(path: &Path, delimiter: u8) -> Result<Self, SourceError> {
-        let (file, instant) = file::open(path)?;
+        let file = file::open(path)?;
         let reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -39,7 +38,7 @@ impl Records {
             .from_reader(Input::new(file));
         let mut records = Records {
             reader,
-            instant,
+            path: path.to_owned(),
             header: StringRecord::new(),
             record: StringRecord::new(),
         };
@@ -52,14 +51,9 @@ impl Records {
         &self.header
     }
 
-    /// The instant at which the file was opened.
-    pub(super) fn instant(&self) -> &Instant {
-        &self.instant
-    }
-
-    /// Holds when the file is still as it was when it was opened.
-    pub(super) fn unchanged(&self) -> Result<(), SourceError> {
-        file::unchanged(&self.reader.get_ref().file, &self.instant)
+    /// Holds when the open file is as it was at the instant.
+    pub(super) fn is_of(&self, instant: &FileInstant) -> Result<(), SourceError> {
+        file::is_of(&self.reader.get_ref().file, instant)
     }
 
     /// The next row, with as many cells as the header, or the line that is none; `None` at the end
@@ -90,7 +84,7 @@ impl Records {
 
     fn read_header(&mut self) -> Result<StringRecord, SourceError> {
         let wrong = |reason: &str| SourceError::Header {
-            path: self.instant.path.clone(),
+            path: self.path.clone(),
             reason: reason.to_owned(),
         };
         let (missing, not_text) = (
@@ -109,7 +103,7 @@ impl Records {
         self.reader.get_mut().allowance = RECORD_BYTES;
         let outcome = self.reader.read_byte_record(record);
         let input = self.reader.get_ref();
-        let path = &self.instant.path;
+        let path = &self.path;
         let unclosed = || SourceError::Unclosed {
             path: path.clone(),
             line: record.position().map_or(1, csv::Position::line),
@@ -135,6 +129,7 @@ impl Records {
         let behind = u64::from(self.reader.get_ref().byte_before(end.byte()) == b'\n');
         let within = record.as_slice().iter().filter(|byte| **byte == b'\n');
         LostLine {
+            file: None,
             line: end.line() - behind - within.count() as u64,
             message,
         }

@@ -3,11 +3,14 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::problem::Step;
+use crate::source::{LostLine, Read, Source};
 use crate::value::Value;
 
 mod checks;
@@ -75,8 +78,8 @@ impl Sample {
         self.check().unwrap_err().into_iter().map(told).collect()
     }
 
-    fn csv(&self) -> Csv {
-        self.check().unwrap()
+    fn csv(&self) -> Source {
+        Source::new(self.check().unwrap())
     }
 
     /// All columns of all rows; the header order.
@@ -99,9 +102,9 @@ struct Table {
 }
 
 impl Table {
-    fn of(csv: &Csv, columns: &[String]) -> Table {
+    fn of(csv: &Source, columns: &[String]) -> Table {
         let mut table = Table::default();
-        let outcome = csv.read(columns, &mut |read| {
+        let outcome = csv.read_all(&Ask::all_of(columns), &mut |read| {
             table.add(&read);
             ControlFlow::Continue(())
         });
@@ -326,11 +329,12 @@ fn chunks_are_bounded_in_bytes_and_in_lost_lines() {
 fn a_break_ends_the_reading() {
     let sample = Sample::new(format!("a\n{}", "1\n".repeat(20_000)));
     let mut calls = 0;
-    let outcome = sample.csv().read(&strings(&["a"]), &mut |_| {
+    let ask = Ask::all_of(&strings(&["a"]));
+    let outcome = sample.csv().read_all(&ask, &mut |_| {
         calls += 1;
         ControlFlow::Break(())
     });
-    assert_eq!((calls, outcome.unwrap().bytes), (1, 40_002));
+    assert_eq!((calls, outcome.unwrap().1.rows), (1, 8192));
 }
 
 #[test]
@@ -346,7 +350,7 @@ fn a_quote_that_is_not_closed_ends_the_reading() {
         let csv = sample.csv();
         sample.write(content);
         let error = csv
-            .read(&[], &mut |_| ControlFlow::Continue(()))
+            .read_all(&Ask::default(), &mut |_| ControlFlow::Continue(()))
             .unwrap_err();
         assert!(
             matches!(error, SourceError::Unclosed { line: 3, .. }),
@@ -378,23 +382,15 @@ fn the_instant_is_that_of_the_file() {
     let file = File::options().write(true).open(sample.path()).unwrap();
     file.set_modified(UNIX_EPOCH + Duration::from_micros(1_234_567))
         .unwrap();
-    let instant = sample
-        .csv()
-        .read(&[], &mut |_| ControlFlow::Continue(()))
-        .unwrap();
-    let expected = Instant {
-        path: sample.path(),
-        bytes: 4,
-        modified: 1_234_567,
-    };
-    assert_eq!(instant, expected);
+    let instant = || sample.csv().units(&Ask::default()).unwrap().instant();
+    let before = instant();
+    let told = (before.files, before.bytes, before.modified);
+    assert_eq!(told, (1, 4, Some(1_234_567)));
+    assert_eq!(instant(), before);
     file.set_modified(UNIX_EPOCH - Duration::from_micros(5))
         .unwrap();
-    let instant = sample
-        .csv()
-        .read(&[], &mut |_| ControlFlow::Continue(()))
-        .unwrap();
-    assert_eq!(instant.modified, -5);
+    assert_eq!(instant().modified, Some(-5));
+    assert_ne!(instant(), before);
 }
 
 #[test]
@@ -407,7 +403,8 @@ fn a_file_that_changes_while_it_is_read_is_told() {
         &|| file().set_len(1).unwrap(),
     ];
     for change in changes {
-        let outcome = sample.csv().read(&strings(&["a"]), &mut |_| {
+        let ask = Ask::all_of(&strings(&["a"]));
+        let outcome = sample.csv().read_all(&ask, &mut |_| {
             change();
             ControlFlow::Continue(())
         });
@@ -423,7 +420,8 @@ fn a_file_that_is_no_longer_what_was_checked_is_told() {
     let sample = Sample::new("a,b\n1,2\n");
     let csv = sample.csv();
     let error = |columns: &[&str]| {
-        let outcome = csv.read(&strings(columns), &mut |_| ControlFlow::Continue(()));
+        let ask = Ask::all_of(&strings(columns));
+        let outcome = csv.read_all(&ask, &mut |_| ControlFlow::Continue(()));
         outcome.unwrap_err().to_string()
     };
     sample.write("a,c\n1,2\n");

@@ -1,0 +1,105 @@
+//! What is wanted of a source.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::datatypes::DataType;
+
+use crate::key::Key;
+use crate::value::Value;
+
+/// What is wanted of a source.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// The columns, in the order in which they are wanted.
+    pub columns: Vec<String>,
+    /// The column of which the bounds are wanted, unit by unit.
+    pub bounds_of: Option<String>,
+    /// The rows that are wanted; all unless given.
+    pub only: Option<Only>,
+}
+
+impl Ask {
+    /// These columns of all rows.
+    pub fn all_of(columns: &[String]) -> Self {
+        Ask {
+            columns: columns.to_vec(),
+            ..Ask::default()
+        }
+    }
+}
+
+/// The rows of some keys: those whose column, as the text of a key, is one of them. A row without a
+/// key (null, or a value that cannot be decoded) is none of them.
+#[derive(Clone, Debug)]
+pub struct Only {
+    column: String,
+    keys: Arc<[String]>,
+}
+
+impl Only {
+    /// The rows whose `column` is one of the texts in `keys`.
+    pub fn of(column: &str, mut keys: Vec<String>) -> Self {
+        keys.sort_unstable();
+        keys.dedup();
+        Only {
+            column: column.to_owned(),
+            keys: keys.into(),
+        }
+    }
+
+    /// The column that holds the keys.
+    pub fn column(&self) -> &str {
+        &self.column
+    }
+
+    /// The texts of the keys, sorted.
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// For each value of the column whether its row is wanted; never null.
+    ///
+    /// # Panics
+    /// When the column has none of our types.
+    pub fn wanted(&self, column: &dyn Array) -> BooleanArray {
+        let holds = |text: &str| {
+            let found = self.keys.binary_search_by(|key| key.as_str().cmp(text));
+            found.is_ok()
+        };
+        if *column.data_type() == DataType::Utf8 {
+            let texts = column.as_string::<i32>().iter();
+            return texts.map(|text| Some(text.is_some_and(holds))).collect();
+        }
+        let rows = 0..column.len();
+        rows.map(|row| {
+            let key = Key::of_value(&Value::at(column, row));
+            Some(key.is_some_and(|key| holds(key.text())))
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Type;
+    use crate::value::column;
+
+    #[test]
+    fn a_row_is_wanted_when_its_value_is_the_text_of_a_key() {
+        let keys = ["b", "1970-01-02", "7", "", "7"].map(str::to_owned);
+        let only = Only::of("x", keys.to_vec());
+        let wanted = |ty, cells: &[Value]| {
+            let wanted = only.wanted(&column(ty, cells.iter()));
+            assert_eq!(wanted.null_count(), 0);
+            wanted.values().iter().collect::<Vec<_>>()
+        };
+        let text = |text: &str| Value::Text(text.to_owned());
+        let texts = [text("b"), Value::Null, text("a"), text("")];
+        assert_eq!(wanted(Type::Text, &texts), [true, false, false, true]);
+        let ints = [Value::Int(7), Value::Null, Value::Int(70)];
+        assert_eq!(wanted(Type::Int, &ints), [true, false, false]);
+        assert_eq!(wanted(Type::Date, &[Value::Date(1)]), [true]);
+    }
+}

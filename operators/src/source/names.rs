@@ -1,0 +1,97 @@
+//! Which name each column of a file bears in the pipeline.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::problem::{self, Problem, Step, suggest};
+use crate::schema::{Schema, Type};
+
+/// The names of the columns in the order of the file, renamed; adds what is wrong with them to
+/// `problems`. `place` is where the file has its names: `header`.
+pub(super) fn names(
+    headers: &[String],
+    place: &str,
+    renames: &BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let names = headers.iter().map(String::as_str);
+    let twice: BTreeSet<&str> = names.filter(|name| !seen.insert(*name)).collect();
+    problems.extend(twice.into_iter().map(|name| {
+        Problem::at(
+            ["path"],
+            format!("the {place} has the column `{name}` twice"),
+        )
+        .help("columns are found by name: give each its own in the file")
+    }));
+    let renamed = renamed(&seen, place, renames, problems);
+    let name = |name: &String| {
+        let new = renamed.get(name.as_str());
+        new.map_or(name, |new| *new).clone()
+    };
+    headers.iter().map(name).collect()
+}
+
+/// Adds the names in `types` and `id` that are no columns to `problems`.
+pub(super) fn unknown(
+    names: &[String],
+    types: impl Iterator<Item = String>,
+    id: &[String],
+    renames: &BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) {
+    let columns = names.iter().map(|name| (name.clone(), Type::Text));
+    let columns = Schema::new(columns.collect());
+    let mut look_up = |name: &String, field: Vec<Step>, is_key: bool| {
+        // A new name that cannot be given is a problem of `columns`, and one is enough.
+        if renames.contains_key(name) {
+            return;
+        }
+        if let Err(problem) = problem::column(&columns, name, field) {
+            let problem = problem.label("not a column of the file");
+            problems.push(if is_key { problem.of_key() } else { problem });
+        }
+    };
+    for name in types {
+        look_up(&name, vec!["types".into(), (&name).into()], true);
+    }
+    for (position, name) in id.iter().enumerate() {
+        look_up(name, vec!["id".into(), position.into()], false);
+    }
+}
+
+/// The new name of each header that has one.
+fn renamed<'a>(
+    headers: &BTreeSet<&str>,
+    place: &str,
+    renames: &'a BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<&'a str, &'a String> {
+    let mut renamed: BTreeMap<&str, &String> = BTreeMap::new();
+    for (new, old) in renames {
+        if !headers.contains(old.as_str()) {
+            problems.push(
+                at(new, format!("there is no column `{old}` in the file"))
+                    .label(format!("not in the {place}"))
+                    .help(suggest(old, headers.iter().copied(), "columns of the file")),
+            );
+        } else if let Some(other) = renamed.get(old.as_str()) {
+            problems.push(at(new, format!("`{old}` is already renamed to `{other}`")));
+        } else {
+            renamed.insert(old, new);
+        }
+    }
+    // A name is free when no header bears it, or when its header gets another one.
+    let taken = |new: &str| headers.contains(new) && !renamed.contains_key(new);
+    for (old, new) in renamed.iter().filter(|(_, new)| taken(new)) {
+        problems.push(
+            at(new, format!("two columns would be named `{new}`"))
+                .label(format!("`{old}`, while the file has a column `{new}`"))
+                .help("choose another name, or rename the other column too"),
+        );
+    }
+    renamed
+}
+
+fn at(name: &String, message: String) -> Problem {
+    Problem::at([Step::from("columns"), Step::from(name)], message)
+}

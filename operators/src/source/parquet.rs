@@ -1,0 +1,313 @@
+//! A Parquet file: columns in row groups, their types in its footer.
+//!
+//! ```text
+//!   path --> footer --+--> columns: names, types --> Parquet                    (check: once)
+//!                     +--> units: a row group each, with bounds of its values   (pin: each run)
+//!   unit --> row group --columns asked for--> cells --> chunk, errors           (read)
+//! ```
+//!
+//! Invariants: a column is found by its name, never by its position; only the columns that are
+//! asked for are read and decoded; a column that nests is the text of a JSON document.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::error::ArrowError;
+use chrono_tz::Tz;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter,
+};
+use serde::Deserialize;
+
+use self::footer::Footer;
+use super::{
+    Ask, Only, Part, Pinned, Read, Receive, Scan, Scanned, Skipped, SourceError, Unit, file, names,
+};
+use crate::chunk::{Chunk, RowError, batch};
+use crate::problem::{Problem, Step};
+use crate::schema::{Schema, Type};
+
+mod bounds;
+mod cells;
+mod footer;
+#[cfg(test)]
+mod tests;
+
+/// What the author writes under `[sources.<name>]` with `type = "parquet"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParquetConfig {
+    /// The file. The text as written; [`Parquet::check`] is given where it leads to.
+    pub path: String,
+    /// The columns that identify a row; without, a row is identified by all it holds.
+    #[serde(default)]
+    pub id: Vec<String>,
+    /// New names of columns: `name = "name in the file"`. Everywhere else a column goes by its new
+    /// name.
+    #[serde(default)]
+    pub columns: BTreeMap<String, String>,
+}
+
+/// A checked Parquet source.
+#[derive(Clone, Debug)]
+pub struct Parquet {
+    stage: Arc<str>,
+    path: PathBuf,
+    zone: Tz,
+    schema: Schema,
+    /// The name in the file of each column of the schema.
+    headers: Vec<String>,
+    id: Vec<String>,
+    /// No type is inferred: the file has them.
+    inferred: BTreeMap<String, Type>,
+}
+
+impl Parquet {
+    /// Opens the file at `path` and reads its footer. `stage` is the source's name in errors of
+    /// rows; timestamps with a zone are brought to the wall clock of `zone`. A column of a type
+    /// that has no counterpart (binary, intervals) is not there.
+    ///
+    /// # Errors
+    /// All problems at once, at `path`, `id` or `columns.x`.
+    pub fn check(
+        config: &ParquetConfig,
+        stage: &str,
+        path: &Path,
+        zone: Tz,
+    ) -> Result<Parquet, Vec<Problem>> {
+        let footer = Footer::open(path).map_err(|error| vec![file::problem(&error)])?;
+        let (headers, types): (Vec<String>, Vec<_>) = footer.columns().unzip();
+        let mut problems = Vec::new();
+        let names = names::names(&headers, "file", &config.columns, &mut problems);
+        let no_types = std::iter::empty();
+        names::unknown(&names, no_types, &config.id, &config.columns, &mut problems);
+        let typeless = |name: &str| {
+            let position = names.iter().position(|known| known == name)?;
+            types[position].as_ref().err().map(ToString::to_string)
+        };
+        untyped(config, &typeless, &mut problems);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let columns = names.into_iter().zip(headers).zip(types);
+        let (schema, headers) = columns
+            .filter_map(|((name, header), ty)| Some(((name, ty.ok()?), header)))
+            .unzip();
+        Ok(Parquet {
+            stage: stage.into(),
+            path: path.to_owned(),
+            zone,
+            schema: Schema::new(schema),
+            headers,
+            id: config.id.clone(),
+            inferred: BTreeMap::new(),
+        })
+    }
+
+    /// The columns of this name, each with its position in a file.
+    fn columns(&self, names: &[String], footer: &Footer) -> Result<Vec<Column>, SourceError> {
+        let column = |name: &String| {
+            let column = self.schema.position(name);
+            let column = column.expect("the columns asked for are columns of the schema");
+            let ty = self.schema.kind(column);
+            Ok(Column {
+                name: name.clone(),
+                ty,
+                position: footer.position(&self.headers[column], ty)?,
+            })
+        };
+        names.iter().map(column).collect()
+    }
+
+    /// A reader of these columns of a row group, of the rows in `only`.
+    fn reader(
+        &self,
+        footer: Footer,
+        group: usize,
+        columns: &[Column],
+        only: Option<(&Only, Column)>,
+    ) -> Result<ParquetRecordBatchReader, SourceError> {
+        let rows = footer.batch_rows(group);
+        let mask = |columns: &[Column]| {
+            let positions = columns.iter().map(|column| column.position);
+            ProjectionMask::roots(footer.reader.parquet_schema(), positions)
+        };
+        let filter = only.map(|(only, column)| {
+            let mask = mask(std::slice::from_ref(&column));
+            let (only, zone) = (only.clone(), self.zone);
+            let predicate = ArrowPredicateFn::new(mask, move |batch: RecordBatch| {
+                let (cells, _) = cells::brought(batch.column(0), column.ty, zone)?;
+                Ok(only.wanted(&cells))
+            });
+            RowFilter::new(vec![Box::new(predicate)])
+        });
+        let mask = mask(columns);
+        let path = footer.path;
+        let mut builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(footer.file, footer.reader)
+                .with_row_groups(vec![group])
+                .with_projection(mask)
+                .with_batch_size(rows);
+        if let Some(filter) = filter {
+            builder = builder.with_row_filter(filter);
+        }
+        builder
+            .build()
+            .map_err(|error| footer::broken(&path, &error))
+    }
+
+    /// A chunk of the columns in their order, of those that were read.
+    fn chunk(&self, rows: &RecordBatch, columns: &[Column]) -> Result<Read, ArrowError> {
+        // What is read comes in the order of the file.
+        let mut order: Vec<usize> = columns.iter().map(|column| column.position).collect();
+        order.sort_unstable();
+        order.dedup();
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len());
+        let mut errors: Vec<RowError> = Vec::new();
+        for column in columns {
+            let at = order.binary_search(&column.position);
+            let read = rows.column(at.expect("every column asked for was read"));
+            let (cells, unfit) = cells::brought(read, column.ty, self.zone)?;
+            arrays.push(cells);
+            errors.extend(unfit.into_iter().map(|row| RowError {
+                origin: row,
+                stage: Arc::clone(&self.stage),
+                message: format!("column `{}`: {}", column.name, column.ty.misfit()),
+            }));
+        }
+        errors.sort_by_key(|error| error.origin);
+        let schema = Schema::new(
+            columns
+                .iter()
+                .map(|column| (column.name.clone(), column.ty))
+                .collect(),
+        );
+        Ok(Read {
+            chunk: Chunk::numbered(batch(schema.arrow(), arrays, rows.num_rows())?),
+            errors,
+            lost: Vec::new(),
+        })
+    }
+}
+
+impl Scan for Parquet {
+    /// All columns by their new names, in the order of the file.
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn id(&self) -> &[String] {
+        &self.id
+    }
+
+    fn inferred(&self) -> &BTreeMap<String, Type> {
+        &self.inferred
+    }
+
+    fn pin(&self, ask: &Ask) -> Result<Pinned, SourceError> {
+        let file = file::pin(&self.path)?;
+        let footer = Footer::open(&self.path)?;
+        footer.is_of(&file)?;
+        let positions = self.columns(&ask.columns, &footer)?;
+        let positions: Vec<usize> = positions.iter().map(|column| column.position).collect();
+        let bounded = self.columns(ask.bounds_of.as_slice(), &footer)?;
+        let bounded = bounded.first();
+        let mut bounds =
+            bounded.map(|column| bounds::of(&footer, column.position, column.ty).into_iter());
+        let groups = 0..footer.reader.metadata().num_row_groups();
+        let unit = |group| Unit {
+            file: file.clone(),
+            part: Part::RowGroup(group),
+            rows: Some(footer.rows(group)),
+            bytes: footer.bytes(group, &positions),
+            bounds: bounds.as_mut().and_then(|bounds| bounds.next().flatten()),
+        };
+        let units: Vec<Unit> = groups.map(unit).collect();
+        Ok(Pinned {
+            files: vec![file],
+            units: units
+                .into_iter()
+                .filter(|unit| unit.rows != Some(0))
+                .collect(),
+            skipped: Skipped::default(),
+        })
+    }
+
+    fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
+        let path = &unit.file.path;
+        let Part::RowGroup(group) = unit.part else {
+            let reason = "it is not read by row groups".to_owned();
+            return Err(SourceError::Broken {
+                path: path.clone(),
+                reason,
+            });
+        };
+        let footer = Footer::open(path)?;
+        footer.is_of(&unit.file)?;
+        let columns = self.columns(&ask.columns, &footer)?;
+        let only = match &ask.only {
+            Some(only) => {
+                let column = self.columns(&[only.column().to_owned()], &footer)?.pop();
+                column.map(|column| (only, column))
+            }
+            None => None,
+        };
+        let broken = |error: &ArrowError| {
+            // A file that changes can look broken, so this is told first.
+            let changed = file::unchanged(std::slice::from_ref(&unit.file)).err();
+            changed.unwrap_or_else(|| footer::broken(path, error))
+        };
+        let mut rows = 0;
+        for read in self.reader(footer, group, &columns, only)? {
+            let read = read.and_then(|rows| self.chunk(&rows, &columns));
+            let read = read.map_err(|error| broken(&error))?;
+            rows += read.chunk.len() as u64;
+            if receive(read).is_break() {
+                break;
+            }
+        }
+        file::unchanged(std::slice::from_ref(&unit.file))?;
+        Ok(Scanned {
+            rows,
+            bytes: unit.bytes,
+        })
+    }
+
+    fn unchanged(&self, pinned: &Pinned) -> Result<(), SourceError> {
+        file::unchanged(&pinned.files)
+    }
+
+    fn selects(&self) -> bool {
+        true
+    }
+}
+
+/// A column that was asked for.
+struct Column {
+    name: String,
+    ty: Type,
+    /// Which of the file's columns it is.
+    position: usize,
+}
+
+/// Adds the columns that are named and have a type without a counterpart to `problems`.
+fn untyped(
+    config: &ParquetConfig,
+    typeless: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<Problem>,
+) {
+    let ids = (0..).zip(&config.id);
+    let ids = ids.map(|(at, name): (usize, _)| (vec!["id".into(), at.into()], name));
+    let renames = config.columns.keys();
+    let renames = renames.map(|name| (vec![Step::from("columns"), name.into()], name));
+    for (field, name) in ids.chain(renames) {
+        if let Some(ty) = typeless(name) {
+            let message = format!("column `{name}` is of type {ty}");
+            let problem = Problem::at(field, message).label("no column can hold this");
+            problems.push(problem.help("columns of this type are not read: leave it out"));
+        }
+    }
+}
