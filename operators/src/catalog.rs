@@ -355,6 +355,19 @@ impl Transform {
         }
     }
 
+    /// The input column whose cells an output column holds unchanged, row by row; `None` when it is
+    /// not known to.
+    pub fn source_of(&self, column: usize) -> Option<usize> {
+        match self {
+            Transform::BatchPartition(stage) => stage.columns().get(column).copied(),
+            Transform::Derive(stage) => stage.source_of(column),
+            Transform::Filter(_) => Some(column),
+            Transform::Lookup(stage) => stage.source_of(column),
+            Transform::Select(stage) => stage.positions().get(column).copied(),
+            _ => None,
+        }
+    }
+
     /// The input columns that must be here when it is evaluated: it moves the others unseen. `None`:
     /// all of them.
     pub fn gathers(&self) -> Option<BTreeSet<usize>> {

@@ -168,10 +168,21 @@ impl Groups {
         })
     }
 
-    /// The units that hold rows of a key, of an input.
-    pub fn units(&self, key: &Key, input: u16) -> &[u32] {
-        let group = self.inputs[usize::from(input)].groups.get(key);
-        group.map_or(&[], |group| &group.units)
+    /// The digest of a key from each input that has something of it.
+    pub fn digests_of(&self, key: &Key) -> impl Iterator<Item = (u16, Digest)> {
+        let inputs = (0..).zip(&self.inputs);
+        inputs.filter_map(move |(number, input)| Some((number, input.groups.get(key)?.digest)))
+    }
+
+    /// Forgets what there is of a key from an input, which is about to come again; gives the units
+    /// that hold something of it.
+    pub fn reopen(&mut self, key: &Key, input: u16) -> Vec<u32> {
+        let input = &mut self.inputs[usize::from(input)];
+        let Some(group) = input.groups.remove(key) else {
+            return Vec::new();
+        };
+        self.bytes -= input.release(&group.rows);
+        group.units
     }
 
     /// Forgets what there is of a key; it may come again.

@@ -209,12 +209,20 @@ impl Assemble<'_> {
                 .filter_map(|id| schema.position(id))
                 .collect()
         };
+        let passing = &self.checked.schemas[&partition];
+        let mut key = passing.key();
+        for stage in way[1..].iter().rev() {
+            let transform = &self.checked.transforms[stage];
+            key = key.and_then(|column| transform.source_of(column));
+        }
         InputPlan {
             name: self.name(way[way.len() - 2]),
+            key: key.map(|column| source_plan.columns[column].clone()),
+            hashed: (0..passing.columns().len()).collect(),
             source: source_of[&source],
             way: self.chain(&way[1..]),
             source_id: positions(&source_plan.schema),
-            id: positions(&self.checked.schemas[&partition]),
+            id: positions(passing),
         }
     }
 

@@ -100,6 +100,10 @@ pub struct InputPlan {
     /// The positions among the columns that pass the partition of the source's `id`, as far as it
     /// passes.
     pub id: Vec<usize>,
+    /// The source's column that holds the key, if the way brings it unchanged.
+    pub key: Option<String>,
+    /// The positions, among the columns that pass the partition, of those over which digests are.
+    pub hashed: Vec<usize>,
 }
 
 /// A sink.

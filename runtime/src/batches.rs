@@ -1,13 +1,11 @@
 //! Whole groups of open keys, batch by batch.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use operators::consolidate::Epoch;
-use operators::group::{Batch, Groups};
+use operators::group::Batch;
 use operators::key::Key;
 use operators::transform::StageError;
 use timely::container::CapacityContainerBuilder;
@@ -15,19 +13,21 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::probe::Handle;
 
-use crate::epoch::{Rows, SURVEY};
+use crate::epoch::{Rows, stretch_at, survey};
+use crate::fetch::Wanted;
 use crate::job::Job;
+use crate::survey::Keeper;
 
 /// How soon a batch looks again whether it may go on, when too many are in flight.
 const AGAIN: Duration = Duration::from_millis(1);
 
-/// The batch of the i-th cut, in order, at epoch i. At most as many are on their way to the commit
-/// as the pipeline's `epochs_in_flight` says.
+/// The batch of the i-th cut of a stretch, in order, at the i-th epoch behind the stretch's survey. At
+/// most as many are on their way to the commit as the pipeline's `epochs_in_flight` says.
 pub(crate) fn batches<'scope>(
-    opened: Rows<'scope, Key>,
+    opened: Rows<'scope, Wanted>,
     cuts: Rows<'scope, String>,
     job: &Arc<Job>,
-    groups: Rc<RefCell<Groups>>,
+    keeper: Keeper,
     committed: Handle<Epoch>,
 ) -> Rows<'scope, Batch> {
     let job = Arc::clone(job);
@@ -40,39 +40,54 @@ pub(crate) fn batches<'scope>(
         move |capability, info| {
             let again = worker.activator_for(info.address);
             let mut capability = Some(capability);
-            let mut open: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
-            let mut all_cuts: BTreeSet<String> = BTreeSet::new();
-            let mut waiting: Option<VecDeque<(Epoch, String)>> = None;
+            let mut stretches: Vec<Stretch> = Vec::new();
+            stretches.resize_with(job.scan.stretches(), Stretch::default);
+            let mut reached = 0;
+            let mut in_flight = VecDeque::new();
             move |(opened, opened_frontier), (cuts, cuts_frontier), output| {
-                opened.for_each(|_, keys| {
-                    for key in keys.drain(..) {
-                        open.entry(job.partition().cut(&key))
-                            .or_default()
-                            .insert(key);
+                opened.for_each(|capability, keys| {
+                    let stretch = &mut stretches[stretch_at(*capability.time())];
+                    for (key, _) in keys.drain(..) {
+                        let cut = job.partition().cut(&key);
+                        stretch.open.entry(cut).or_default().insert(key);
                     }
                 });
-                cuts.for_each(|_, cuts| all_cuts.extend(cuts.drain(..)));
-                if opened_frontier.less_equal(&SURVEY) || cuts_frontier.less_equal(&SURVEY) {
-                    return;
-                }
-                let waiting = waiting
-                    .get_or_insert_with(|| (1..).zip(std::mem::take(&mut all_cuts)).collect());
-                while let (Some(held), Some((epoch, _))) = (&mut capability, waiting.front()) {
-                    let epoch = *epoch;
+                cuts.for_each(|capability, cuts| {
+                    let stretch = &mut stretches[stretch_at(*capability.time())];
+                    stretch.cuts.extend(cuts.drain(..));
+                });
+                while let Some(held) = &mut capability {
                     if job.abort.is_raised() {
-                        waiting.clear();
+                        capability = None;
                         break;
                     }
-                    let in_flight = job.plan.settings.epochs_in_flight;
-                    if epoch > in_flight && committed.less_equal(&(epoch - in_flight)) {
-                        again.activate_after(AGAIN);
-                        return;
+                    let epoch = survey(reached);
+                    if opened_frontier.less_equal(&epoch) || cuts_frontier.less_equal(&epoch) {
+                        break;
                     }
-                    let (_, cut) = waiting.pop_front().expect("there is a first one");
-                    let keys = open.remove(&cut).unwrap_or_default();
-                    held.downgrade(&epoch);
-                    let batch = groups.borrow_mut().take(cut, keys.into_iter().collect());
-                    let batch = batch.map_err(|source| {
+                    let Some((number, cut)) = stretches[reached].next() else {
+                        reached += 1;
+                        if reached < stretches.len() {
+                            held.downgrade(&survey(reached));
+                        } else {
+                            capability = None;
+                        }
+                        continue;
+                    };
+                    while in_flight
+                        .front()
+                        .is_some_and(|first| !committed.less_equal(first))
+                    {
+                        in_flight.pop_front();
+                    }
+                    if in_flight.len() as u64 >= job.plan.settings.epochs_in_flight {
+                        again.activate_after(AGAIN);
+                        break;
+                    }
+                    let keys = stretches[reached].take(&cut);
+                    held.downgrade(&(epoch + number));
+                    in_flight.push_back(epoch + number);
+                    let batch = keeper.take(cut, keys).map_err(|source| {
                         let stage = Arc::clone(&job.plan.partition_name);
                         StageError::Columns { stage, source }
                     });
@@ -81,12 +96,35 @@ pub(crate) fn batches<'scope>(
                     };
                     output.session(held).give(batch);
                     // The epoch is complete: it can be committed before the next batch is taken.
-                    held.downgrade(&(epoch + 1));
-                }
-                if waiting.is_empty() {
-                    capability = None;
+                    held.downgrade(&(epoch + number + 1));
                 }
             }
         },
     )
+}
+
+/// The open keys of a stretch that are not in a batch yet.
+#[derive(Default)]
+struct Stretch {
+    /// This worker's keys, by cut.
+    open: BTreeMap<String, BTreeSet<Key>>,
+    /// The cuts of all workers.
+    cuts: BTreeSet<String>,
+    /// How many batches there were.
+    batches: Epoch,
+}
+
+impl Stretch {
+    /// The number of the next batch and its cut: the same on every worker.
+    fn next(&self) -> Option<(Epoch, String)> {
+        let cut = self.cuts.first()?;
+        Some((self.batches + 1, cut.clone()))
+    }
+
+    /// The keys of the cut that is next.
+    fn take(&mut self, cut: &str) -> BTreeSet<Key> {
+        self.cuts.remove(cut);
+        self.batches += 1;
+        self.open.remove(cut).unwrap_or_default()
+    }
 }

@@ -58,6 +58,12 @@ pub enum RunError {
         /// The limit.
         limit: u64,
     },
+    /// A source gave a row that, by what is known of its files, it could not have there.
+    #[error("`{input}` has a row whose key lies outside the bounds of its file")]
+    Bounds {
+        /// The input of the partition.
+        input: String,
+    },
     /// There is nothing to verify or to show.
     #[error("there is no state in {}: the pipeline never ran", folder.display())]
     NeverRan {
@@ -132,6 +138,7 @@ impl RunError {
             | RunError::Sink(_)
             | RunError::State(_)
             | RunError::Memory { .. }
+            | RunError::Bounds { .. }
             | RunError::Output { .. } => Exit::Io,
         }
     }
@@ -148,6 +155,11 @@ impl RunError {
             RunError::Memory { .. } => {
                 Some("raise `memory` in `[pipeline]`, or read fewer columns and rows".to_owned())
             }
+            RunError::Bounds { .. } => Some(
+                "the statistics in the file are wrong, or what the pipeline says of its path: write \
+                 the file again"
+                    .to_owned(),
+            ),
             RunError::NeverRan { .. } => Some("run it first: `tidemill run PIPELINE`".to_owned()),
             RunError::Panicked { .. } => {
                 Some("this is a bug in tidemill: please report it".to_owned())

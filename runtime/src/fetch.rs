@@ -1,198 +1,202 @@
-//! Reads the partition's inputs: one thread a source, beside the workers.
+//! Brings the rows of the partition's inputs to the workers that own their keys.
 //!
 //! ```text
-//! thread: file --decode--> chunk --> [bounded channel] --> worker: way to the gate --> parcels
+//! fetch:    a thread a worker, all units between them   --> parcels of all keys
+//! refetch:  open keys, and the units that hold rows of them
+//!                                   --> the same threads --> parcels of open keys
 //! ```
+//!
+//! What is read twice is a source that can give the rows of some keys: the first time only what is
+//! told of its rows is kept, so that a run that changes little holds little.
 
-use std::ops::ControlFlow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam::channel::Receiver;
 use operators::consolidate::Epoch;
 use operators::group::ErrorRow;
 use operators::key::Key;
-use operators::parcel::{Parcel, SourceRows, owner, parcels as cut};
-use operators::source::Read;
-use operators::transform::{Evaluation, Place};
+use operators::parcel::{Parcel, owner};
+use operators::source::Ask;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::generic::operator::source;
-use timely::dataflow::operators::{Capability, Concatenate};
-use timely::scheduling::SyncActivator;
+use timely::dataflow::operators::probe::Handle;
 
-use crate::epoch::Rows;
+use crate::epoch::{Rows, survey};
 use crate::error::RunError;
-use crate::job::{Job, Reading};
+use crate::job::Job;
+use crate::reader::{Told, Work, hear, spawn};
 
-/// Chunks between a source's thread and its worker: the thread decodes one while the worker works
-/// on another, and no more is held.
-const CHUNKS_AHEAD: usize = 4;
+/// How soon a worker looks again whether there is room for more rows.
+const AGAIN: Duration = Duration::from_millis(1);
 
-/// The parcels of all inputs, each with the worker that owns its keys. An input is read by one
-/// worker; the others let go of their capability at once.
+/// The parcels of all inputs, each with the worker that owns its keys, in the epoch of the survey of
+/// their stretch.
+///
+/// While more rows are kept than `memory` allows, and earlier batches are still on their way to the
+/// commit, no more is taken: they will make room.
 pub(crate) fn parcels<'scope>(
     scope: Scope<'scope, Epoch>,
     job: &Arc<Job>,
+    committed: Handle<Epoch>,
 ) -> Rows<'scope, (u64, Parcel)> {
-    let inputs = (0..job.plan.inputs.len()).map(|input| one(scope, Arc::clone(job), input));
-    let inputs: Vec<_> = inputs.collect();
-    scope.concatenate(inputs)
-}
-
-fn one(scope: Scope<'_, Epoch>, job: Arc<Job>, input: usize) -> Rows<'_, (u64, Parcel)> {
-    let reads = input % scope.peers() == scope.index();
+    let job = Arc::clone(job);
     let worker = scope.worker();
+    let is_first = scope.index() == 0;
     source::<_, CapacityContainerBuilder<Vec<_>>, _, _>(scope, "Fetch", move |capability, info| {
-        let mut capability = reads.then_some(capability);
         let wake = worker.sync_activator_for(info.address.to_vec());
-        let receiver = reads.then(|| spawn(Arc::clone(&job), input, wake));
+        let receiver = spawn(Arc::clone(&job), All, wake);
         let again = worker.activator_for(info.address);
-        let mut is_started = false;
+        let mut capability = Some(capability);
+        let mut is_started = !is_first;
         move |output| {
-            let (Some(held), Some(receiver)) = (&capability, &receiver) else {
-                return;
-            };
-            if !std::mem::replace(&mut is_started, true) && input == 0 {
-                output
-                    .session(held)
-                    .give_iterator(dimension_errors(&job).into_iter());
+            let Some(held) = &mut capability else { return };
+            if !std::mem::replace(&mut is_started, true) {
+                let errors = dimension_errors(&job);
+                output.session(held).give_iterator(errors.into_iter());
             }
-            match next(receiver, &job) {
-                Next::Read(read) => {
-                    give(&job, input, read, held, |capability, parcels| {
-                        output
-                            .session(capability)
-                            .give_iterator(parcels.into_iter());
-                    });
+            if job.is_full() && !job.abort.is_raised() {
+                if committed.less_than(held.time()) {
+                    again.activate_after(AGAIN);
+                    return;
+                }
+                let limit = job.plan.settings.memory;
+                job.abort.raise(RunError::Memory { limit });
+            }
+            match hear(&receiver, &job) {
+                None => {}
+                Some(Told::Stretch(stretch)) => {
+                    held.downgrade(&survey(stretch));
                     again.activate();
                 }
-                Next::Later => {}
-                Next::End => capability = None,
+                Some(Told::Parcels(parcels)) => {
+                    output.session(held).give_iterator(parcels.into_iter());
+                    again.activate();
+                }
+                Some(Told::End) => capability = None,
             }
         }
     })
 }
 
-enum Next {
-    Read(Read),
-    Later,
-    End,
-}
+/// All pieces, shared between the workers' threads.
+struct All;
 
-fn next(receiver: &Receiver<Option<Read>>, job: &Job) -> Next {
-    match receiver.try_recv() {
-        _ if job.abort.is_raised() => Next::End,
-        Ok(Some(read)) => Next::Read(read),
-        Ok(None) => Next::End,
-        Err(TryRecvError::Empty) => Next::Later,
-        Err(TryRecvError::Disconnected) => {
-            // The thread ended without a word: it panicked.
-            let message = "the thread of a source ended".to_owned();
-            job.abort.raise(RunError::Panicked { message });
-            Next::End
-        }
+impl Work for All {
+    fn next(&mut self, job: &Job) -> Option<usize> {
+        job.scan.next()
+    }
+
+    fn ask<'a>(&'a self, job: &'a Job, input: usize) -> (&'a Ask, bool) {
+        let input = &job.scan.inputs[input];
+        (&input.ask, !input.reads_twice)
     }
 }
 
-/// Reads the source in a thread of its own. `None` on the channel is the end of the source; a
-/// channel that closes without it is a failure.
-fn spawn(job: Arc<Job>, input: usize, wake: SyncActivator) -> Receiver<Option<Read>> {
-    let (sender, receiver) = bounded(CHUNKS_AHEAD);
-    std::thread::spawn(move || {
-        let reader = Reader {
-            sender: Some(sender),
-            wake,
-        };
-        let plan = &job.plan.sources[job.plan.inputs[input].source];
-        let mut lost = 0;
-        let outcome = plan.source.read_all(&plan.ask(), &mut |read| {
-            lost += read.lost.len() as u64;
-            if job.abort.is_raised() {
-                return ControlFlow::Break(());
+/// An open key, and the pieces that hold rows of it.
+pub(crate) type Wanted = (Key, Vec<u32>);
+
+/// The parcels of open keys, of the inputs that are read twice. `wanted` are the open keys of all
+/// workers; each worker reads its share of the pieces.
+pub(crate) fn open_parcels<'scope>(
+    wanted: Rows<'scope, Wanted>,
+    job: &Arc<Job>,
+) -> Rows<'scope, (u64, Parcel)> {
+    let job = Arc::clone(job);
+    let (worker, index, peers) = (
+        wanted.scope().worker(),
+        wanted.scope().index(),
+        wanted.scope().peers(),
+    );
+    wanted.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
+        Pipeline,
+        "Refetch",
+        move |_, info| {
+            let wake = worker.sync_activator_for(info.address.to_vec());
+            let again = worker.activator_for(info.address);
+            let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Wanted>)> = BTreeMap::new();
+            let mut reading: Option<(Capability<Epoch>, Receiver<Told>)> = None;
+            move |(input, frontier), output| {
+                input.for_each(|capability, wanted| {
+                    let held = waiting
+                        .entry(*capability.time())
+                        .or_insert_with(|| (capability.retain(0), Vec::new()));
+                    held.1.append(wanted);
+                });
+                if job.abort.is_raised() {
+                    (waiting, reading) = (BTreeMap::new(), None);
+                    return;
+                }
+                if reading.is_none()
+                    && let Some(first) = waiting.first_entry()
+                    && !frontier.less_equal(first.key())
+                {
+                    let (capability, wanted) = first.remove();
+                    let share = Share::of(&job, &wanted, (index, peers));
+                    let receiver = spawn(Arc::clone(&job), share, wake.clone());
+                    reading = Some((capability, receiver));
+                }
+                let Some((capability, receiver)) = &reading else {
+                    return;
+                };
+                match hear(receiver, &job) {
+                    None => {}
+                    Some(Told::Stretch(_)) => again.activate(),
+                    Some(Told::Parcels(parcels)) => {
+                        output
+                            .session(capability)
+                            .give_iterator(parcels.into_iter());
+                        again.activate();
+                    }
+                    Some(Told::End) => {
+                        reading = None;
+                        again.activate();
+                    }
+                }
             }
-            reader.send(Some(read))
+        },
+    )
+}
+
+/// A worker's share of the pieces that hold rows of open keys.
+struct Share {
+    pieces: VecDeque<usize>,
+    asks: Vec<Ask>,
+}
+
+impl Share {
+    fn of(job: &Job, wanted: &[Wanted], (index, peers): (usize, usize)) -> Self {
+        let keys: Vec<Key> = wanted.iter().map(|(key, _)| key.clone()).collect();
+        let asks = job.scan.inputs.iter().map(|input| {
+            if input.reads_twice {
+                input.only(&keys)
+            } else {
+                input.ask.clone()
+            }
         });
-        if let Some((pinned, scanned)) = job.check(outcome) {
-            job.has_read(&plan.name, Reading::of(&pinned, scanned, lost));
-            let _: ControlFlow<()> = reader.send(None);
+        let pieces: BTreeSet<u32> = wanted.iter().flat_map(|(_, at)| at).copied().collect();
+        let share = pieces.into_iter().enumerate();
+        let share = share.filter(|(at, _)| at % peers == index);
+        Share {
+            pieces: share.map(|(_, piece)| piece as usize).collect(),
+            asks: asks.collect(),
         }
-    });
-    receiver
-}
-
-/// The thread's end of the channel. However the thread ends, the worker is woken and sees it.
-struct Reader {
-    sender: Option<Sender<Option<Read>>>,
-    wake: SyncActivator,
-}
-
-impl Reader {
-    /// Waits while the channel is full; breaks when the worker has let go of it.
-    fn send(&self, read: Option<Read>) -> ControlFlow<()> {
-        let sender = self
-            .sender
-            .as_ref()
-            .expect("the channel is open until the thread ends");
-        if sender.send(read).is_err() {
-            return ControlFlow::Break(());
-        }
-        self.wake.activate().ok();
-        ControlFlow::Continue(())
     }
 }
 
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.sender = None;
-        // A worker that has ended needs no waking.
-        self.wake.activate().ok();
+impl Work for Share {
+    fn next(&mut self, _: &Job) -> Option<usize> {
+        self.pieces.pop_front()
     }
-}
 
-/// Brings what was read to the gate.
-fn give(
-    job: &Job,
-    input: usize,
-    read: Read,
-    capability: &Capability<Epoch>,
-    mut send: impl FnMut(&Capability<Epoch>, Vec<(u64, Parcel)>),
-) {
-    let plan = &job.plan.inputs[input];
-    let name = &job.plan.sources[plan.source].name;
-    let mut at = Evaluation::new(Place::BeforeGate, &job.indexes);
-    at.carry_in(read.errors);
-    let Some(rows) = job.check(plan.way.end(&read.chunk, &mut at)) else {
-        return;
-    };
-    let hashed: Vec<usize> = (0..rows.schema().fields().len()).collect();
-    let number = u16::try_from(input).expect("a partition has fewer than 2^16 inputs");
-    let from = SourceRows {
-        input: number,
-        name,
-        unit: 0,
-        source: read.chunk.rows(),
-        id: &plan.source_id,
-        hashed: &hashed,
-        keeps_rows: true,
-    };
-    let mut parcels = cut(job.partition(), &rows, &at, &from, job.workers as u64);
-    if !read.lost.is_empty() {
-        let key = Key::reserved(name);
-        let errors = read.lost.iter().map(|line| {
-            let message = line.to_string();
-            (
-                key.clone(),
-                ErrorRow {
-                    stage: Arc::clone(name),
-                    message,
-                    row: None,
-                },
-            )
-        });
-        let parcel = Parcel::errors(from.input, errors.collect());
-        parcels.push((owner(&key, job.workers as u64), parcel));
+    fn ask<'a>(&'a self, _: &'a Job, input: usize) -> (&'a Ask, bool) {
+        (&self.asks[input], true)
     }
-    send(capability, parcels);
 }
 
 /// What is wrong with dimensions goes to the gate as errors of their reserved keys.

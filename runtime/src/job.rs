@@ -16,6 +16,7 @@ use pipelines::plan::Plan;
 use serde::Serialize;
 
 use crate::error::RunError;
+use crate::scan::Scan;
 use crate::state::State;
 
 /// What a run is for.
@@ -50,6 +51,8 @@ pub(crate) struct Job {
     pub(crate) workers: usize,
     /// How the run is ended before its end.
     pub(crate) abort: Abort,
+    /// What is read, and in which order.
+    pub(crate) scan: Scan,
     /// Bytes of rows in the workers' groups.
     pub(crate) kept: AtomicU64,
     /// Keys that were seen.
@@ -146,6 +149,20 @@ impl Job {
             Transform::BatchPartition(partition) => partition,
             _ => panic!("a plan's partition is a batch-partition"),
         }
+    }
+
+    /// Notes that a worker keeps more or fewer bytes of rows than before.
+    pub(crate) fn keeps(&self, before: u64, after: u64) {
+        if after >= before {
+            self.kept.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.kept.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether as many bytes of rows are kept as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.kept.load(Ordering::Relaxed) >= self.plan.settings.memory
     }
 
     /// Notes what was read of a source.

@@ -36,6 +36,7 @@ use crate::job::{Abort, Held, HeldRow, Job, Purpose, Told};
 use crate::load::{Loaded, Pins, Request};
 use crate::recover::recover;
 use crate::report::run::Report;
+use crate::scan::Scan;
 use crate::sink_rows::{plain_columns, row_id};
 use crate::state::{Staged, State, ToldChange};
 use crate::worker;
@@ -212,8 +213,10 @@ fn execute(
         _ => Told::State,
     };
     let dimensions_loaded = started.elapsed();
+    let scan = Scan::of(plan, purpose != Purpose::Compare && knows(state, stamp)?)?;
     let job = Arc::new(Job {
         purpose,
+        scan,
         plan: Arc::clone(plan),
         stamp,
         indexes: dimensions.indexes,
@@ -234,6 +237,17 @@ fn execute(
     report.explain_stamps(state, &parts)?;
     report.took(planned, dimensions_loaded, started.elapsed());
     Ok(report)
+}
+
+/// Whether some key was processed by the same plan: then few are expected to be open.
+fn knows(state: &State, stamp: u128) -> Result<bool, RunError> {
+    for stored in state.snapshot()?.digests(|_| true)? {
+        let (_, _, stored) = stored?;
+        if stored.clean.is_some_and(|clean| clean.stamp == stamp) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The stamp's parts: those of the file, and the content of each dimension that is read behind the

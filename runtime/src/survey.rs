@@ -1,4 +1,4 @@
-//! The look at every key: rows grouped by key, digests compared, open keys found.
+//! The look at every key, stretch by stretch: rows grouped by key, digests compared, open keys found.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arrow::error::ArrowError;
 use operators::consolidate::{Diff, Epoch};
 use operators::gate::{Clean, GateRow};
-use operators::group::Groups;
+use operators::group::{Batch, Groups};
 use operators::key::Key;
-use operators::parcel::Parcel;
+use operators::parcel::{Parcel, owner};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -18,31 +19,148 @@ use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::core::ToStream;
 use timely::dataflow::operators::vec::Map;
 
-use crate::epoch::{Rows, SURVEY};
+use crate::epoch::{Rows, stretch_at, survey};
 use crate::error::RunError;
+use crate::fetch::Wanted;
 use crate::job::{Job, Purpose, Told};
 use crate::part::Link;
 
 /// An update of the gate's collections.
 pub(crate) type GateUpdate = (GateRow, Epoch, Diff);
 
-/// Groups without rows yet, of the partition's inputs.
-pub(crate) fn groups(job: &Job) -> Groups {
-    let schema = job.partition().schema().arrow();
-    Groups::new(
-        job.plan
-            .inputs
-            .iter()
-            .map(|input| (Arc::clone(&schema), input.id.clone())),
-    )
+/// The groups of a worker, which its operators share.
+#[derive(Clone)]
+pub(crate) struct Keeper {
+    job: Arc<Job>,
+    kept: Rc<RefCell<Kept>>,
 }
 
-/// Sends parcels to the workers that own their keys, which group them. When all are there: what is
-/// seen of each key.
+struct Kept {
+    groups: Groups,
+    /// The keys that were seen, by the stretch in which they are complete.
+    seen: Vec<BTreeSet<Key>>,
+    /// The first stretch that is not complete.
+    reached: usize,
+}
+
+impl Keeper {
+    /// Nothing kept yet.
+    pub(crate) fn new(job: &Arc<Job>) -> Self {
+        let schema = job.partition().schema().arrow();
+        let inputs = job.plan.inputs.iter();
+        let groups = Groups::new(inputs.map(|input| (Arc::clone(&schema), input.id.clone())));
+        let kept = Kept {
+            groups,
+            seen: vec![BTreeSet::new(); job.scan.stretches()],
+            reached: 0,
+        };
+        Keeper {
+            job: Arc::clone(job),
+            kept: Rc::new(RefCell::new(kept)),
+        }
+    }
+
+    /// Adds a parcel, within the bytes that rows may take.
+    fn add(&self, parcel: Parcel) {
+        let Kept {
+            groups,
+            seen,
+            reached,
+        } = &mut *self.kept.borrow_mut();
+        for key in parcel
+            .keys
+            .iter()
+            .chain(parcel.errors.iter().map(|(key, _)| key))
+        {
+            let stretch = self.job.scan.stretch_of(key);
+            if stretch < *reached {
+                let input = &self.job.plan.inputs[usize::from(parcel.input)];
+                let input = input.name.to_string();
+                self.job.abort.raise(RunError::Bounds { input });
+                return;
+            }
+            if !seen[stretch].contains(key) {
+                seen[stretch].insert(key.clone());
+            }
+        }
+        self.accounted(groups, |groups| groups.add(parcel));
+    }
+
+    /// Adds a parcel of open keys.
+    fn add_open(&self, parcel: Parcel) {
+        let groups = &mut self.kept.borrow_mut().groups;
+        self.accounted(groups, |groups| groups.add(parcel));
+    }
+
+    /// Does something to the groups, and accounts for the bytes that it takes or frees.
+    fn accounted<T>(&self, groups: &mut Groups, change: impl FnOnce(&mut Groups) -> T) -> T {
+        let before = groups.bytes() as u64;
+        let done = change(groups);
+        self.job.keeps(before, groups.bytes() as u64);
+        done
+    }
+
+    /// The keys of a stretch that were seen.
+    fn seen(&self, stretch: usize) -> BTreeSet<Key> {
+        self.kept.borrow().seen[stretch].clone()
+    }
+
+    /// Takes a batch out.
+    pub(crate) fn take(&self, cut: String, keys: BTreeSet<Key>) -> Result<Batch, ArrowError> {
+        let groups = &mut self.kept.borrow_mut().groups;
+        self.accounted(groups, |groups| {
+            groups.take(cut, keys.into_iter().collect())
+        })
+    }
+
+    /// What is seen of the keys of a stretch, which is complete.
+    fn complete(&self, stretch: usize) -> Vec<GateUpdate> {
+        let kept = &mut *self.kept.borrow_mut();
+        kept.reached = stretch + 1;
+        let (stamp, workload) = (self.job.stamp, &kept.seen[stretch]);
+        let mut seen = Vec::new();
+        for key in workload {
+            for (input, digest) in kept.groups.digests_of(key) {
+                let clean = Some(Clean { digest, stamp });
+                let key = key.clone();
+                seen.push((GateRow { key, input, clean }, survey(stretch), 1));
+            }
+        }
+        let keys = workload.iter().filter(|key| !key.is_reserved()).count();
+        self.job.seen.fetch_add(keys as u64, Ordering::Relaxed);
+        seen
+    }
+
+    /// The open keys of a stretch, each with the pieces that are to be read for it again. The rows of
+    /// all other keys are forgotten.
+    fn open(&self, stretch: usize, open: BTreeSet<Key>) -> Vec<Wanted> {
+        let kept = &mut *self.kept.borrow_mut();
+        let seen = std::mem::take(&mut kept.seen[stretch]);
+        self.accounted(&mut kept.groups, |groups| {
+            seen.difference(&open).for_each(|key| groups.forget(key));
+        });
+        let twice = (0..)
+            .zip(&self.job.scan.inputs)
+            .filter(|(_, input)| input.reads_twice)
+            .map(|(number, _)| number);
+        let twice: Vec<u16> = twice.collect();
+        let wanted = |key: Key| {
+            let mut pieces = Vec::new();
+            for &input in twice.iter().filter(|_| !key.is_reserved()) {
+                pieces.extend(kept.groups.reopen(&key, input));
+            }
+            (key, pieces)
+        };
+        open.into_iter().map(wanted).collect()
+    }
+}
+
+/// Sends parcels to the workers that own their keys, which group them. When a stretch is complete:
+/// what is seen of each of its keys.
 pub(crate) fn group<'scope>(
     parcels: Rows<'scope, (u64, Parcel)>,
     job: &Arc<Job>,
-    groups: Rc<RefCell<Groups>>,
+    keeper: Keeper,
 ) -> Rows<'scope, GateUpdate> {
     let job = Arc::clone(job);
     let by_worker = Exchange::new(|(worker, _): &(u64, Parcel)| *worker);
@@ -51,56 +169,34 @@ pub(crate) fn group<'scope>(
         "Group",
         move |capability, _| {
             let mut capability = Some(capability);
+            let mut stretch = 0;
             move |(input, frontier), output| {
                 input.for_each(|_, parcels| {
-                    for (_, parcel) in parcels.drain(..) {
-                        keep(&job, &groups, parcel);
-                    }
+                    let parcels = parcels.drain(..).filter(|_| !job.abort.is_raised());
+                    parcels.for_each(|(_, parcel)| keeper.add(parcel));
                 });
                 if job.abort.is_raised() {
                     capability = None;
                 }
-                if frontier.less_equal(&SURVEY) {
-                    return;
-                }
-                if let Some(capability) = capability.take() {
-                    let stamp = job.stamp;
-                    let groups = groups.borrow();
-                    let keys = groups.digests().filter(|(key, _, _)| !key.is_reserved());
-                    job.seen.fetch_add(keys.count() as u64, Ordering::Relaxed);
-                    let seen = groups.digests().map(|(key, input, digest)| {
-                        let clean = Some(Clean { digest, stamp });
-                        (
-                            GateRow {
-                                key: key.clone(),
-                                input,
-                                clean,
-                            },
-                            SURVEY,
-                            1,
-                        )
-                    });
-                    output.session(&capability).give_iterator(seen);
+                while let Some(held) = &mut capability
+                    && !frontier.less_equal(&survey(stretch))
+                {
+                    let seen = keeper.complete(stretch);
+                    output.session(held).give_iterator(seen.into_iter());
+                    stretch += 1;
+                    if stretch < job.scan.stretches() {
+                        held.downgrade(&survey(stretch));
+                    } else {
+                        capability = None;
+                    }
                 }
             }
         },
     )
 }
 
-/// Adds a parcel to the groups, within the bytes that rows may take.
-fn keep(job: &Job, groups: &RefCell<Groups>, parcel: Parcel) {
-    let bytes = parcel.bytes() as u64;
-    let kept = job.kept.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    let limit = job.plan.settings.memory;
-    if kept > limit {
-        job.abort.raise(RunError::Memory { limit });
-    }
-    if !job.abort.is_raised() {
-        groups.borrow_mut().add(parcel);
-    }
-}
-
-/// What is stored of the keys that this worker owns. Each worker reads its own.
+/// What is stored of the keys that this worker owns, each in the survey of its stretch. Each worker
+/// reads its own.
 pub(crate) fn stored<'scope>(
     scope: Scope<'scope, Epoch>,
     job: &Arc<Job>,
@@ -108,9 +204,12 @@ pub(crate) fn stored<'scope>(
     let rows = job
         .check(stored_rows(job, scope.index() as u64))
         .unwrap_or_default();
-    rows.into_iter()
-        .map(|row| (row, SURVEY, 1))
-        .to_stream(scope)
+    let job = Arc::clone(job);
+    let update = move |row: GateRow| {
+        let epoch = survey(job.scan.stretch_of(&row.key));
+        (row, epoch, 1)
+    };
+    rows.into_iter().map(update).to_stream(scope)
 }
 
 fn stored_rows(job: &Job, worker: u64) -> Result<Vec<GateRow>, RunError> {
@@ -152,7 +251,7 @@ pub(crate) fn observe<'scope>(
                     }
                     output.session(&capability).give_container(updates);
                 });
-                if !told && !frontier.less_equal(&SURVEY) && !job.abort.is_raised() {
+                if !told && frontier.is_empty() && !job.abort.is_raised() {
                     told = true;
                     link.surveyed(std::mem::take(&mut found));
                 }
@@ -166,8 +265,8 @@ pub(crate) fn opened<'scope>(
     changed: Rows<'scope, GateUpdate>,
     scope: Scope<'scope, Epoch>,
     job: &Arc<Job>,
-    groups: Rc<RefCell<Groups>>,
-) -> Rows<'scope, Key> {
+    keeper: Keeper,
+) -> Rows<'scope, Wanted> {
     let job = Arc::clone(job);
     let worker = scope.index() as u64;
     changed.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
@@ -175,39 +274,71 @@ pub(crate) fn opened<'scope>(
         "Open",
         move |capability, _| {
             let mut capability = Some(capability);
-            let mut open = BTreeSet::new();
+            let mut open: Vec<BTreeSet<Key>> = vec![BTreeSet::new(); job.scan.stretches()];
+            if let Told::Sinks(sinks) = &job.told {
+                let keys = sinks.iter().flat_map(BTreeMap::keys);
+                for key in keys.filter(|key| owner(key, job.workers as u64) == worker) {
+                    open[job.scan.stretch_of(key)].insert(key.clone());
+                }
+            }
+            let mut stretch = 0;
             move |(input, frontier), output| {
                 input.for_each(|_, updates| {
-                    open.extend(updates.drain(..).map(|(row, _, _)| row.key));
+                    for (row, epoch, _) in updates.drain(..) {
+                        open[stretch_at(epoch)].insert(row.key);
+                    }
                 });
-                if frontier.less_equal(&SURVEY) && !job.abort.is_raised() {
-                    return;
+                if job.abort.is_raised() {
+                    capability = None;
                 }
-                let Some(capability) = capability.take() else {
-                    return;
-                };
-                let mut open = std::mem::take(&mut open);
-                if job.purpose == Purpose::Survey {
-                    open.clear();
+                while let Some(held) = &mut capability
+                    && !frontier.less_equal(&survey(stretch))
+                {
+                    let mut open = std::mem::take(&mut open[stretch]);
+                    match job.purpose {
+                        Purpose::Survey => open.clear(),
+                        Purpose::Compare => open.extend(keeper.seen(stretch)),
+                        Purpose::Commit | Purpose::Rehearse => {}
+                    }
+                    let wanted = keeper.open(stretch, open);
+                    output.session(held).give_iterator(wanted.into_iter());
+                    stretch += 1;
+                    if stretch < job.scan.stretches() {
+                        held.downgrade(&survey(stretch));
+                    } else {
+                        capability = None;
+                    }
                 }
-                if let Told::Sinks(sinks) = &job.told {
-                    let workers = job.workers as u64;
-                    let own = |key: &&Key| key.virtual_partition() % workers == worker;
-                    open.extend(sinks.iter().flat_map(BTreeMap::keys).filter(own).cloned());
-                    open.extend(groups.borrow().digests().map(|(key, _, _)| key.clone()));
-                }
-                output.session(&capability).give_iterator(open.into_iter());
             }
         },
     )
 }
 
-/// The cuts of this worker's open keys, each once.
-pub(crate) fn cuts<'scope>(opened: Rows<'scope, Key>, job: &Arc<Job>) -> Rows<'scope, String> {
+/// Groups the rows of open keys that are read after the survey. Gives nothing; it is done with a
+/// stretch when its rows are there.
+pub(crate) fn group_open<'scope>(
+    parcels: Rows<'scope, (u64, Parcel)>,
+    keeper: Keeper,
+) -> Rows<'scope, String> {
+    let by_worker = Exchange::new(|(worker, _): &(u64, Parcel)| *worker);
+    parcels.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(by_worker, "GroupOpen", |_, _| {
+        move |input, _| {
+            input.for_each(|_, parcels| {
+                for (_, parcel) in parcels.drain(..) {
+                    keeper.add_open(parcel);
+                }
+            });
+        }
+    })
+}
+
+/// The cuts of this worker's open keys, each once in a stretch.
+pub(crate) fn cuts<'scope>(opened: Rows<'scope, Wanted>, job: &Arc<Job>) -> Rows<'scope, String> {
     let job = Arc::clone(job);
     let mut seen = BTreeSet::new();
-    opened.flat_map(move |key| {
+    opened.flat_map(move |(key, _)| {
         let cut = job.partition().cut(&key);
-        seen.insert(cut.clone()).then_some(cut)
+        let stretch = job.scan.stretch_of(&key);
+        seen.insert((stretch, cut.clone())).then_some(cut)
     })
 }

@@ -112,6 +112,12 @@ impl Derive {
         reads
     }
 
+    /// The input column that an output column is: the same, unless it is set.
+    pub fn source_of(&self, column: usize) -> Option<usize> {
+        let is_set = self.set.iter().any(|set| set.position == column);
+        (!is_set).then_some(column)
+    }
+
     /// The rows with the columns set.
     pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
         let mut chunk = input;

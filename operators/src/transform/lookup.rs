@@ -289,6 +289,11 @@ impl Lookup {
         }
     }
 
+    /// The input column that an output column is: the same, unless it is brought.
+    pub fn source_of(&self, column: usize) -> Option<usize> {
+        (column < self.left).then_some(column)
+    }
+
     /// The rows with the columns of their matches.
     pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
         let index = at.index();

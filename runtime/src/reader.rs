@@ -1,0 +1,173 @@
+//! A thread that reads units and brings their rows to the gate.
+//!
+//! ```text
+//! unit --read--> chunk --way before the gate--> keys, hashes --> parcels --> [bounded channel] --> worker
+//! ```
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use operators::group::ErrorRow;
+use operators::key::Key;
+use operators::parcel::{Parcel, SourceRows, owner, parcels};
+use operators::source::{Ask, Read, Scanned};
+use operators::transform::{Evaluation, Place};
+use timely::scheduling::SyncActivator;
+
+use crate::error::RunError;
+use crate::job::{Job, Reading};
+
+/// What a thread tells its worker.
+pub(crate) enum Told {
+    /// The thread reads a stretch, and no earlier one any more.
+    Stretch(usize),
+    /// Parcels of a chunk, each with the worker that owns its keys.
+    Parcels(Vec<(u64, Parcel)>),
+    /// All is read. A channel that closes without it is a failure.
+    End,
+}
+
+/// What a thread is to read.
+pub(crate) trait Work: Send + 'static {
+    /// The number of the next piece.
+    fn next(&mut self, job: &Job) -> Option<usize>;
+
+    /// What is wanted of an input, and whether its rows are, or just what is told of them.
+    fn ask<'a>(&'a self, job: &'a Job, input: usize) -> (&'a Ask, bool);
+}
+
+/// Chunks between a thread and its worker: the thread works on one while the worker takes another,
+/// and no more is held.
+const CHUNKS_AHEAD: usize = 4;
+
+/// Reads in a thread of its own, which wakes the worker with each word.
+pub(crate) fn spawn(job: Arc<Job>, work: impl Work, wake: SyncActivator) -> Receiver<Told> {
+    let (sender, receiver) = bounded(CHUNKS_AHEAD);
+    std::thread::spawn(move || {
+        let voice = Voice {
+            sender: Some(sender),
+            wake,
+        };
+        read(&job, work, &voice);
+    });
+    receiver
+}
+
+/// What the worker hears next; `None`: nothing yet. A thread that has ended without a word has
+/// panicked.
+pub(crate) fn hear(receiver: &Receiver<Told>, job: &Job) -> Option<Told> {
+    match receiver.try_recv() {
+        _ if job.abort.is_raised() => Some(Told::End),
+        Ok(told) => Some(told),
+        Err(TryRecvError::Empty) => None,
+        Err(TryRecvError::Disconnected) => {
+            let message = "the thread of a source ended".to_owned();
+            job.abort.raise(RunError::Panicked { message });
+            Some(Told::End)
+        }
+    }
+}
+
+/// The thread's end of the channel. However the thread ends, the worker is woken and sees it.
+struct Voice {
+    sender: Option<Sender<Told>>,
+    wake: SyncActivator,
+}
+
+impl Voice {
+    /// Waits while the channel is full; breaks when the worker has let go of it.
+    fn tell(&self, told: Told) -> ControlFlow<()> {
+        let sender = self.sender.as_ref();
+        let sender = sender.expect("the channel is open until the thread ends");
+        if sender.send(told).is_err() {
+            return ControlFlow::Break(());
+        }
+        self.wake.activate().ok();
+        ControlFlow::Continue(())
+    }
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        self.sender = None;
+        // A worker that has ended needs no waking.
+        self.wake.activate().ok();
+    }
+}
+
+fn read(job: &Job, mut work: impl Work, voice: &Voice) {
+    let mut stretch = 0;
+    let mut tallies: BTreeMap<usize, (Scanned, u64)> = BTreeMap::new();
+    while let Some(number) = work.next(job) {
+        let piece = &job.scan.pieces[number];
+        if piece.stretch > stretch {
+            stretch = piece.stretch;
+            if voice.tell(Told::Stretch(stretch)).is_break() {
+                return;
+            }
+        }
+        let (scanned, lost) = tallies.entry(piece.input).or_default();
+        let source = &job.plan.sources[job.plan.inputs[piece.input].source].source;
+        let (ask, keeps_rows) = work.ask(job, piece.input);
+        let outcome = source.read(&piece.unit, ask, &mut |read| {
+            *lost += read.lost.len() as u64;
+            if job.abort.is_raised() {
+                return ControlFlow::Break(());
+            }
+            match bring(job, number, read, keeps_rows) {
+                Some(parcels) => voice.tell(Told::Parcels(parcels)),
+                None => ControlFlow::Break(()),
+            }
+        });
+        let Some(more) = job.check(outcome) else {
+            return;
+        };
+        *scanned += more;
+        if job.abort.is_raised() {
+            return;
+        }
+    }
+    for (input, (scanned, lost)) in tallies {
+        let plan = &job.plan.sources[job.plan.inputs[input].source];
+        let pinned = &job.scan.inputs[input].pinned;
+        if job.check(plan.source.unchanged(pinned)).is_none() {
+            return;
+        }
+        job.has_read(&plan.name, Reading::of(pinned, scanned, lost));
+    }
+    let _: ControlFlow<()> = voice.tell(Told::End);
+}
+
+/// Brings what was read of a piece to the gate; `None` when that ends the run.
+fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(u64, Parcel)>> {
+    let piece = &job.scan.pieces[number];
+    let plan = &job.plan.inputs[piece.input];
+    let name = &job.plan.sources[plan.source].name;
+    let mut at = Evaluation::new(Place::BeforeGate, &job.indexes);
+    at.carry_in(read.errors);
+    let rows = job.check(plan.way.end(&read.chunk, &mut at))?;
+    let from = SourceRows {
+        input: u16::try_from(piece.input).expect("a partition has fewer than 2^16 inputs"),
+        name,
+        unit: u32::try_from(number).expect("a run reads fewer than 2^32 units"),
+        source: read.chunk.rows(),
+        id: &plan.source_id,
+        hashed: &plan.hashed,
+        keeps_rows,
+    };
+    let mut parcels = parcels(job.partition(), &rows, &at, &from, job.workers as u64);
+    if !read.lost.is_empty() {
+        let key = Key::reserved(name);
+        let error = |line: &operators::source::LostLine| ErrorRow {
+            stage: Arc::clone(name),
+            message: line.to_string(),
+            row: None,
+        };
+        let errors = read.lost.iter().map(|line| (key.clone(), error(line)));
+        let parcel = Parcel::errors(from.input, errors.collect());
+        parcels.push((owner(&key, job.workers as u64), parcel));
+    }
+    Some(parcels)
+}

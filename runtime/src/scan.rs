@@ -1,0 +1,261 @@
+//! What is read of the partition's inputs, in which order, and when which keys are complete.
+//!
+//! ```text
+//! units, by their least key     [10 .. 17] [12 .. 18] | [30 .. 34] | [40 .. 41] [? .. ?]
+//! stretches                     0                     | 1          | 2
+//! complete after it             keys before 30        | before 40  | all
+//! ```
+//!
+//! A unit whose keys are not known may hold any key, so it is read first.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use operators::key::Key;
+use operators::source::{Ask, Only, Pinned, Unit};
+use operators::value::Value;
+use pipelines::plan::Plan;
+
+use crate::error::RunError;
+
+/// How many stretches there are at most: each is a round through the gate.
+const STRETCHES: usize = 64;
+
+/// The reading of a run.
+pub(crate) struct Scan {
+    /// The inputs.
+    pub(crate) inputs: Vec<Input>,
+    /// The units of all inputs, in the order in which they are read.
+    pub(crate) pieces: Vec<Piece>,
+    /// For each stretch but the last, the text before which keys are complete after it.
+    ends: Vec<String>,
+    next: AtomicUsize,
+}
+
+/// An input of the partition.
+pub(crate) struct Input {
+    /// What is wanted of its source.
+    pub(crate) ask: Ask,
+    /// The source's files.
+    pub(crate) pinned: Pinned,
+    /// Whether the first read is for digests only, and the rows of open keys are read afterwards.
+    pub(crate) reads_twice: bool,
+}
+
+/// A unit in the order of reading.
+pub(crate) struct Piece {
+    /// Whose it is.
+    pub(crate) input: usize,
+    /// What it is.
+    pub(crate) unit: Unit,
+    /// The stretch in which it is read.
+    pub(crate) stretch: usize,
+}
+
+impl Scan {
+    /// Pins the sources. `few` says that few keys are expected to be open: then a source that can
+    /// give the rows of some keys is read for digests first.
+    pub(crate) fn of(plan: &Plan, few: bool) -> Result<Scan, RunError> {
+        let mut inputs = Vec::new();
+        let mut pieces = Vec::new();
+        for (number, input) in plan.inputs.iter().enumerate() {
+            let source = &plan.sources[input.source];
+            let ask = Ask {
+                bounds_of: input.key.clone(),
+                ..source.ask()
+            };
+            let pinned = source.source.units(&ask)?;
+            pieces.extend(pinned.units.iter().map(|unit| Piece {
+                input: number,
+                unit: unit.clone(),
+                stretch: 0,
+            }));
+            inputs.push(Input {
+                reads_twice: few && source.source.selects() && input.key.is_some(),
+                ask,
+                pinned,
+            });
+        }
+        let ends = stretches(&mut pieces);
+        Ok(Scan {
+            inputs,
+            pieces,
+            ends,
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    /// How many stretches there are: at least one.
+    pub(crate) fn stretches(&self) -> usize {
+        self.ends.len() + 1
+    }
+
+    /// The stretch after which a key is complete. Errors without a key are so in the end.
+    pub(crate) fn stretch_of(&self, key: &Key) -> usize {
+        if key.is_reserved() {
+            return self.ends.len();
+        }
+        self.ends.partition_point(|end| end.as_str() <= key.text())
+    }
+
+    /// The next piece to be read; each is given once.
+    pub(crate) fn next(&self) -> Option<usize> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        (next < self.pieces.len()).then_some(next)
+    }
+
+    /// Whether some input is read twice.
+    pub(crate) fn reads_twice(&self) -> bool {
+        self.inputs.iter().any(|input| input.reads_twice)
+    }
+}
+
+impl Input {
+    /// What is wanted of the source when the rows of these keys are.
+    pub(crate) fn only(&self, keys: &[Key]) -> Ask {
+        let column = self.ask.bounds_of.as_deref();
+        let column = column.expect("a source that is read twice has a column of the key");
+        let keys = keys.iter().filter(|key| !key.is_reserved());
+        let only = Only::of(column, keys.map(|key| key.text().to_owned()).collect());
+        Ask {
+            only: Some(only),
+            ..self.ask.clone()
+        }
+    }
+}
+
+/// Puts the pieces into the order in which they are read and gives each its stretch; gives the ends
+/// of the stretches.
+fn stretches(pieces: &mut [Piece]) -> Vec<String> {
+    pieces.sort_by_cached_key(|piece| least_key(&piece.unit));
+    let mut ends: Vec<(usize, String)> = Vec::new();
+    for at in 1..pieces.len() {
+        let Some(least) = least_key(&pieces[at].unit) else {
+            continue;
+        };
+        if ends.last().map_or(
+            Some(&least) > least_key(&pieces[0].unit).as_ref(),
+            |(_, end)| *end < least,
+        ) {
+            ends.push((at, least));
+        }
+    }
+    // Some keys are complete only if no unit that may hold any key is left: such units come first.
+    let each = ends.len().div_ceil(STRETCHES).max(1);
+    let ends: Vec<(usize, String)> = ends
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| (at + 1) % each == 0)
+        .map(|(_, end)| end)
+        .collect();
+    for (at, piece) in pieces.iter_mut().enumerate() {
+        piece.stretch = ends.partition_point(|(first, _)| *first <= at);
+    }
+    ends.into_iter().map(|(_, end)| end).collect()
+}
+
+/// The least text that a key of the unit can have; `None` when nothing is known of it.
+///
+/// The texts of whole numbers are in the order of the numbers when they have equally many digits.
+fn least_key(unit: &Unit) -> Option<String> {
+    let bounds = unit.bounds.as_ref()?;
+    match (&bounds.least, &bounds.greatest) {
+        (Value::Text(least), _) => Some(least.clone()),
+        (Value::Int(least), Value::Int(greatest)) if *least >= 0 => {
+            let (least, greatest) = (least.to_string(), greatest.to_string());
+            (least.len() == greatest.len()).then_some(least)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use operators::source::{Bounds, FileInstant, Part};
+
+    use super::*;
+
+    fn piece(bounds: Option<(Value, Value)>) -> Piece {
+        let file = FileInstant {
+            path: "x".into(),
+            bytes: 0,
+            modified: 0,
+        };
+        let bounds = bounds.map(|(least, greatest)| Bounds {
+            least,
+            greatest,
+            nulls: true,
+        });
+        let unit = Unit {
+            file,
+            part: Part::Whole,
+            rows: None,
+            bytes: 0,
+            bounds,
+        };
+        Piece {
+            input: 0,
+            unit,
+            stretch: 0,
+        }
+    }
+
+    fn texts(bounds: &[(&str, &str)]) -> (Vec<usize>, Vec<String>) {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let mut pieces: Vec<Piece> = bounds
+            .iter()
+            .map(|(least, greatest)| piece(Some((text(least), text(greatest)))))
+            .collect();
+        let ends = stretches(&mut pieces);
+        (pieces.iter().map(|piece| piece.stretch).collect(), ends)
+    }
+
+    #[test]
+    fn a_key_is_complete_when_no_later_unit_begins_before_it() {
+        let (stretches, ends) = texts(&[("30", "34"), ("10", "17"), ("12", "99"), ("12", "18")]);
+        assert_eq!(stretches, [0, 1, 1, 2]);
+        assert_eq!(ends, ["12", "30"]);
+        let scan = Scan {
+            inputs: Vec::new(),
+            pieces: Vec::new(),
+            ends,
+            next: AtomicUsize::new(0),
+        };
+        let of = |key: &str| scan.stretch_of(&Key::of(key));
+        // What ends in a unit of the first stretch may go on in the second.
+        assert_eq!(
+            ["", "11", "12", "29", "30", "x"].map(of),
+            [0, 0, 1, 1, 2, 2]
+        );
+        assert_eq!(scan.stretch_of(&Key::reserved("a")), 2);
+    }
+
+    #[test]
+    fn what_may_hold_any_key_is_read_first() {
+        let number = |number| Value::Int(number);
+        let mut pieces = vec![
+            piece(Some((number(10), number(20)))),
+            piece(Some((number(5), number(20)))),
+            piece(None),
+            piece(Some((number(30), number(40)))),
+        ];
+        assert_eq!(stretches(&mut pieces), ["10", "30"]);
+        let all: Vec<usize> = pieces.iter().map(|piece| piece.stretch).collect();
+        // The unknown one, and the one whose numbers are not in the order of their texts.
+        assert_eq!(all, [0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn there_are_not_more_stretches_than_is_good() {
+        let bounds: Vec<String> = (0..5000).map(|at| format!("{at:04}")).collect();
+        let bounds: Vec<(&str, &str)> =
+            bounds.iter().map(|at| (at.as_str(), at.as_str())).collect();
+        let (stretches, ends) = texts(&bounds);
+        assert!(
+            ends.len() < STRETCHES && ends.len() > STRETCHES / 2,
+            "{}",
+            ends.len()
+        );
+        assert!(stretches.is_sorted() && *stretches.last().unwrap() == ends.len());
+        assert_eq!(texts(&[]), (vec![], vec![]));
+    }
+}
