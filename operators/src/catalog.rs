@@ -9,6 +9,7 @@ use crate::chunk::Chunk;
 use crate::expression::{Expression, Language};
 use crate::problem::{Problem, Step};
 use crate::schema::{Schema, Type};
+use crate::sink::Fenced;
 use crate::sink::console::ConsoleConfig;
 use crate::sink::sqlite::{Sqlite, SqliteConfig};
 use crate::source::Source;
@@ -164,20 +165,23 @@ impl SourceConfig {
 }
 
 impl Sink {
-    /// The file and the table that it writes, if it does.
-    pub fn target(&self) -> Option<(&Path, String)> {
+    /// The sink, if it keeps rows behind a fence.
+    pub fn fenced(&self) -> Option<&dyn Fenced> {
         match self {
             Sink::Console => None,
-            Sink::Sqlite(sqlite) => Some(sqlite.target()),
+            Sink::Sqlite(sqlite) => Some(sqlite),
         }
+    }
+
+    /// What it writes to, if it does.
+    pub fn target(&self) -> Option<(&Path, String)> {
+        self.fenced().map(Fenced::target)
     }
 
     /// The columns that identify a row, and those that say which of several is the newest.
     pub fn identity(&self) -> (&[usize], &[usize]) {
-        match self {
-            Sink::Console => (&[], &[]),
-            Sink::Sqlite(sqlite) => (sqlite.key(), sqlite.newest_by()),
-        }
+        let fenced = self.fenced();
+        fenced.map_or((&[], &[]), |sink| (sink.key(), sink.newest_by()))
     }
 }
 

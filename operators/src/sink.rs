@@ -21,14 +21,17 @@ pub mod console;
 pub mod policy;
 pub mod sqlite;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 
 use crate::key::Key;
 use crate::row_id::RowId;
+use crate::schema::Schema;
 use crate::value::Value;
 use policy::{Lookups, Transition};
 
@@ -102,6 +105,55 @@ pub struct Change {
     pub old: Option<Vec<Value>>,
     /// All columns after; `None` where the row was deleted.
     pub new: Option<Vec<Value>>,
+}
+
+/// A checked sink that keeps rows behind a fence.
+pub trait Fenced {
+    /// What it writes to, as no other sink may: the file, and the table in it where it has tables.
+    fn target(&self) -> (&Path, String);
+
+    /// All columns of a sink row: those of the input, then those that only the sink has.
+    fn columns(&self) -> &Schema;
+
+    /// The columns that identify a row.
+    fn key(&self) -> &[usize];
+
+    /// The columns by which the newest of several rows of one id is kept; empty when two rows of
+    /// one id are an error.
+    fn newest_by(&self) -> &[usize];
+
+    /// Target, key and what becomes of retracted rows: where this changes, the told rows are no
+    /// longer those of the target.
+    fn fingerprint(&self) -> String;
+
+    /// Opens the target. A `dry` writer shows what would be done: it makes no file, changes none
+    /// and rolls back where it should commit.
+    fn open(&self, dry: bool) -> Result<Box<dyn Writer>, SinkError>;
+
+    /// Whether it keeps live rows that the pipeline yields no longer.
+    fn ignores_retractions(&self) -> bool {
+        false
+    }
+
+    /// The columns of the input whose value in a live row is not simply the pipeline's.
+    fn policy_columns(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Whether a live row may hold a value in a column with a policy, when the pipeline yields
+    /// another.
+    fn allows(&self, _column: usize, held: &Value, yielded: &Value) -> bool {
+        held == yielded
+    }
+
+    /// Indexes the rows of each lookup of its policies by name, in the order in which the first
+    /// match is sought.
+    ///
+    /// # Panics
+    /// When the rows of a lookup are missing.
+    fn lookups(&self, _rows: &BTreeMap<String, RecordBatch>) -> Lookups {
+        Lookups::default()
+    }
 }
 
 /// The one connection through which a run writes to a database sink.

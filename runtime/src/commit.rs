@@ -39,7 +39,7 @@ use crate::job::{Job, Purpose};
 use crate::part::{Message, Part, Update};
 use crate::state::State;
 use keys::Keys;
-pub(crate) use target::{Counts, Difference, Target, database};
+pub(crate) use target::{Counts, Difference, Target};
 
 /// What came of a run.
 #[derive(Default)]
@@ -257,12 +257,12 @@ impl<'a> Committer<'a> {
 
     /// Keeps what differs between what the sinks hold and what the keys yield.
     fn compare(&mut self, updates: Vec<Vec<Update>>) {
-        let databases = self
+        let fenced = self
             .targets
             .iter()
             .zip(updates)
             .filter(|(target, _)| !target.is_console());
-        for (target, updates) in databases {
+        for (target, updates) in fenced {
             let differences = self
                 .outcome
                 .differences

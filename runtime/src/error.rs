@@ -45,7 +45,7 @@ pub enum RunError {
         why: String,
     },
     /// There is no sink of this name that can be adopted.
-    #[error("there is no database sink `{sink}`")]
+    #[error("there is no sink with a fence called `{sink}`")]
     NoSink {
         /// The name.
         sink: String,

@@ -10,8 +10,7 @@
 //! ```
 
 use operators::fault;
-use operators::sink::sqlite::Sqlite;
-use operators::sink::{Fence, Writer};
+use operators::sink::{Fence, Fenced, Writer};
 
 use crate::error::RunError;
 use crate::state::State;
@@ -20,7 +19,7 @@ use crate::state::State;
 pub(crate) fn recover(
     state: &State,
     name: &str,
-    sink: &Sqlite,
+    sink: &dyn Fenced,
     writer: &mut dyn Writer,
 ) -> Result<Option<Fence>, RunError> {
     let record = state.snapshot()?.sink(name)?.unwrap_or_default();

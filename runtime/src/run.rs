@@ -22,14 +22,13 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use operators::digest::{bytes_hash, row_hashes};
 use operators::key::Key;
-use operators::sink::Fence;
 use operators::sink::policy::Lookups;
-use operators::sink::sqlite::Sqlite;
+use operators::sink::{Fence, Fenced};
 use operators::value::Value;
 use pipelines::document::Document;
 use pipelines::plan::{Plan, SinkPlan};
 
-use crate::commit::{Committer, Target, database};
+use crate::commit::{Committer, Target};
 use crate::dimensions::Dimensions;
 use crate::error::RunError;
 use crate::job::{Abort, Held, HeldRow, Job, Purpose, Told};
@@ -135,14 +134,13 @@ pub fn verify(request: &Request) -> Result<Ran, RunError> {
 pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
     let loaded = Loaded::of(request)?;
     let (plan, state) = open(&loaded)?;
-    let Some((plan, sqlite)) = plan.sinks.iter().find_map(|plan| {
-        database(plan)
-            .filter(|_| plan.name == sink)
-            .map(|sqlite| (plan, sqlite))
-    }) else {
-        let databases = plan.sinks.iter().filter(|plan| database(plan).is_some());
-        let known = databases.map(|plan| plan.name.as_str());
-        let help = operators::problem::suggest(sink, known, "database sinks");
+    let fenced = plan
+        .sinks
+        .iter()
+        .filter_map(|plan| Some((plan, plan.sink.fenced()?)));
+    let Some((plan, fenced)) = fenced.clone().find(|(plan, _)| plan.name == sink) else {
+        let known = fenced.map(|(plan, _)| plan.name.as_str());
+        let help = operators::problem::suggest(sink, known, "sinks with a fence");
         return Err(RunError::NoSink {
             sink: sink.to_owned(),
             help,
@@ -151,7 +149,7 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
     let mut told = Vec::new();
     for (owner, rows) in held(
         plan,
-        sqlite,
+        fenced,
         &(0..plan.schema.columns().len()).collect::<Vec<_>>(),
     )? {
         told.extend(rows.into_iter().map(|(id, row)| ToldChange::Told {
@@ -162,7 +160,7 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
         }));
     }
     let count = told.len();
-    let mut writer = sqlite.open(false)?;
+    let mut writer = fenced.open(false)?;
     let next = Fence {
         state_id: state.id().to_owned(),
         epoch: state.take_epoch()?,
@@ -184,7 +182,7 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
     }
     writer.commit()?;
     state.publish(sink)?;
-    state.set_fingerprint(sink, &sqlite.fingerprint())?;
+    state.set_fingerprint(sink, &fenced.fingerprint())?;
     Ok(count)
 }
 
@@ -273,46 +271,46 @@ fn targets<'a>(
 ) -> Result<Vec<Target<'a>>, RunError> {
     let mut targets = Vec::new();
     for sink in &plan.sinks {
-        let Some(sqlite) = database(sink) else {
+        let Some(fenced) = sink.sink.fenced() else {
             targets.push(Target::console(sink));
             continue;
         };
-        let mut writer = sqlite.open(purpose != Purpose::Commit)?;
+        let mut writer = fenced.open(purpose != Purpose::Commit)?;
         let fence = match purpose {
             Purpose::Compare => None,
-            _ => recover(state, &sink.name, sqlite, writer.as_mut())?,
+            _ => recover(state, &sink.name, fenced, writer.as_mut())?,
         };
-        targets.push(Target::database(
+        targets.push(Target::fenced(
             sink,
             writer,
             fence,
-            lookups(sink, sqlite, dimensions),
+            lookups(sink, fenced, dimensions),
         ));
     }
     Ok(targets)
 }
 
-fn lookups(sink: &SinkPlan, sqlite: &Sqlite, dimensions: &Dimensions) -> Lookups {
+fn lookups(sink: &SinkPlan, fenced: &dyn Fenced, dimensions: &Dimensions) -> Lookups {
     let rows = sink
         .lookups
         .iter()
         .map(|(name, dimension)| (name.clone(), dimensions.rows[*dimension].rows.clone()));
-    sqlite.lookups(&rows.collect::<BTreeMap<String, RecordBatch>>())
+    fenced.lookups(&rows.collect::<BTreeMap<String, RecordBatch>>())
 }
 
 fn all_held(plan: &Plan) -> Result<Vec<Held>, RunError> {
-    let of = |sink: &SinkPlan| match database(sink) {
-        Some(sqlite) => held(sink, sqlite, &plain_columns(sink)),
+    let of = |sink: &SinkPlan| match sink.sink.fenced() {
+        Some(fenced) => held(sink, fenced, &plain_columns(sink)),
         None => Ok(Held::new()),
     };
     plan.sinks.iter().map(of).collect()
 }
 
 /// What a sink holds, with the hash of the columns at `hashed`.
-fn held(sink: &SinkPlan, sqlite: &Sqlite, hashed: &[usize]) -> Result<Held, RunError> {
-    let policies = sqlite.policy_columns();
+fn held(sink: &SinkPlan, fenced: &dyn Fenced, hashed: &[usize]) -> Result<Held, RunError> {
+    let policies = fenced.policy_columns();
     let mut held = Held::new();
-    let mut writer = sqlite.open(true)?;
+    let mut writer = fenced.open(true)?;
     writer.live_rows(&mut |rows, owners| {
         let hashes = row_hashes(&rows, hashed);
         for (row, owner) in owners.into_iter().enumerate() {
@@ -321,7 +319,7 @@ fn held(sink: &SinkPlan, sqlite: &Sqlite, hashed: &[usize]) -> Result<Held, RunE
             let owner = owner.or_else(|| Key::of_value(&cell(sink.schema.key()?)));
             // A row without an owner belongs to no key that a source yields: it is taken back.
             let key = owner.unwrap_or_else(|| Key::reserved(&sink.name));
-            let id = row_id(&rows, sqlite.key(), row);
+            let id = row_id(&rows, fenced.key(), row);
             held.entry(key).or_default().insert(
                 id,
                 HeldRow {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
-use operators::catalog::Sink;
 use operators::chunk::Chunk;
 use operators::digest::{bytes_hash, row_hashes};
 use operators::group::ErrorRow;
@@ -12,6 +11,7 @@ use operators::key::Key;
 use operators::order::equatable;
 use operators::row_id::RowId;
 use operators::transform::StageError;
+use operators::sink::Fenced;
 use operators::value::Value;
 use pipelines::plan::{self, SinkPlan};
 
@@ -86,16 +86,16 @@ fn hashed_columns(sink: &SinkPlan, job: &Job) -> Vec<usize> {
 /// Makes rows differ of which the sink breaks a policy: a value that a sticky column has lost, or one
 /// that is set once and is not there.
 fn mark_broken_policies(sink: &SinkPlan, rows: &mut SinkRows, held: &Held, keys: &[Key]) {
-    let Sink::Sqlite(sqlite) = &sink.sink else {
+    let Some(fenced) = sink.sink.fenced() else {
         return;
     };
-    let policies = sqlite.policy_columns();
+    let policies = fenced.policy_columns();
     for (row, (id, key, hash)) in rows.ids.iter_mut().enumerate() {
         let Some(found) = held.get(&keys[*key as usize]).and_then(|rows| rows.get(id)) else {
             continue;
         };
         let is_allowed = policies.iter().zip(&found.policies).all(|(&column, cell)| {
-            sqlite.allows(column, cell, &Value::at(rows.rows.column(column), row))
+            fenced.allows(column, cell, &Value::at(rows.rows.column(column), row))
         });
         if !is_allowed {
             *hash = !*hash;
@@ -105,10 +105,8 @@ fn mark_broken_policies(sink: &SinkPlan, rows: &mut SinkRows, held: &Held, keys:
 
 /// The columns of a sink that no policy touches.
 pub(crate) fn plain_columns(sink: &SinkPlan) -> Vec<usize> {
-    let policies = match &sink.sink {
-        Sink::Sqlite(sqlite) => sqlite.policy_columns(),
-        Sink::Console => Vec::new(),
-    };
+    let fenced = sink.sink.fenced();
+    let policies = fenced.map_or_else(Vec::new, Fenced::policy_columns);
     (0..sink.schema.columns().len())
         .filter(|column| !policies.contains(column))
         .collect()
@@ -130,21 +128,19 @@ fn named(
     errors: &mut Vec<(u32, ErrorRow)>,
 ) -> SinkRows {
     let hashes = row_hashes(rows, hashed);
-    let (key, newest_by) = match &sink.sink {
-        Sink::Sqlite(sqlite) => (sqlite.key(), sqlite.newest_by()),
-        Sink::Console => {
-            // Without a key the row is its own id.
-            let id = |hash: u128| RowId::from_bytes(&hash.to_be_bytes());
-            let ids = hashes
-                .iter()
-                .zip(origins)
-                .map(|(&hash, &origin)| (id(hash), origin, hash));
-            return SinkRows {
-                rows: rows.clone(),
-                ids: ids.collect(),
-            };
-        }
-    };
+    if sink.sink.fenced().is_none() {
+        // Without a key the row is its own id.
+        let id = |hash: u128| RowId::from_bytes(&hash.to_be_bytes());
+        let ids = hashes
+            .iter()
+            .zip(origins)
+            .map(|(&hash, &origin)| (id(hash), origin, hash));
+        return SinkRows {
+            rows: rows.clone(),
+            ids: ids.collect(),
+        };
+    }
+    let (key, newest_by) = sink.sink.identity();
     let mut by_id: BTreeMap<(u32, RowId), Vec<usize>> = BTreeMap::new();
     for (row, &origin) in origins.iter().enumerate() {
         by_id

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use operators::catalog::{Sink, Transform};
+use operators::catalog::Transform;
 use operators::chunk::Chunk;
 use operators::dimension::Dimension;
 use operators::group::{Batch, ErrorRow, Groups};
@@ -199,7 +199,7 @@ fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Faul
     };
     let cells: Vec<Vec<Value>> = (0..chunk.len()).map(cells).collect();
     let mut rows = Rows::new();
-    let Sink::Sqlite(sqlite) = &sink.sink else {
+    let Some(fenced) = sink.sink.fenced() else {
         for row in cells {
             *rows.entry(row).or_default() += 1;
         }
@@ -222,14 +222,14 @@ fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Faul
     // By id, then by the position of the key: keys are in order.
     let mut by_id: BTreeMap<_, BTreeMap<u32, Vec<Vec<Value>>>> = BTreeMap::new();
     for (row, &origin) in cells.into_iter().zip(chunk.origin().values()) {
-        let groups = by_id.entry(at(&row, sqlite.key())).or_default();
+        let groups = by_id.entry(at(&row, fenced.key())).or_default();
         groups.entry(origin).or_default().push(row);
     }
     for groups in by_id.into_values() {
         let mut winner: Option<&Key> = None;
         for (origin, mut same) in groups {
             let key = &keys[origin as usize];
-            if same.len() > 1 && sqlite.newest_by().is_empty() {
+            if same.len() > 1 && fenced.newest_by().is_empty() {
                 wrong(
                     key,
                     format!("{} rows of one key have the same id", same.len()),
@@ -242,7 +242,7 @@ fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Faul
                 same.reverse();
                 let newest = same
                     .into_iter()
-                    .max_by_key(|row| at(row, sqlite.newest_by()));
+                    .max_by_key(|row| at(row, fenced.newest_by()));
                 rows.extend(newest.map(|row| (row, 1)));
             }
         }

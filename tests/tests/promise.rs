@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use operators::catalog::Sink;
 use operators::value::Value;
 use pipelines::plan::{Plan, SinkPlan, SinkRows};
 use proptest::collection::vec;
@@ -185,12 +184,10 @@ fn cells(sink: &SinkPlan, row: &Row) -> Vec<Value> {
 
 /// Whether the database can find the row again: none of its key is null.
 fn has_id(sink: &SinkPlan, row: &[Value]) -> bool {
-    match (&sink.sink, &sink.rows) {
-        (Sink::Sqlite(sqlite), SinkRows::Stage(_)) => sqlite
-            .key()
-            .iter()
-            .all(|column| row[*column] != Value::Null),
-        _ => true,
+    let (key, _) = sink.sink.identity();
+    match sink.rows {
+        SinkRows::Stage(_) => key.iter().all(|column| row[*column] != Value::Null),
+        SinkRows::Errors(_) => true,
     }
 }
 

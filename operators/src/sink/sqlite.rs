@@ -34,7 +34,7 @@ use crate::expression::Language;
 use crate::problem::{Problem, Step, column, suggest};
 use crate::schema::Schema;
 use crate::sink::policy::{ColumnConfig, Declared, LookupConfig, Lookups, Policies};
-use crate::sink::{SinkError, Writer};
+use crate::sink::{Fenced, SinkError, Writer};
 use crate::value::Value;
 use connection::SqliteWriter;
 use table::Table;
@@ -154,43 +154,33 @@ impl Sqlite {
         })
     }
 
-    /// All columns of a sink row: those of the input, then those that only the sink has.
-    pub fn columns(&self) -> &Schema {
-        &self.plan.table.columns
-    }
-
-    /// The columns that identify a row.
-    pub fn key(&self) -> &[usize] {
-        &self.plan.table.key
-    }
-
-    /// The columns by which the newest of several rows of one id is kept; empty when two rows of
-    /// one id are an error.
-    pub fn newest_by(&self) -> &[usize] {
-        &self.plan.newest_by
-    }
-
     /// What a retraction does.
     pub fn on_retract(&self) -> OnRetract {
         self.plan.on_retract
     }
+}
 
-    /// The columns of the input whose value in a live row is not simply the pipeline's.
-    pub fn policy_columns(&self) -> Vec<usize> {
-        self.plan.policies.policy_columns()
+impl Fenced for Sqlite {
+    /// The file and the table, which `SQLite` finds in any case.
+    fn target(&self) -> (&Path, String) {
+        (&self.plan.path, self.plan.table.name.to_lowercase())
     }
 
-    /// Whether a live row may hold a value in a column of the input, when the pipeline yields another.
-    pub fn allows(&self, column: usize, held: &Value, yielded: &Value) -> bool {
-        self.plan.policies.allows(column, held, yielded)
+    fn columns(&self) -> &Schema {
+        &self.plan.table.columns
     }
 
-    /// Target, key and what becomes of retracted rows: where this changes, the told rows are no
-    /// longer those of the target.
-    ///
+    fn key(&self) -> &[usize] {
+        &self.plan.table.key
+    }
+
+    fn newest_by(&self) -> &[usize] {
+        &self.plan.newest_by
+    }
+
     /// The file itself is known by the fence in it: where a pipeline and its sinks are moved or
     /// named by another path, they still fit.
-    pub fn fingerprint(&self) -> String {
+    fn fingerprint(&self) -> String {
         let Plan {
             table, on_retract, ..
         } = &*self.plan;
@@ -202,24 +192,24 @@ impl Sqlite {
         format!("sqlite {:?} ({key}) {on_retract:?}", table.name)
     }
 
-    /// What it writes to, as no other sink may: the file and the table, which `SQLite` finds in any
-    /// case.
-    pub fn target(&self) -> (&Path, String) {
-        (&self.plan.path, self.plan.table.name.to_lowercase())
-    }
-
-    /// Indexes the rows of each lookup by name, in the order in which the first match is sought.
-    ///
-    /// # Panics
-    /// When the rows of a lookup are missing.
-    pub fn lookups(&self, rows: &BTreeMap<String, RecordBatch>) -> Lookups {
-        self.plan.policies.index(rows)
-    }
-
-    /// Opens the database. A `dry` writer shows what would be done: it makes no file, changes none
-    /// and rolls back where it should commit.
-    pub fn open(&self, dry: bool) -> Result<Box<dyn Writer>, SinkError> {
+    fn open(&self, dry: bool) -> Result<Box<dyn Writer>, SinkError> {
         Ok(Box::new(SqliteWriter::open(&self.plan, dry)?))
+    }
+
+    fn ignores_retractions(&self) -> bool {
+        self.plan.on_retract == OnRetract::Ignore
+    }
+
+    fn policy_columns(&self) -> Vec<usize> {
+        self.plan.policies.policy_columns()
+    }
+
+    fn allows(&self, column: usize, held: &Value, yielded: &Value) -> bool {
+        self.plan.policies.allows(column, held, yielded)
+    }
+
+    fn lookups(&self, rows: &BTreeMap<String, RecordBatch>) -> Lookups {
+        self.plan.policies.index(rows)
     }
 }
 

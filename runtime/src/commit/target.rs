@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
-use operators::catalog::Sink;
 use operators::fault;
 use operators::key::Key;
 use operators::row_id::RowId;
@@ -33,7 +32,7 @@ enum Kind {
     /// Prints, and is told nothing for later.
     Console,
     /// Writes with a fence.
-    Database {
+    Fenced {
         writer: Box<dyn Writer>,
         fence: Option<Fence>,
         lookups: Lookups,
@@ -98,7 +97,7 @@ impl<'a> Target<'a> {
     }
 
     /// A sink that is written behind a fence.
-    pub(crate) fn database(
+    pub(crate) fn fenced(
         plan: &'a SinkPlan,
         writer: Box<dyn Writer>,
         fence: Option<Fence>,
@@ -106,7 +105,7 @@ impl<'a> Target<'a> {
     ) -> Self {
         Target::of(
             plan,
-            Kind::Database {
+            Kind::Fenced {
                 writer,
                 fence,
                 lookups,
@@ -192,7 +191,7 @@ impl<'a> Target<'a> {
         unclean: &[Key],
         state: &State,
     ) -> Result<Vec<(Refused, Option<Key>)>, RunError> {
-        let Kind::Database {
+        let Kind::Fenced {
             writer,
             fence,
             lookups,
@@ -259,7 +258,7 @@ impl<'a> Target<'a> {
     ) -> Result<Vec<Change>, RunError> {
         let gathered = std::mem::take(&mut self.gathered);
         let turn = self.net(gathered, snapshot, Some(failed))?;
-        let Kind::Database {
+        let Kind::Fenced {
             writer,
             fence,
             lookups,
@@ -389,12 +388,4 @@ fn print(updates: &[Update], counts: &mut Counts) -> Result<(), RunError> {
         counts.inserted += 1;
     }
     Ok(())
-}
-
-/// The sink behind a plan, if it is a database.
-pub(crate) fn database(plan: &SinkPlan) -> Option<&operators::sink::sqlite::Sqlite> {
-    match &plan.sink {
-        Sink::Sqlite(sqlite) => Some(sqlite),
-        Sink::Console => None,
-    }
 }

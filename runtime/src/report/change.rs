@@ -13,7 +13,6 @@ use pipelines::plan::{SinkPlan, SinkRows};
 use serde::Serialize;
 
 use super::row::{hidden, row_name};
-use crate::commit::database;
 
 /// A row that a run would write.
 #[derive(Serialize)]
@@ -68,7 +67,7 @@ impl fmt::Display for RowChange {
 }
 
 fn columns(sink: &SinkPlan, change: &Change) -> Vec<ColumnChange> {
-    let (Some(database), Some(new)) = (database(sink), &change.new) else {
+    let (Some(fenced), Some(new)) = (sink.sink.fenced(), &change.new) else {
         return Vec::new();
     };
     let old_key = (change.old.as_ref().zip(sink.schema.key())).map(|(old, key)| &old[key]);
@@ -79,13 +78,13 @@ fn columns(sink: &SinkPlan, change: &Change) -> Vec<ColumnChange> {
         value => hidden(value, &keys),
     };
     let is_shown = |at: usize, name: &str| {
-        let is_identity = sink.schema.key() == Some(at) || database.key().contains(&at);
+        let is_identity = sink.schema.key() == Some(at) || fenced.key().contains(&at);
         // The id of a source's row may hold its key, among other columns.
         let is_named_row = matches!(sink.rows, SinkRows::Errors(_)) && name == "row";
         !is_identity && !is_named_row
     };
     let mut columns = Vec::new();
-    for (at, (name, _)) in database.columns().columns().iter().enumerate() {
+    for (at, (name, _)) in fenced.columns().columns().iter().enumerate() {
         let old = change.old.as_ref().map(|old| &old[at]);
         if !is_shown(at, name) || old == Some(&new[at]) || (old.is_none() && new[at] == Value::Null)
         {

@@ -7,10 +7,10 @@ use pipelines::plan::SinkPlan;
 
 /// A row's identity as `column=value`, its key hashed in whatever column it stands.
 pub fn row_name(sink: &SinkPlan, id: &RowId, owner: &Key) -> String {
-    let Some(database) = crate::commit::database(sink) else {
+    let Some(fenced) = sink.sink.fenced() else {
         return String::new();
     };
-    let columns = database.key().iter().zip(id.values());
+    let columns = fenced.key().iter().zip(id.values());
     let name = |(&column, value): (&usize, Value)| {
         let name = &sink.schema.columns()[column].0;
         if sink.schema.key() == Some(column) {

@@ -9,7 +9,7 @@ use operators::gate::GateRow;
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::sink::Change;
-use operators::sink::sqlite::OnRetract;
+use operators::sink::Fenced;
 use pipelines::plan::Plan;
 use serde::Serialize;
 
@@ -226,8 +226,7 @@ impl Report {
         let mut waiting: BTreeSet<Key> = BTreeSet::new();
         let mut differences = Vec::new();
         for sink in &plan.sinks {
-            let ignores = crate::commit::database(sink)
-                .is_some_and(|sqlite| sqlite.on_retract() == OnRetract::Ignore);
+            let ignores = sink.sink.fenced().is_some_and(Fenced::ignores_retractions);
             let mut rows: BTreeMap<(RowId, Key), Vec<i64>> = BTreeMap::new();
             for difference in found.get(&sink.name).into_iter().flatten() {
                 let row = (difference.id.clone(), difference.owner.clone());

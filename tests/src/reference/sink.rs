@@ -1,6 +1,5 @@
 //! Which of the rows that reach a sink it holds.
 
-use operators::catalog::Sink;
 use operators::key::Key;
 use operators::order::By;
 use operators::value::Value;
@@ -15,12 +14,12 @@ pub(super) fn rows<'scope>(
     sink: &SinkPlan,
     rows: Made<'scope>,
 ) -> (Collection<'scope, Vec<Value>>, Faults<'scope>) {
-    let Sink::Sqlite(sqlite) = &sink.sink else {
+    let Some(fenced) = sink.sink.fenced() else {
         let no_errors = rows.clone().flat_map(|_| None::<Fault>);
         return (rows.map(|row| row.cells.0), no_errors);
     };
-    let key = sqlite.key().to_vec();
-    let newest_by: Vec<By> = sqlite
+    let key = fenced.key().to_vec();
+    let newest_by: Vec<By> = fenced
         .newest_by()
         .iter()
         .map(|&position| By {
