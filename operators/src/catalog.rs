@@ -11,6 +11,10 @@ use crate::problem::{Problem, Step};
 use crate::schema::{Schema, Type};
 use crate::sink::Fenced;
 use crate::sink::console::ConsoleConfig;
+use crate::sink::files::csv::CsvConfig as CsvSinkConfig;
+use crate::sink::files::json::{JsonConfig, NdjsonConfig};
+use crate::sink::files::parquet::ParquetConfig;
+use crate::sink::files::{Declared, Files};
 use crate::sink::sqlite::{Sqlite, SqliteConfig};
 use crate::source::Source;
 use crate::source::csv::{Csv, CsvConfig};
@@ -43,7 +47,7 @@ pub const TRANSFORMS: [&str; 9] = [
 ];
 
 /// The types of sinks.
-pub const SINKS: [&str; 2] = ["console", "sqlite"];
+pub const SINKS: [&str; 6] = ["console", "csv", "json", "ndjson", "parquet", "sqlite"];
 
 /// A decoded source.
 #[derive(Clone, Debug)]
@@ -82,6 +86,14 @@ pub enum TransformConfig {
 pub enum SinkConfig {
     /// `type = "console"`.
     Console(ConsoleConfig),
+    /// `type = "csv"`.
+    Csv(CsvSinkConfig),
+    /// `type = "json"`.
+    Json(JsonConfig),
+    /// `type = "ndjson"`.
+    Ndjson(NdjsonConfig),
+    /// `type = "parquet"`.
+    Parquet(ParquetConfig),
     /// `type = "sqlite"`.
     Sqlite(SqliteConfig),
 }
@@ -90,6 +102,8 @@ pub enum SinkConfig {
 pub enum Sink {
     /// Prints updates, and keeps nothing.
     Console,
+    /// See [`Files`].
+    Files(Files),
     /// See [`Sqlite`].
     Sqlite(Sqlite),
 }
@@ -169,6 +183,7 @@ impl Sink {
     pub fn fenced(&self) -> Option<&dyn Fenced> {
         match self {
             Sink::Console => None,
+            Sink::Files(files) => Some(files),
             Sink::Sqlite(sqlite) => Some(sqlite),
         }
     }
@@ -284,6 +299,10 @@ impl SinkConfig {
     pub fn decode<S: Section>(kind: &str, section: &S) -> Option<Result<Self, S::Error>> {
         Some(match kind {
             "console" => section.decode().map(SinkConfig::Console),
+            "csv" => section.decode().map(SinkConfig::Csv),
+            "json" => section.decode().map(SinkConfig::Json),
+            "ndjson" => section.decode().map(SinkConfig::Ndjson),
+            "parquet" => section.decode().map(SinkConfig::Parquet),
             "sqlite" => section.decode().map(SinkConfig::Sqlite),
             _ => return None,
         })
@@ -293,6 +312,10 @@ impl SinkConfig {
     pub fn input(&self) -> &str {
         match self {
             SinkConfig::Console(config) => &config.input,
+            SinkConfig::Csv(config) => &config.input,
+            SinkConfig::Json(config) => &config.input,
+            SinkConfig::Ndjson(config) => &config.input,
+            SinkConfig::Parquet(config) => &config.input,
             SinkConfig::Sqlite(config) => &config.input,
         }
     }
@@ -300,7 +323,6 @@ impl SinkConfig {
     /// The stages that its policies look rows up in, each with the field that names it.
     pub fn lookups(&self) -> Vec<(Vec<Step>, &str)> {
         match self {
-            SinkConfig::Console(_) => Vec::new(),
             SinkConfig::Sqlite(config) => {
                 let field = |name: &String| vec!["lookups".into(), name.into(), "input".into()];
                 let lookups = config.lookups.iter();
@@ -308,6 +330,7 @@ impl SinkConfig {
                     .map(|(name, lookup)| (field(name), lookup.input.as_str()))
                     .collect()
             }
+            _ => Vec::new(),
         }
     }
 
@@ -315,6 +338,10 @@ impl SinkConfig {
     pub fn path(&self) -> Option<&str> {
         match self {
             SinkConfig::Console(_) => None,
+            SinkConfig::Csv(config) => Some(&config.path),
+            SinkConfig::Json(config) => Some(&config.path),
+            SinkConfig::Ndjson(config) => Some(&config.path),
+            SinkConfig::Parquet(config) => Some(&config.path),
             SinkConfig::Sqlite(config) => Some(&config.path),
         }
     }
@@ -332,8 +359,18 @@ impl SinkConfig {
         lookups: &BTreeMap<String, Schema>,
         language: &Language,
     ) -> Result<Sink, Vec<Problem>> {
+        let declared = || Declared {
+            pipeline,
+            name,
+            path: path.expect("a sink in files has a path"),
+            schema: input,
+        };
         match self {
             SinkConfig::Console(_) => Ok(Sink::Console),
+            SinkConfig::Csv(config) => config.check(declared()).map(Sink::Files),
+            SinkConfig::Json(config) => config.check(declared()).map(Sink::Files),
+            SinkConfig::Ndjson(config) => config.check(declared()).map(Sink::Files),
+            SinkConfig::Parquet(config) => config.check(declared()).map(Sink::Files),
             SinkConfig::Sqlite(config) => {
                 let path = path.expect("a database in a file has a path");
                 Sqlite::check(config, (pipeline, name), path, input, lookups, language)

@@ -3,6 +3,8 @@
 //! They exist with the cargo feature `faults` only, which no release has, and are chosen at run time
 //! by `TIDEMILL_FAULT`, a list like `gate-ignores-stamp,fail-batch:800`.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 #[cfg(all(feature = "faults", not(debug_assertions)))]
 compile_error!("the feature `faults` is for tests: a release must not have it");
 
@@ -26,3 +28,17 @@ pub fn argument(name: &str) -> Option<String> {
 pub fn argument(_name: &str) -> Option<String> {
     None
 }
+
+/// Kills the process at a named point of a commit: `die:staged` the first time that it comes there,
+/// `die:staged@3` the third time.
+pub fn die_at(point: &str) {
+    if let Some(chosen) = argument("die") {
+        let (name, times) = chosen.split_once('@').unwrap_or((&chosen, "1"));
+        if name == point && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == times.parse().unwrap_or(1)
+        {
+            std::process::abort();
+        }
+    }
+}
+
+static PASSED: AtomicU32 = AtomicU32::new(0);

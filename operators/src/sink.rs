@@ -18,6 +18,7 @@
 //! leaves no trace in it.
 
 pub mod console;
+pub mod files;
 pub mod policy;
 pub mod sqlite;
 
@@ -30,6 +31,7 @@ use std::path::Path;
 use arrow::array::RecordBatch;
 
 use crate::key::Key;
+use crate::problem::{Problem, Step, column};
 use crate::row_id::RowId;
 use crate::schema::Schema;
 use crate::value::Value;
@@ -130,6 +132,17 @@ pub trait Fenced {
     /// and rolls back where it should commit.
     fn open(&self, dry: bool) -> Result<Box<dyn Writer>, SinkError>;
 
+    /// How many updates a commit of it waits for, unless the run ends: where a few cost as much to
+    /// write as many.
+    fn gathers(&self) -> usize {
+        0
+    }
+
+    /// Whether the target is made for no row at all.
+    fn exists_empty(&self) -> bool {
+        false
+    }
+
     /// Whether it keeps live rows that the pipeline yields no longer.
     fn ignores_retractions(&self) -> bool {
         false
@@ -167,6 +180,12 @@ pub trait Writer: Send {
 
     /// Whether the target holds any row, live or not.
     fn has_rows(&mut self) -> Result<bool, SinkError>;
+
+    /// Whether the target is as the last commit left it, where a writer could not go on from
+    /// anything else.
+    fn intact(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// Locks the target against other writers, compares its fence with `expected`, makes what is
     /// missing of the target and moves the fence to `next`. After an error nothing is begun.
@@ -270,4 +289,26 @@ impl SinkError {
 
 fn shown(fence: Option<&Fence>) -> String {
     fence.map_or_else(|| "no epoch".to_owned(), Fence::to_string)
+}
+
+/// The positions of columns that a field lists, each once.
+fn positions(
+    field: &str,
+    listed: &[String],
+    schema: &Schema,
+    problems: &mut Vec<Problem>,
+) -> Vec<usize> {
+    let mut positions = Vec::new();
+    for (index, name) in listed.iter().enumerate() {
+        let at = || vec![Step::from(field), Step::from(index)];
+        match column(schema, name, at()) {
+            Ok(position) if positions.contains(&position) => {
+                let message = format!("`{name}` is listed twice");
+                problems.push(Problem::at(at(), message).help("leave one of the two out"));
+            }
+            Ok(position) => positions.push(position),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    positions
 }

@@ -206,13 +206,19 @@ impl Check<'_> {
             .find(|(_, other)| sink.target().is_some() && other.target() == sink.target());
         if let Some((other, _)) = same {
             let other = self.graph.nodes[*other].name();
+            let (field, what) = match sink {
+                Sink::Files(_) => ("path", "target"),
+                _ => ("table", "table"),
+            };
             return Err(vec![
                 Problem::at(
-                    ["table"],
-                    format!("sink `{other}` writes this table already"),
+                    [field],
+                    format!("sink `{other}` writes this {what} already"),
                 )
-                .label("the second sink of one table")
-                .help("two sinks would retract each other's rows: name another table"),
+                .label(format!("the second sink of one {what}"))
+                .help(format!(
+                    "two sinks would retract each other's rows: name another {what}"
+                )),
             ]);
         }
         checked.schemas.insert(at, schema);

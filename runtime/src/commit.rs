@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::channel::{Receiver, Sender};
 use operators::consolidate::{Diff, Epoch};
-use operators::fault;
+use operators::fault::{self, die_at};
 use operators::gate::GateRow;
 use operators::key::Key;
 use operators::sink::Change;
@@ -207,7 +207,8 @@ impl<'a> Committer<'a> {
         let failed = last.then_some(&self.failed);
         let mut turns = Vec::new();
         for (target, updates) in self.targets.iter_mut().zip(updates) {
-            turns.push(target.net(updates, &snapshot, failed)?);
+            let due = target.due(updates, last);
+            turns.push(target.net(due, &snapshot, failed)?);
         }
         // A snapshot that is held would keep old pages of the store from being used again.
         drop(snapshot);
@@ -218,10 +219,14 @@ impl<'a> Committer<'a> {
         for (target, turn) in self.targets.iter_mut().zip(&turns) {
             target.print(turn)?;
         }
-        if turns.iter().any(|turn| !turn.is_empty()) {
+        let mut pairs = self.targets.iter().zip(&turns);
+        if pairs.any(|(target, turn)| target.is_written(turn, last)) {
             let epoch = self.state.take_epoch()?;
             let unclean: Vec<Key> = self.keys.pending().chain(&blocked).cloned().collect();
             for (target, turn) in self.targets.iter_mut().zip(&turns) {
+                if !target.is_written(turn, last) {
+                    continue;
+                }
                 let refused = target.write(turn, epoch, &unclean, self.state)?;
                 self.keys.refuse(target.name(), refused);
             }
@@ -301,18 +306,3 @@ impl Waker {
         }
     }
 }
-
-/// Kills the process at a named point of the commit: a fault.
-pub(crate) fn die_at(point: &str) {
-    if let Some(chosen) = fault::argument("die") {
-        let (name, times) = chosen.split_once('@').unwrap_or((&chosen, "1"));
-        if name == point
-            && COUNT.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1
-                == times.parse().unwrap_or(1)
-        {
-            std::process::abort();
-        }
-    }
-}
-
-static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);

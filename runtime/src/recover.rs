@@ -35,6 +35,7 @@ pub(crate) fn recover(
     } else if record.fingerprint != fingerprint {
         return adopt("its target or key was changed in the pipeline file".to_owned());
     }
+    writer.intact()?;
     let fence = writer.fence()?;
     if fault::seeded("fence-not-compared") {
         state.publish(name)?;

@@ -147,11 +147,8 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
         });
     };
     let mut told = Vec::new();
-    for (owner, rows) in held(
-        plan,
-        fenced,
-        &(0..plan.schema.columns().len()).collect::<Vec<_>>(),
-    )? {
+    let columns: Vec<usize> = (0..plan.schema.columns().len()).collect();
+    for (owner, rows) in held((plan, fenced), &columns, &state)? {
         told.extend(rows.into_iter().map(|(id, row)| ToldChange::Told {
             id,
             owner: owner.clone(),
@@ -207,7 +204,7 @@ fn execute(
     }
     let targets = targets(plan, state, purpose, &dimensions)?;
     let told = match purpose {
-        Purpose::Compare => Told::Sinks(all_held(plan)?),
+        Purpose::Compare => Told::Sinks(all_held(plan, state)?),
         _ => Told::State,
     };
     let dimensions_loaded = started.elapsed();
@@ -298,17 +295,24 @@ fn lookups(sink: &SinkPlan, fenced: &dyn Fenced, dimensions: &Dimensions) -> Loo
     fenced.lookups(&rows.collect::<BTreeMap<String, RecordBatch>>())
 }
 
-fn all_held(plan: &Plan) -> Result<Vec<Held>, RunError> {
+fn all_held(plan: &Plan, state: &State) -> Result<Vec<Held>, RunError> {
     let of = |sink: &SinkPlan| match sink.sink.fenced() {
-        Some(fenced) => held(sink, fenced, &plain_columns(sink)),
+        Some(fenced) => held((sink, fenced), &plain_columns(sink), state),
         None => Ok(Held::new()),
     };
     plan.sinks.iter().map(of).collect()
 }
 
-/// What a sink holds, with the hash of the columns at `hashed`.
-fn held(sink: &SinkPlan, fenced: &dyn Fenced, hashed: &[usize]) -> Result<Held, RunError> {
+/// What a sink holds, with the hash of the columns at `hashed`. The owner of a row that does not
+/// name it is the one that the state knows.
+fn held(
+    (sink, fenced): (&SinkPlan, &dyn Fenced),
+    hashed: &[usize],
+    state: &State,
+) -> Result<Held, RunError> {
     let policies = fenced.policy_columns();
+    let snapshot = state.snapshot()?;
+    let mut failed = None;
     let mut held = Held::new();
     let mut writer = fenced.open(true)?;
     writer.live_rows(&mut |rows, owners| {
@@ -317,9 +321,16 @@ fn held(sink: &SinkPlan, fenced: &dyn Fenced, hashed: &[usize]) -> Result<Held, 
             let cell = |column: usize| Value::at(rows.column(column), row);
             let owner = owner.map(|owner| Key::of_owner(&owner));
             let owner = owner.or_else(|| Key::of_value(&cell(sink.schema.key()?)));
+            let id = row_id(&rows, fenced.key(), row);
+            let owner = match owner {
+                None if sink.schema.key().is_none() => snapshot.owner(&sink.name, &id),
+                owner => Ok(owner),
+            };
+            let Ok(owner) = owner.map_err(|error| failed = Some(error)) else {
+                return ControlFlow::Break(());
+            };
             // A row without an owner belongs to no key that a source yields: it is taken back.
             let key = owner.unwrap_or_else(|| Key::reserved(&sink.name));
-            let id = row_id(&rows, fenced.key(), row);
             held.entry(key).or_default().insert(
                 id,
                 HeldRow {
@@ -330,5 +341,5 @@ fn held(sink: &SinkPlan, fenced: &dyn Fenced, hashed: &[usize]) -> Result<Held, 
         }
         ControlFlow::Continue(())
     })?;
-    Ok(held)
+    failed.map_or(Ok(held), |error| Err(error.into()))
 }

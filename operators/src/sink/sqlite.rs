@@ -31,10 +31,10 @@ use arrow::array::RecordBatch;
 use serde::Deserialize;
 
 use crate::expression::Language;
-use crate::problem::{Problem, Step, column, suggest};
+use crate::problem::{Problem, Step, suggest};
 use crate::schema::Schema;
 use crate::sink::policy::{ColumnConfig, Declared, LookupConfig, Lookups, Policies};
-use crate::sink::{Fenced, SinkError, Writer};
+use crate::sink::{Fenced, SinkError, Writer, positions};
 use crate::value::Value;
 use connection::SqliteWriter;
 use table::Table;
@@ -279,26 +279,4 @@ fn retracts(config: &SqliteConfig) -> Result<OnRetract, Problem> {
             Err(Problem::at(["on_retract"], message).help(suggest(other, known, "choices")))
         }
     }
-}
-
-/// The positions of columns that a field lists, each once.
-fn positions(
-    field: &str,
-    listed: &[String],
-    schema: &Schema,
-    problems: &mut Vec<Problem>,
-) -> Vec<usize> {
-    let mut positions = Vec::new();
-    for (index, name) in listed.iter().enumerate() {
-        let at = || vec![Step::from(field), Step::from(index)];
-        match column(schema, name, at()) {
-            Ok(position) if positions.contains(&position) => {
-                let message = format!("`{name}` is listed twice");
-                problems.push(Problem::at(at(), message).help("leave one of the two out"));
-            }
-            Ok(position) => positions.push(position),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    positions
 }

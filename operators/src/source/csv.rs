@@ -27,7 +27,7 @@ use crate::problem::{Problem, suggest};
 use crate::schema::{Schema, Type};
 
 mod chunks;
-mod decode;
+pub(crate) mod decode;
 mod infer;
 mod records;
 #[cfg(test)]

@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
-use operators::fault;
+use operators::fault::{self, die_at};
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::sink::policy::Lookups;
-use operators::sink::{Applied, Change, Fence, Refused, Updates, Writer, console};
+use operators::sink::{Applied, Change, Fence, Fenced, Refused, Updates, Writer, console};
 use pipelines::plan::SinkPlan;
 use serde::Serialize;
 
 use super::claims::{self, Claims, Lost, Written};
-use super::die_at;
 use crate::error::RunError;
 use crate::part::{Row, Update};
 use crate::state::{Snapshot, Staged, State, ToldChange};
@@ -25,7 +24,9 @@ pub(crate) struct Target<'a> {
     kind: Kind,
     claims: Claims<Row>,
     counts: Counts,
+    /// Updates that wait for a commit that is worth it, and their keys.
     gathered: Vec<Update>,
+    waiting: BTreeSet<Key>,
 }
 
 enum Kind {
@@ -114,13 +115,13 @@ impl<'a> Target<'a> {
     }
 
     fn of(plan: &'a SinkPlan, kind: Kind) -> Self {
-        let (claims, counts, gathered) = (Claims::default(), Counts::default(), Vec::new());
         Target {
             plan,
             kind,
-            claims,
-            counts,
-            gathered,
+            claims: Claims::default(),
+            counts: Counts::default(),
+            gathered: Vec::new(),
+            waiting: BTreeSet::new(),
         }
     }
 
@@ -134,9 +135,35 @@ impl<'a> Target<'a> {
         self.counts
     }
 
-    /// The keys that rows are held of until the last commit.
+    /// The keys that rows are held of until a later commit.
     pub(crate) fn held(&self) -> BTreeSet<Key> {
-        self.claims.keys()
+        let mut held = self.claims.keys();
+        held.extend(self.waiting.iter().cloned());
+        held
+    }
+
+    /// The updates that are to be written now: none as long as the sink gathers them.
+    pub(crate) fn due(&mut self, updates: Vec<Update>, last: bool) -> Vec<Update> {
+        let gathers = self.plan.sink.fenced().map_or(0, Fenced::gathers);
+        if self.gathered.is_empty() && (last || updates.len() >= gathers) {
+            return updates;
+        }
+        self.waiting
+            .extend(updates.iter().map(|update| update.owner.clone()));
+        self.gathered.extend(updates);
+        if !last && self.gathered.len() < gathers {
+            return Vec::new();
+        }
+        self.waiting.clear();
+        std::mem::take(&mut self.gathered)
+    }
+
+    /// Whether a commit writes the sink: with rows, or at the end of the run so that its target is
+    /// there.
+    pub(crate) fn is_written(&self, turn: &Turn, last: bool) -> bool {
+        let is_missing = matches!(self.kind, Kind::Fenced { fence: None, .. });
+        let exists_empty = self.plan.sink.fenced().is_some_and(Fenced::exists_empty);
+        !turn.is_empty() || (last && is_missing && exists_empty)
     }
 
     /// What a commit of these updates does to the sink.
@@ -199,9 +226,6 @@ impl<'a> Target<'a> {
         else {
             return Ok(Vec::new());
         };
-        if turn.is_empty() {
-            return Ok(Vec::new());
-        }
         let next = Fence {
             state_id: state.id().to_owned(),
             epoch,

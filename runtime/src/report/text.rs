@@ -1,5 +1,6 @@
 //! Reports as text for people.
 
+use operators::sink::Fenced;
 use pipelines::plan::{Plan, SinkRows};
 
 use super::run::Report;
@@ -77,7 +78,12 @@ pub fn plan(report: &Report, plan: &Plan, with_rows: bool) -> String {
             SinkRows::Stage(Some(step)) => plan.key_function.steps[*step].name.to_string(),
             SinkRows::Errors(stage) => format!("{stage}.errors"),
         };
-        line(&mut text, &format!("sink: {rows} -> {}", sink.name));
+        let gathers = sink.sink.fenced().map_or(0, Fenced::gathers);
+        let whole = match gathers {
+            usize::MAX => " (one file, written as a whole at the end of the run)",
+            _ => "",
+        };
+        line(&mut text, &format!("sink: {rows} -> {}{whole}", sink.name));
     }
     keys(&mut text, report, "would open");
     if with_rows {

@@ -14,7 +14,7 @@ use crate::schema::Type;
 use crate::value::canonical;
 
 /// The cells of a column that is being filled.
-pub(super) enum Cells {
+pub(crate) enum Cells {
     Bool(BooleanBuilder),
     Int(Int64Builder),
     Float(Float64Builder),
@@ -26,7 +26,7 @@ pub(super) enum Cells {
 
 impl Cells {
     /// No cells yet; `zone` is the wall clock to which timestamps with an offset are brought.
-    pub(super) fn new(ty: Type, zone: Tz) -> Self {
+    pub(crate) fn new(ty: Type, zone: Tz) -> Self {
         match ty {
             Type::Bool => Cells::Bool(BooleanBuilder::new()),
             Type::Int => Cells::Int(Int64Builder::new()),
@@ -39,7 +39,7 @@ impl Cells {
     }
 
     /// Adds a cell; `None` is null. False when the text is none of the type: then a null is added.
-    pub(super) fn push(&mut self, text: Option<&str>) -> bool {
+    pub(crate) fn push(&mut self, text: Option<&str>) -> bool {
         let is_value = match self {
             Cells::Bool(cells) => append(text.and_then(bool), |value| cells.append_option(value)),
             Cells::Int(cells) => append(text.and_then(int), |value| cells.append_option(value)),
@@ -56,7 +56,7 @@ impl Cells {
     }
 
     /// Takes the column; no cells are left.
-    pub(super) fn finish(&mut self) -> ArrayRef {
+    pub(crate) fn finish(&mut self) -> ArrayRef {
         match self {
             Cells::Bool(cells) => Arc::new(cells.finish()),
             Cells::Int(cells) => Arc::new(cells.finish()),
