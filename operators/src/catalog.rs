@@ -12,8 +12,8 @@ use crate::schema::{Schema, Type};
 use crate::sink::Fenced;
 use crate::sink::console::ConsoleConfig;
 use crate::sink::files::csv::CsvConfig as CsvSinkConfig;
-use crate::sink::files::json::{JsonConfig, NdjsonConfig};
-use crate::sink::files::parquet::ParquetConfig;
+use crate::sink::files::json::{JsonConfig, NdjsonConfig as NdjsonSinkConfig};
+use crate::sink::files::parquet::ParquetConfig as ParquetSinkConfig;
 use crate::sink::files::{Declared, Files};
 use crate::sink::sqlite::{Sqlite, SqliteConfig};
 use crate::source::Source;
@@ -91,9 +91,9 @@ pub enum SinkConfig {
     /// `type = "json"`.
     Json(JsonConfig),
     /// `type = "ndjson"`.
-    Ndjson(NdjsonConfig),
+    Ndjson(NdjsonSinkConfig),
     /// `type = "parquet"`.
-    Parquet(ParquetConfig),
+    Parquet(ParquetSinkConfig),
     /// `type = "sqlite"`.
     Sqlite(SqliteConfig),
 }
