@@ -28,13 +28,14 @@ use crate::transform::latest::{Latest, LatestConfig};
 use crate::transform::lookup::{Lookup, LookupConfig};
 use crate::transform::rules::{Rules, RulesConfig};
 use crate::transform::select::{Select, SelectConfig};
+use crate::transform::union::{Union, UnionConfig};
 use crate::transform::{Evaluation, StageError};
 
 /// The types of sources.
 pub const SOURCES: [&str; 2] = ["csv", "parquet"];
 
 /// The types of transforms.
-pub const TRANSFORMS: [&str; 9] = [
+pub const TRANSFORMS: [&str; 10] = [
     "batch-partition",
     "conflict-join",
     "derive",
@@ -44,6 +45,7 @@ pub const TRANSFORMS: [&str; 9] = [
     "lookup",
     "rules",
     "select",
+    "union",
 ];
 
 /// The types of sinks.
@@ -79,6 +81,8 @@ pub enum TransformConfig {
     Rules(RulesConfig),
     /// `type = "select"`.
     Select(SelectConfig),
+    /// `type = "union"`.
+    Union(UnionConfig),
 }
 
 /// A decoded sink.
@@ -128,6 +132,8 @@ pub enum Transform {
     Rules(Rules),
     /// See [`Select`].
     Select(Select),
+    /// See [`Union`].
+    Union(Union),
 }
 
 /// Something that decodes a section of the pipeline file into a config struct.
@@ -213,13 +219,14 @@ impl TransformConfig {
             "lookup" => section.decode().map(TransformConfig::Lookup),
             "rules" => section.decode().map(TransformConfig::Rules),
             "select" => section.decode().map(TransformConfig::Select),
+            "union" => section.decode().map(TransformConfig::Union),
             _ => return None,
         })
     }
 
-    /// The field and the name of the stage whose rows flow through it.
-    pub fn input(&self) -> (&'static str, &str) {
-        match self {
+    /// The stages whose rows flow through it, each with the field that names it.
+    pub fn inputs(&self) -> Vec<(Vec<Step>, &str)> {
+        let (field, name) = match self {
             TransformConfig::BatchPartition(config) => ("input", &config.input),
             TransformConfig::ConflictJoin(config) => ("input", &config.input),
             TransformConfig::Derive(config) => ("input", &config.input),
@@ -229,7 +236,9 @@ impl TransformConfig {
             TransformConfig::Lookup(config) => ("left", &config.left),
             TransformConfig::Rules(config) => ("input", &config.input),
             TransformConfig::Select(config) => ("input", &config.input),
-        }
+            TransformConfig::Union(config) => return config.inputs(),
+        };
+        vec![(vec![field.into()], name)]
     }
 
     /// The field and the name of the dimension that it looks rows up in.
@@ -240,18 +249,20 @@ impl TransformConfig {
         }
     }
 
-    /// Checks it against the columns of its input and its dimension. A batch-partition lets pass the
-    /// columns that are `needed` of its input.
+    /// Checks it against the columns of the stages that it takes rows from, and behind them those of
+    /// its dimension. A batch-partition lets pass the columns that are `needed` of its input.
     ///
     /// # Panics
-    /// When a stage with a dimension is given none.
+    /// When a stage is given fewer than it names.
     pub fn check(
         &self,
-        input: &Schema,
-        dimension: Option<&Schema>,
+        upstream: &[&Schema],
         needed: &BTreeSet<usize>,
         language: &Language,
     ) -> Result<(Transform, Schema), Vec<Problem>> {
+        // Only a union may be told to take rows of no stage, and it refuses to.
+        let nothing = Schema::new(Vec::new());
+        let input = upstream.first().copied().unwrap_or(&nothing);
         Ok(match self {
             TransformConfig::BatchPartition(config) => {
                 let (stage, schema) = BatchPartition::check(config, input, needed)?;
@@ -278,7 +289,7 @@ impl TransformConfig {
                 (Transform::Latest(stage), schema)
             }
             TransformConfig::Lookup(config) => {
-                let right = dimension.expect("a lookup has a dimension");
+                let right = upstream[1];
                 let (stage, schema) = Lookup::check(config, input, right)?;
                 (Transform::Lookup(stage), schema)
             }
@@ -289,6 +300,10 @@ impl TransformConfig {
             TransformConfig::Select(config) => {
                 let (stage, schema) = Select::check(config, input)?;
                 (Transform::Select(stage), schema)
+            }
+            TransformConfig::Union(config) => {
+                let (stage, schema) = Union::check(config, upstream)?;
+                (Transform::Union(stage), schema)
             }
         })
     }
@@ -381,18 +396,39 @@ impl SinkConfig {
 }
 
 impl Transform {
-    /// The input columns that it needs, when `needed` are needed of its output.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
-        match self {
+    /// The columns that it needs of each stage that it takes rows from, and behind these of its
+    /// dimension, when `needed` are needed of its output.
+    pub fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+        let of_input = match self {
             Transform::BatchPartition(stage) => stage.reads(needed),
             Transform::ConflictJoin(stage) => stage.reads(needed),
             Transform::Derive(stage) => stage.reads(needed),
             Transform::Distinct(stage) => stage.reads(),
             Transform::Filter(stage) => stage.reads(needed),
             Transform::Latest(stage) => stage.reads(needed),
-            Transform::Lookup(stage) => stage.reads_left(needed),
+            Transform::Lookup(stage) => {
+                return vec![stage.reads_left(needed), stage.reads_right(needed)];
+            }
             Transform::Rules(stage) => stage.reads(needed),
             Transform::Select(stage) => stage.reads(needed),
+            Transform::Union(stage) => return stage.reads(needed),
+        };
+        vec![of_input]
+    }
+
+    /// The same stage for upstream stages that give just the columns which are read, of which `wanted`
+    /// are read of its own; `None` for one that is checked anew.
+    pub fn narrowed(
+        &self,
+        wanted: &BTreeSet<String>,
+        upstream: &[&Schema],
+    ) -> Option<(Transform, Schema)> {
+        match self {
+            Transform::Union(stage) => {
+                let (stage, schema) = stage.narrowed(wanted, upstream);
+                Some((Transform::Union(stage), schema))
+            }
+            _ => None,
         }
     }
 
@@ -422,7 +458,7 @@ impl Transform {
             Transform::Lookup(stage) => stage.reads_left(&none),
             Transform::Rules(stage) => stage.reads(&none),
             Transform::Select(_) => none,
-            Transform::Distinct(_) => return None,
+            _ => return None,
         })
     }
 
@@ -436,8 +472,12 @@ impl Transform {
         }
     }
 
-    /// The rows that it makes of these.
-    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    /// The rows that it makes of those of its inputs.
+    ///
+    /// # Panics
+    /// When it is given none.
+    pub fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = inputs[0].clone();
         match self {
             Transform::BatchPartition(stage) => stage.evaluate(&input, at),
             Transform::ConflictJoin(stage) => stage.evaluate(&input, at),
@@ -448,6 +488,7 @@ impl Transform {
             Transform::Lookup(stage) => stage.evaluate(input, at),
             Transform::Rules(stage) => stage.evaluate(&input, at),
             Transform::Select(stage) => stage.evaluate(&input, at),
+            Transform::Union(stage) => stage.evaluate(inputs, at),
         }
     }
 }

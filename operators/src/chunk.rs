@@ -269,6 +269,22 @@ impl Chunk {
         Ok(Chunk::of(schema, columns, self.origin.clone()))
     }
 
+    /// The rows of several chunks of the same columns, in the order of their origins: those of one
+    /// origin stay together, the first chunk's before the next one's.
+    ///
+    /// # Panics
+    /// When there is no chunk.
+    pub fn by_origin(chunks: &[Chunk]) -> Result<Chunk, ArrowError> {
+        if let [only] = chunks {
+            return Ok(only.clone());
+        }
+        let here: Result<Vec<Chunk>, _> = chunks.iter().map(|chunk| chunk.gather(None)).collect();
+        let all = Chunk::concat(&chunks[0].schema, &here?)?;
+        let mut order: Vec<u32> = (0..).take(all.len()).collect();
+        order.sort_by_key(|&row| all.origin.value(row as usize));
+        all.take(&UInt32Array::from(order))
+    }
+
     /// The rows of all chunks, whose columns are here, one after the other, their origins as they
     /// are.
     pub fn concat(schema: &SchemaRef, chunks: &[Chunk]) -> Result<Chunk, ArrowError> {

@@ -22,6 +22,7 @@ pub mod latest;
 pub mod lookup;
 pub mod rules;
 pub mod select;
+pub mod union;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

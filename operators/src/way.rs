@@ -1,4 +1,4 @@
-//! A way of rows through stages: a chain before the gate and in a dimension, a tree behind the gate.
+//! A way of rows through stages: a chain before the gate, a net in a dimension and behind the gate.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::catalog::Transform;
 use crate::chunk::Chunk;
 use crate::transform::{Evaluation, StageError};
 
-/// Stages in an order in which each comes after its input.
+/// Stages in an order in which each comes after its inputs.
 #[derive(Clone, Default)]
 pub struct Way {
     /// The stages.
@@ -20,29 +20,48 @@ pub struct Step {
     pub name: Arc<str>,
     /// What it does.
     pub transform: Arc<Transform>,
-    /// Where its rows come from: the way's own rows (`None`), or an earlier step.
-    pub input: Option<usize>,
+    /// Where its rows come from, one for each of its inputs.
+    pub inputs: Vec<Feed>,
+}
+
+/// Where the rows of a step come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// The rows that come to the way, by the number of where it starts.
+    Start(usize),
+    /// An earlier step.
+    Step(usize),
 }
 
 impl Way {
-    /// The rows that each step makes of the way's rows.
-    pub fn evaluate(&self, rows: &Chunk, at: &mut Evaluation) -> Result<Vec<Chunk>, StageError> {
+    /// The rows that each step makes of those that come to the way.
+    pub fn evaluate(
+        &self,
+        starts: &[Chunk],
+        at: &mut Evaluation,
+    ) -> Result<Vec<Chunk>, StageError> {
         let mut made: Vec<Chunk> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             at.enter(&step.name);
-            let input = step.input.map_or(rows, |step| &made[step]);
-            let input = input.gather(step.transform.gathers().as_ref());
-            let input = input.map_err(|error| at.columns(error))?;
-            made.push(step.transform.evaluate(input, at)?);
+            let input = |feed: &Feed| match *feed {
+                Feed::Start(start) => &starts[start],
+                Feed::Step(step) => &made[step],
+            };
+            let gathers = step.transform.gathers();
+            let inputs = step.inputs.iter();
+            let inputs = inputs.map(|feed| input(feed).gather(gathers.as_ref()));
+            let inputs: Result<Vec<Chunk>, _> = inputs.collect();
+            let inputs = inputs.map_err(|error| at.columns(error))?;
+            made.push(step.transform.evaluate(&inputs, at)?);
         }
         Ok(made)
     }
 
-    /// The rows at the end of a chain; those that came in when it has no stages.
-    pub fn end(&self, rows: &Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    /// The rows at the end of a way; when it has no stages, those that come to its only start.
+    pub fn end(&self, starts: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
         Ok(self
-            .evaluate(rows, at)?
+            .evaluate(starts, at)?
             .pop()
-            .unwrap_or_else(|| rows.clone()))
+            .unwrap_or_else(|| starts[0].clone()))
     }
 }

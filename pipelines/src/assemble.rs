@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use operators::catalog::Transform;
 use operators::digest::bytes_hash;
 use operators::expression::Expression;
 use operators::problem::Problem;
 use operators::source::Source;
-use operators::way::{Step, Way};
+use operators::way::{Feed, Step, Way};
 
 use crate::check::Checked;
 use crate::diagnostic::{self, Diagnostic};
-use crate::graph::{Config, Graph};
+use crate::graph::{Config, Graph, Upstream};
 use crate::plan::{DimensionPlan, InputPlan, Plan, SinkPlan, SinkRows, SourcePlan};
 use crate::settings::Settings;
 
@@ -43,7 +44,7 @@ impl Assemble<'_> {
         let way = self.graph.way_to(partition);
         let stamp = self.stamp(&used, &way, &step_of, &opened);
         let looked_up = self.looked_up(&used);
-        let (sources, source_of) = self.sources(&looked_up, way[0], &mut opened);
+        let (sources, source_of) = self.sources(&looked_up, partition, &mut opened);
         let dimension_of = (0..)
             .zip(&looked_up)
             .map(|(at, &node)| (node, at))
@@ -52,7 +53,7 @@ impl Assemble<'_> {
         diagnostic::sort(&mut warnings);
         Plan {
             stamp,
-            inputs: vec![self.input(&way, &source_of, &sources)],
+            inputs: self.inputs(partition, &source_of, &sources),
             partition: Arc::clone(&self.checked.transforms[&partition]),
             partition_name: self.name(partition),
             dimensions: self.dimensions(&looked_up, &source_of),
@@ -66,16 +67,16 @@ impl Assemble<'_> {
         }
     }
 
-    /// The sources of dimensions and of the way to the partition, and for each stage its source.
+    /// The sources of dimensions and of the ways to the partition, and the number of each.
     fn sources(
         &self,
         looked_up: &[usize],
-        main: usize,
+        partition: usize,
         opened: &mut BTreeMap<usize, Source>,
     ) -> (Vec<SourcePlan>, BTreeMap<usize, usize>) {
         let (mut sources, mut source_of) = (Vec::new(), BTreeMap::new());
-        let starts = looked_up.iter().map(|&node| self.graph.way_to(node)[0]);
-        for node in starts.chain([main]) {
+        let ends = looked_up.iter().chain([&partition]);
+        for node in ends.flat_map(|&end| self.sources_of(end)) {
             if source_of.contains_key(&node) {
                 continue;
             }
@@ -97,11 +98,11 @@ impl Assemble<'_> {
         source_of: &BTreeMap<usize, usize>,
     ) -> Vec<DimensionPlan> {
         let dimension = |&node: &usize| {
-            let way = self.graph.way_to(node);
+            let sources = self.sources_of(node);
             DimensionPlan {
                 name: self.name(node),
-                source: source_of[&way[0]],
-                way: self.chain(&way[1..]),
+                sources: sources.iter().map(|source| source_of[source]).collect(),
+                way: self.net(&sources, &self.graph.way_to(node)).0,
                 schema: self.checked.schemas[&node].clone(),
             }
         };
@@ -118,8 +119,8 @@ impl Assemble<'_> {
             .iter()
             .filter(|&&node| !self.graph.nodes[node].is_sink());
         let lookup = |&node: &usize| {
-            let (_, dimension) = self.graph.nodes[node].dimensions.first()?;
-            Some((self.name(node), dimension_of[dimension]))
+            let dimension = self.graph.nodes[node].dimensions().next()?;
+            Some((self.name(node), dimension_of[&dimension.stage]))
         };
         transforms.filter_map(lookup).collect()
     }
@@ -132,8 +133,9 @@ impl Assemble<'_> {
     ) -> BTreeSet<usize> {
         let read = step_of
             .keys()
-            .flat_map(|&node| &self.graph.nodes[node].dimensions);
-        read.map(|(_, dimension)| dimension_of[dimension]).collect()
+            .flat_map(|&node| self.graph.nodes[node].dimensions());
+        read.map(|dimension| dimension_of[&dimension.stage])
+            .collect()
     }
 
     fn name(&self, node: usize) -> Arc<str> {
@@ -152,21 +154,17 @@ impl Assemble<'_> {
     fn looked_up(&self, used: &BTreeSet<usize>) -> Vec<usize> {
         let dimensions = used
             .iter()
-            .flat_map(|&node| &self.graph.nodes[node].dimensions);
-        let looked_up: BTreeSet<usize> = dimensions.map(|(_, dimension)| *dimension).collect();
+            .flat_map(|&node| self.graph.nodes[node].dimensions());
+        let looked_up: BTreeSet<usize> = dimensions.map(|dimension| dimension.stage).collect();
         let order = self.graph.order.iter().copied();
         order.filter(|node| looked_up.contains(node)).collect()
     }
 
-    fn chain(&self, nodes: &[usize]) -> Way {
-        let step = |(at, &node): (usize, &usize)| Step {
-            name: self.name(node),
-            transform: Arc::clone(&self.checked.transforms[&node]),
-            input: at.checked_sub(1),
-        };
-        Way {
-            steps: nodes.iter().enumerate().map(step).collect(),
-        }
+    /// The sources whose rows flow to a stage.
+    fn sources_of(&self, node: usize) -> Vec<usize> {
+        let mut way = self.graph.way_to(node);
+        way.retain(|&stage| matches!(self.graph.nodes[stage].config, Config::Source(_)));
+        way
     }
 
     /// The stages behind the partition, and for each its step.
@@ -175,54 +173,96 @@ impl Assemble<'_> {
         used: &BTreeSet<usize>,
         partition: usize,
     ) -> (Way, BTreeMap<usize, usize>) {
+        let order = self.graph.order.iter().copied();
+        let behind = order.filter(|&node| {
+            let is_stage = used.contains(&node) && !self.graph.nodes[node].is_sink();
+            is_stage && self.graph.way_to(node).contains(&partition)
+        });
+        self.net(&[partition], &behind.collect::<Vec<_>>())
+    }
+
+    /// The way from these starts through these stages, and for each of the stages its step.
+    fn net(&self, starts: &[usize], stages: &[usize]) -> (Way, BTreeMap<usize, usize>) {
         let (mut steps, mut step_of) = (Vec::new(), BTreeMap::new());
-        for &node in self.graph.order.iter().filter(|node| used.contains(node)) {
-            let stage = &self.graph.nodes[node];
-            let behind = self.graph.way_to(node).contains(&partition) && node != partition;
-            if stage.is_sink() || !behind {
-                continue;
-            }
+        for &node in stages.iter().filter(|node| !starts.contains(node)) {
+            let feed = |input| match starts.iter().position(|&start| start == input) {
+                Some(start) => Feed::Start(start),
+                None => Feed::Step(step_of[&input]),
+            };
+            let inputs = self.graph.nodes[node].inputs().map(feed).collect();
             step_of.insert(node, steps.len());
-            let input = stage.input.expect("a transform has an input");
             steps.push(Step {
                 name: self.name(node),
                 transform: Arc::clone(&self.checked.transforms[&node]),
-                input: step_of.get(&input).copied(),
+                inputs,
             });
         }
         (Way { steps }, step_of)
     }
 
-    fn input(
+    /// The inputs of the partition: one for each chain of stages from a source to it.
+    fn inputs(
         &self,
-        way: &[usize],
+        partition: usize,
         source_of: &BTreeMap<usize, usize>,
         sources: &[SourcePlan],
-    ) -> InputPlan {
-        let (source, partition) = (way[0], *way.last().expect("a way has a start"));
-        let source_plan = &sources[source_of[&source]];
-        let positions = |schema: &operators::schema::Schema| {
-            source_plan
-                .source
-                .id()
-                .iter()
-                .filter_map(|id| schema.position(id))
-                .collect()
+    ) -> Vec<InputPlan> {
+        let branches = self.graph.branches_to(partition);
+        let input = |branch: &Vec<usize>| {
+            let source = source_of[&branch[0]];
+            let plan = &sources[source];
+            let positions = |schema: &operators::schema::Schema| {
+                let id = plan.source.id().iter();
+                id.filter_map(|id| schema.position(id)).collect()
+            };
+            let passing = &self.checked.schemas[&partition];
+            InputPlan {
+                source,
+                way: self.chain(branch),
+                source_id: positions(&plan.schema),
+                id: positions(passing),
+                key: self.key_of(branch).map(|column| plan.columns[column].clone()),
+                hashed: (0..passing.columns().len()).collect(),
+            }
         };
-        let passing = &self.checked.schemas[&partition];
-        let mut key = passing.key();
-        for stage in way[1..].iter().rev() {
+        branches.iter().map(input).collect()
+    }
+
+    /// The position of the source's column that holds the key at the end of a chain, if the stages of
+    /// the chain bring it unchanged.
+    fn key_of(&self, branch: &[usize]) -> Option<usize> {
+        let partition = branch.last().expect("a chain ends at the partition");
+        let mut key = self.checked.schemas[partition].key();
+        for stage in branch[1..].iter().rev() {
             let transform = &self.checked.transforms[stage];
             key = key.and_then(|column| transform.source_of(column));
         }
-        InputPlan {
-            name: self.name(way[way.len() - 2]),
-            key: key.map(|column| source_plan.columns[column].clone()),
-            hashed: (0..passing.columns().len()).collect(),
-            source: source_of[&source],
-            way: self.chain(&way[1..]),
-            source_id: positions(&source_plan.schema),
-            id: positions(passing),
+        key
+    }
+
+    /// The way along a chain of stages that a source begins. Of a union goes on what comes from the
+    /// stage before it.
+    fn chain(&self, branch: &[usize]) -> Way {
+        let step = |(at, pair): (usize, &[usize])| {
+            let (before, node) = (pair[0], pair[1]);
+            let transform = &self.checked.transforms[&node];
+            let mut inputs = self.graph.nodes[node].inputs();
+            let transform = match transform.as_ref() {
+                Transform::Union(union) => {
+                    let input = inputs.position(|input| input == before);
+                    let input = input.expect("a chain follows the inputs of its stages");
+                    Arc::new(Transform::Union(union.only(input)))
+                }
+                _ => Arc::clone(transform),
+            };
+            Step {
+                name: self.name(node),
+                transform,
+                inputs: vec![at.checked_sub(1).map_or(Feed::Start(0), Feed::Step)],
+            }
+        };
+        Way {
+            steps: branch.windows(2).enumerate().map(step).collect(),
         }
     }
 
@@ -235,26 +275,26 @@ impl Assemble<'_> {
         let sinks = std::mem::take(&mut self.checked.sinks);
         let plan = |(node, sink): (usize, _)| {
             let stage = &self.graph.nodes[node];
-            let rows = match (stage.input, stage.errors_of) {
+            let rows = match (stage.inputs().next(), stage.errors_of) {
                 (Some(input), _) if input == partition => SinkRows::Stage(None),
                 (Some(input), _) => SinkRows::Stage(Some(step_of[&input])),
                 (None, errors_of) => {
                     SinkRows::Errors(self.name(errors_of.expect("a sink has an input")))
                 }
             };
-            let dimension = |(field, dimension): &(Vec<operators::problem::Step>, usize)| {
-                let name = match field.get(1) {
+            let dimension = |upstream: &Upstream| {
+                let name = match upstream.field.get(1) {
                     Some(operators::problem::Step::Key(name)) => name.clone(),
-                    _ => self.graph.nodes[*dimension].name().to_owned(),
+                    _ => self.graph.nodes[upstream.stage].name().to_owned(),
                 };
-                (name, dimension_of[dimension])
+                (name, dimension_of[&upstream.stage])
             };
             SinkPlan {
                 name: stage.name().to_owned(),
                 sink,
                 rows,
                 schema: self.checked.schemas[&node].clone(),
-                lookups: stage.dimensions.iter().map(dimension).collect(),
+                lookups: stage.dimensions().map(dimension).collect(),
             }
         };
         sinks.into_iter().map(plan).collect()
@@ -297,26 +337,23 @@ impl Assemble<'_> {
             "the columns that are read".to_owned(),
             bytes_hash(columns.as_bytes()),
         );
-        let source = &self.graph.nodes[way[0]];
-        if let Config::Source(_) = source.config {
+        for source in self.sources_of(*partition) {
             // Ties are broken by the id.
-            let id = format!("{:?}", opened[&way[0]].id());
+            let id = format!("{:?}", opened[&source].id());
             parts.insert(
-                format!("the id of `{}`", source.name()),
+                format!("the id of `{}`", self.name(source)),
                 bytes_hash(id.as_bytes()),
             );
         }
         // A sink that is new, or that was away for some runs, has to be told all keys.
         for (node, sink) in &self.checked.sinks {
             let schema = self.checked.schemas[node].columns();
-            let input = &self.graph.nodes[*node];
-            let from = input
-                .input
-                .or(input.errors_of)
-                .map(|from| self.graph.nodes[from].name());
+            let stage = &self.graph.nodes[*node];
+            let from = stage.inputs().next().or(stage.errors_of);
+            let from = from.map(|from| self.graph.nodes[from].name());
             let rows = format!("{from:?} {schema:?} {:?}", sink.identity());
             parts.insert(
-                format!("sink `{}`", input.name()),
+                format!("sink `{}`", stage.name()),
                 bytes_hash(rows.as_bytes()),
             );
         }

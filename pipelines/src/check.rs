@@ -41,9 +41,14 @@ pub struct Checked {
 }
 
 impl Check<'_> {
-    /// Checks all stages; those behind one that is wrong are passed over. Once it is known what is
-    /// needed, so are those of which nothing is: no sink gets rows of them.
-    pub fn pass(&self, needed: Option<&Needed>, diagnostics: &mut Vec<Diagnostic>) -> Checked {
+    /// Checks all stages; those behind one that is wrong are passed over. In the second pass it is
+    /// known of `first` what is needed, and so are those of which nothing is: no sink gets rows of them.
+    pub fn pass(
+        &self,
+        first: Option<(&Checked, &Needed)>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Checked {
+        let needed = first.map(|(_, needed)| needed);
         let mut checked = Checked::default();
         for &at in &self.graph.order {
             let node = &self.graph.nodes[at];
@@ -55,7 +60,7 @@ impl Check<'_> {
                     self.source(at, needed, &mut checked);
                     Ok(())
                 }
-                Config::Transform(config) => self.transform(at, config, needed, &mut checked),
+                Config::Transform(config) => self.transform(at, config, first, &mut checked),
                 Config::Sink(_) => self.sink(at, &mut checked),
             };
             if let Err(problems) = result {
@@ -95,29 +100,30 @@ impl Check<'_> {
         &self,
         at: usize,
         config: &TransformConfig,
-        needed: Option<&Needed>,
+        first: Option<(&Checked, &Needed)>,
         checked: &mut Checked,
     ) -> Result<(), Vec<Problem>> {
         let node = &self.graph.nodes[at];
-        let Some(input) = node.input.and_then(|input| checked.schemas.get(&input)) else {
+        let upstream = node.upstream.iter();
+        let schemas = upstream.filter_map(|upstream| checked.schemas.get(&upstream.stage));
+        let schemas: Vec<&Schema> = schemas.collect();
+        if !node.is_connected || schemas.len() < node.upstream.len() {
             return Ok(());
-        };
-        let dimension = match (config.dimension(), node.dimensions.first()) {
-            (None, _) => None,
-            (Some(_), Some((_, dimension))) => match checked.schemas.get(dimension) {
-                Some(schema) => Some(schema),
-                None => return Ok(()),
-            },
-            (Some(_), None) => return Ok(()),
-        };
-        let passing = (0..input.columns().len()).filter(|&column| match needed {
-            Some(needed) => needed
-                .get(&at)
-                .is_some_and(|names| names.contains(&input.columns()[column].0)),
-            None => true,
+        }
+        let narrowed = first.and_then(|(all, needed)| {
+            let transform = &all.transforms[&at];
+            transform.narrowed(&needed[&at], &schemas)
         });
-        let (transform, schema) =
-            config.check(input, dimension, &passing.collect(), self.language)?;
+        let (transform, schema) = if let Some(narrowed) = narrowed {
+            narrowed
+        } else {
+            let input = schemas.first().into_iter();
+            let names = input.flat_map(|input| input.names().enumerate());
+            let passing = names
+                .filter(|(_, name)| first.is_none_or(|(_, needed)| needed[&at].contains(*name)));
+            let passing = passing.map(|(column, _)| column).collect();
+            config.check(&schemas, &passing, self.language)?
+        };
         self.aligned(at, &transform, checked)?;
         checked.schemas.insert(at, schema);
         checked.transforms.insert(at, Arc::new(transform));
@@ -145,7 +151,8 @@ impl Check<'_> {
             Transform::Latest(stage) => ("latest", "by", Some(stage.by())),
             _ => return Ok(()),
         };
-        let input = &checked.schemas[&before[before.len() - 1]];
+        let mut inputs = self.graph.nodes[at].inputs();
+        let input = &checked.schemas[&inputs.next().expect("it is checked against one")];
         let help = match input.key() {
             Some(key) if by.is_none_or(|by| by.contains(&key)) => return Ok(()),
             Some(key) => format!("add `{}`, the partition key", input.columns()[key].0),
@@ -175,7 +182,7 @@ impl Check<'_> {
             Some(Ok(path)) => Some(path),
             None => None,
         };
-        let schema = match (node.input, node.errors_of) {
+        let schema = match (node.inputs().next(), node.errors_of) {
             (Some(input), _) => match checked.schemas.get(&input) {
                 Some(schema) => schema.clone(),
                 None => return Ok(()),
@@ -184,11 +191,11 @@ impl Check<'_> {
             (None, None) => return Ok(()),
         };
         let mut lookups = BTreeMap::new();
-        for (field, dimension) in &node.dimensions {
-            let Some(schema) = checked.schemas.get(dimension) else {
+        for dimension in node.dimensions() {
+            let Some(schema) = checked.schemas.get(&dimension.stage) else {
                 return Ok(());
             };
-            if let [_, Step::Key(name), ..] = field.as_slice() {
+            if let [_, Step::Key(name), ..] = dimension.field.as_slice() {
                 lookups.insert(name.clone(), schema.clone());
             }
         }
@@ -241,51 +248,41 @@ impl Checked {
                     if let Some(stage) = node.errors_of {
                         needed.entry(stage).or_default();
                     }
-                    if let Some(input) = node.input {
-                        let names = schema.names().map(str::to_owned);
-                        needed.entry(input).or_default().extend(names);
-                    }
-                    for (_, dimension) in &node.dimensions {
-                        let names = self.schemas[dimension].names().map(str::to_owned);
-                        needed.entry(*dimension).or_default().extend(names);
+                    for upstream in &node.upstream {
+                        let names = self.schemas[&upstream.stage].names().map(str::to_owned);
+                        needed.entry(upstream.stage).or_default().extend(names);
                     }
                 }
                 Config::Transform(_) => {
-                    let Some(wanted) = needed.get(&at).cloned() else {
-                        continue;
-                    };
-                    let wanted = wanted
-                        .iter()
-                        .filter_map(|name| schema.position(name))
-                        .collect();
-                    let (Some(input), Some(transform)) = (node.input, self.transforms.get(&at))
+                    let (Some(wanted), Some(transform)) =
+                        (needed.get(&at), self.transforms.get(&at))
                     else {
                         continue;
                     };
-                    let names = |of: usize, columns: BTreeSet<usize>| -> BTreeSet<String> {
-                        let schema = &self.schemas[&of];
-                        columns
-                            .into_iter()
-                            .map(|column| schema.columns()[column].0.clone())
-                            .collect()
-                    };
-                    let reads = names(input, transform.reads(&wanted));
-                    if node.is_partition() {
-                        // Of the partition itself are needed the columns that it lets pass.
-                        needed.insert(at, reads.clone());
-                    }
-                    needed.entry(input).or_default().extend(reads);
-                    if let (Transform::Lookup(lookup), Some((_, dimension))) =
-                        (transform.as_ref(), node.dimensions.first())
-                    {
-                        let reads = names(*dimension, lookup.reads_right(&wanted));
-                        needed.entry(*dimension).or_default().extend(reads);
+                    let wanted = wanted.iter().filter_map(|name| schema.position(name));
+                    let reads = transform.reads(&wanted.collect());
+                    for (upstream, columns) in node.upstream.iter().zip(reads) {
+                        let columns = self.names(upstream.stage, &columns);
+                        if node.is_partition() {
+                            // Of the partition itself are needed the columns that it lets pass.
+                            needed.insert(at, columns.clone());
+                        }
+                        needed.entry(upstream.stage).or_default().extend(columns);
                     }
                 }
                 Config::Source(_) => {}
             }
         }
         needed
+    }
+
+    /// The names of some columns of a stage.
+    fn names(&self, stage: usize, columns: &BTreeSet<usize>) -> BTreeSet<String> {
+        let all = self.schemas[&stage].columns();
+        columns
+            .iter()
+            .map(|&column| all[column].0.clone())
+            .collect()
     }
 }
 

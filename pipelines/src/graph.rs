@@ -1,7 +1,7 @@
 //! Which stage feeds which, and where each stands.
 //!
 //! ```text
-//! source --> .. --> batch-partition --> .. --> sink        the main way: `input` and `left`
+//! source --> .. --> batch-partition --> .. --> sink        the main way: `input`, `inputs`, `left`
 //!             ^                         ^        ^
 //! source --> ..--> dimension            |        |         `right` of a lookup, lookups of a sink
 //! ```
@@ -28,12 +28,32 @@ pub struct Node<'a> {
     pub section: &'a Section,
     /// What the section says.
     pub config: Config,
-    /// The stage whose rows flow through it; none for a source, and for a sink of errors.
-    pub input: Option<usize>,
+    /// The stages that it takes rows from or looks rows up in, in the order in which it is checked
+    /// against them; none for a source, and for a sink of errors.
+    pub upstream: Vec<Upstream>,
+    /// Whether all that its section names was found.
+    pub is_connected: bool,
     /// For a sink of errors: the stage whose errors it keeps.
     pub errors_of: Option<usize>,
-    /// The stages that it looks rows up in, with the fields that name them.
-    pub dimensions: Vec<(Vec<Step>, usize)>,
+}
+
+/// A stage that another takes rows from or looks rows up in.
+pub struct Upstream {
+    /// The field that names it.
+    pub field: Vec<Step>,
+    /// Where it is in the graph.
+    pub stage: usize,
+    /// What becomes of its rows.
+    pub role: Role,
+}
+
+/// What becomes of the rows of a stage in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// They flow through it.
+    Input,
+    /// They are looked up: read whole, before any key is opened.
+    Dimension,
 }
 
 /// A decoded section.
@@ -50,6 +70,27 @@ impl Node<'_> {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.section.name
+    }
+
+    /// The stages whose rows flow through it.
+    pub fn inputs(&self) -> impl Iterator<Item = usize> {
+        self.with_role(Role::Input).map(|upstream| upstream.stage)
+    }
+
+    /// The stages that it looks rows up in.
+    pub fn dimensions(&self) -> impl Iterator<Item = &Upstream> {
+        self.with_role(Role::Dimension)
+    }
+
+    fn with_role(&self, role: Role) -> impl Iterator<Item = &Upstream> {
+        let upstream = self.upstream.iter();
+        upstream.filter(move |upstream| upstream.role == role)
+    }
+
+    /// All stages that must come before it.
+    fn after(&self) -> impl Iterator<Item = usize> {
+        let upstream = self.upstream.iter().map(|upstream| upstream.stage);
+        upstream.chain(self.errors_of)
     }
 
     /// Whether it is a batch-partition.
@@ -76,9 +117,9 @@ impl<'a> Graph<'a> {
                 Ok(Some(config)) => nodes.push(Node {
                     section,
                     config,
-                    input: None,
+                    upstream: Vec::new(),
+                    is_connected: true,
                     errors_of: None,
-                    dimensions: Vec::new(),
                 }),
                 Ok(None) => {}
                 Err(problems) => diagnostics.extend(problems),
@@ -93,16 +134,36 @@ impl<'a> Graph<'a> {
         graph
     }
 
-    /// The stages from a source to this one, this one included, along `input` and `left`.
+    /// The stages whose rows flow to this one, itself included, each behind its inputs.
     pub fn way_to(&self, node: usize) -> Vec<usize> {
-        let mut way = vec![node];
-        let mut at = node;
-        while let Some(input) = self.nodes[at].input {
-            way.push(input);
-            at = input;
+        let mut way = BTreeSet::from([node]);
+        for &at in self.order.iter().rev() {
+            if way.contains(&at) {
+                way.extend(self.nodes[at].inputs());
+            }
         }
-        way.reverse();
-        way
+        let order = self.order.iter().copied();
+        order.filter(|at| way.contains(at)).collect()
+    }
+
+    /// Every chain of stages from a source to this one, itself included.
+    pub fn branches_to(&self, node: usize) -> Vec<Vec<usize>> {
+        let inputs = self.nodes[node].inputs();
+        let mut branches: Vec<Vec<usize>> =
+            inputs.flat_map(|input| self.branches_to(input)).collect();
+        if branches.is_empty() {
+            branches.push(Vec::new());
+        }
+        for branch in &mut branches {
+            branch.push(node);
+        }
+        branches
+    }
+
+    /// Whether a stage is a batch-partition or behind one.
+    pub fn is_grouped(&self, node: usize) -> bool {
+        let way = self.way_to(node);
+        way.iter().any(|&stage| self.nodes[stage].is_partition())
     }
 
     /// Every stage whose rows reach a sink or a dimension that is used.
@@ -113,8 +174,7 @@ impl<'a> Graph<'a> {
         for &node in self.order.iter().rev() {
             if used.contains(&node) {
                 let stage = &self.nodes[node];
-                used.extend(stage.input.iter().chain(&stage.errors_of));
-                used.extend(stage.dimensions.iter().map(|(_, dimension)| *dimension));
+                used.extend(stage.after());
             }
         }
         used
@@ -123,40 +183,45 @@ impl<'a> Graph<'a> {
     fn connect(&mut self, document: &Document, diagnostics: &mut Vec<Diagnostic>) {
         let names = Names::of(document, &self.nodes);
         for node in &mut self.nodes {
-            let section = node.section;
-            let mut keep = |found: Result<Option<usize>, Problem>| match found {
-                Ok(at) => at,
-                Err(problem) => {
-                    diagnostics.push(section.place(problem));
-                    None
-                }
-            };
+            let mut named: Vec<(Vec<Step>, &str, Role)> = Vec::new();
+            let mut errors_of = None;
             match &node.config {
                 Config::Source(_) => {}
                 Config::Transform(config) => {
-                    let (field, name) = config.input();
-                    node.input = keep(names.find(vec![field.into()], name, section));
-                    if let Some((field, name)) = config.dimension() {
-                        let field = vec![field.into()];
-                        let at = keep(names.find(field.clone(), name, section));
-                        node.dimensions.extend(at.map(|at| (field, at)));
-                    }
+                    let inputs = config.inputs().into_iter();
+                    named.extend(inputs.map(|(field, name)| (field, name, Role::Input)));
+                    let dimension = config.dimension();
+                    named.extend(
+                        dimension.map(|(field, name)| (vec![field.into()], name, Role::Dimension)),
+                    );
                 }
                 Config::Sink(config) => {
                     let name = config.input();
-                    let field = vec![Step::from("input")];
-                    match name.strip_suffix(".errors") {
-                        Some(stage) => {
-                            node.errors_of = keep(names.find_errors(field, stage, section));
-                        }
-                        None => node.input = keep(names.find(field, name, section)),
+                    errors_of = name.strip_suffix(".errors");
+                    if errors_of.is_none() {
+                        named.push((vec!["input".into()], name, Role::Input));
                     }
-                    for (field, name) in config.lookups() {
-                        let at = keep(names.find(field.clone(), name, section));
-                        node.dimensions.extend(at.map(|at| (field, at)));
-                    }
+                    let lookups = config.lookups().into_iter();
+                    named.extend(lookups.map(|(field, name)| (field, name, Role::Dimension)));
                 }
             }
+            let section = node.section;
+            let mut keep = |found: Result<Option<usize>, Problem>| {
+                found.unwrap_or_else(|problem| {
+                    diagnostics.push(section.place(problem));
+                    None
+                })
+            };
+            let count = named.len() + usize::from(errors_of.is_some());
+            for (field, name, role) in named {
+                let stage = keep(names.find(field.clone(), name, section));
+                let upstream = stage.map(|stage| Upstream { field, stage, role });
+                node.upstream.extend(upstream);
+            }
+            node.errors_of = errors_of.and_then(|stage| {
+                keep(names.find_errors(vec![Step::from("input")], stage, section))
+            });
+            node.is_connected = node.after().count() == count;
         }
     }
 
@@ -178,8 +243,9 @@ impl<'a> Graph<'a> {
             diagnostics.push(self.feed_each_other(&cycle));
             for at in cycle {
                 let node = &mut self.nodes[at];
-                (node.input, node.errors_of) = (None, None);
-                node.dimensions.clear();
+                node.errors_of = None;
+                node.upstream.clear();
+                node.is_connected = false;
             }
         }
     }
@@ -187,10 +253,8 @@ impl<'a> Graph<'a> {
     /// A stage that is not placed, and all that it takes rows from is.
     fn ready(&self, placed: &BTreeSet<usize>) -> Option<usize> {
         (0..self.nodes.len()).find(|at| {
-            let node = &self.nodes[*at];
-            let dimensions = node.dimensions.iter().map(|(_, dimension)| dimension);
-            let mut from = node.input.iter().chain(&node.errors_of).chain(dimensions);
-            !placed.contains(at) && from.all(|from| placed.contains(from))
+            let mut from = self.nodes[*at].after();
+            !placed.contains(at) && from.all(|from| placed.contains(&from))
         })
     }
 
@@ -201,11 +265,10 @@ impl<'a> Graph<'a> {
             .map(|&at| format!("`{}`", self.nodes[at].name()))
             .collect();
         let first = &self.nodes[cycle[0]];
-        let looked_up = first.dimensions.iter().find(|(_, at)| *at == cycle[1]);
-        let field = match (&first.config, looked_up) {
-            (_, Some((field, _))) => field.clone(),
-            (Config::Transform(config), None) => vec![config.input().0.into()],
-            _ => vec!["input".into()],
+        let mut upstream = first.upstream.iter();
+        let field = match upstream.find(|upstream| upstream.stage == cycle[1]) {
+            Some(upstream) => upstream.field.clone(),
+            None => vec!["input".into()],
         };
         let problem = match cycle {
             [_, _] => Problem::at(field, format!("{} feeds itself", names[0]))
@@ -225,12 +288,7 @@ impl<'a> Graph<'a> {
         let mut seen = vec![*left.first()?];
         loop {
             let node = &self.nodes[*seen.last().expect("it starts with one stage")];
-            let from = node
-                .input
-                .into_iter()
-                .chain(node.errors_of)
-                .chain(node.dimensions.iter().map(|(_, at)| *at));
-            let next = from.into_iter().find(|at| left.contains(at))?;
+            let next = node.after().find(|at| left.contains(at))?;
             if let Some(start) = seen.iter().position(|&at| at == next) {
                 seen.push(next);
                 return Some(seen.split_off(start));

@@ -6,7 +6,7 @@ use operators::catalog::TransformConfig;
 use operators::problem::{Problem, Step};
 
 use crate::diagnostic::Diagnostic;
-use crate::graph::{Config, Graph, Node};
+use crate::graph::{Config, Graph, Node, Role, Upstream};
 
 /// Checks that there is exactly one batch-partition on every way from a source to a sink, and that
 /// every stage stands where it can be evaluated.
@@ -24,27 +24,28 @@ pub fn check(graph: &Graph, diagnostics: &mut Vec<Diagnostic>) {
         .enumerate()
         .filter(|(_, node)| node.is_sink())
     {
-        if let Some(input) = node.input {
+        for input in node.inputs() {
             main_way(graph, sink, &graph.way_to(input), &mut report);
         }
     }
     for (user, node) in graph.nodes.iter().enumerate() {
-        for (field, dimension) in &node.dimensions {
-            let way = graph.way_to(*dimension);
+        for dimension in node.dimensions() {
+            let way = graph.way_to(dimension.stage);
             let wrong = way.iter().find_map(|&stage| kept_out(&graph.nodes[stage]));
             if let Some((kind, stage)) = wrong {
-                report(
-                    user,
-                    in_dimension(field, &graph.nodes[*dimension], kind, stage),
-                );
+                let looked_up = &graph.nodes[dimension.stage];
+                report(user, in_dimension(&dimension.field, looked_up, kind, stage));
             }
+        }
+        if let Some(problem) = on_one_side(graph, node) {
+            report(user, problem);
         }
     }
     one_partition(graph, &mut report);
 }
 
 fn main_way(graph: &Graph, sink: usize, way: &[usize], report: &mut dyn FnMut(usize, Problem)) {
-    let complete = matches!(graph.nodes[way[0]].config, Config::Source(_));
+    let complete = way.iter().all(|&node| graph.nodes[node].is_connected);
     let mut partitions = way
         .iter()
         .copied()
@@ -127,6 +128,27 @@ fn in_dimension(field: &[Step], dimension: &Node, kind: &str, stage: &str) -> Pr
     Problem::at(field.to_vec(), message)
         .label("is read whole, before any key is opened")
         .help("look them up in a stage before the batch-partition, or in one of another source")
+}
+
+/// The inputs of a stage stand all before the batch-partition, or all behind it.
+fn on_one_side(graph: &Graph, node: &Node) -> Option<Problem> {
+    let is_input = |upstream: &&Upstream| upstream.role == Role::Input;
+    let inputs = node.upstream.iter().filter(is_input);
+    let (grouped, rest): (Vec<_>, Vec<_>) = inputs.partition(|input| graph.is_grouped(input.stage));
+    let (Some(grouped), Some(other)) = (grouped.first(), rest.first()) else {
+        return None;
+    };
+    let name = |upstream: &Upstream| graph.nodes[upstream.stage].name();
+    let (grouped, other) = (name(grouped), (name(other), other.field.clone()));
+    let message = format!(
+        "`{grouped}` is behind a batch-partition, and `{}` is not",
+        other.0
+    );
+    Some(
+        Problem::at(other.1, message)
+            .label("its rows have no key")
+            .help("unite the rows before the batch-partition, which then groups all of them"),
+    )
 }
 
 /// Several partitions would be several gates; a pipeline has one.

@@ -79,18 +79,17 @@ impl SourcePlan {
 pub struct DimensionPlan {
     /// The stage that yields its rows.
     pub name: Arc<str>,
-    /// The source that it starts at.
-    pub source: usize,
+    /// The sources that it starts at.
+    pub sources: Vec<usize>,
     /// The stages on its way.
     pub way: Way,
     /// Its columns.
     pub schema: Schema,
 }
 
-/// An input of the batch-partition.
+/// An input of the batch-partition: a chain of stages from a source to it. A union before the
+/// partition makes several of it.
 pub struct InputPlan {
-    /// The name of the stage that gives it rows.
-    pub name: Arc<str>,
     /// The source that it starts at.
     pub source: usize,
     /// The stages on its way, the batch-partition last.
@@ -174,7 +173,7 @@ impl Plan {
             return Err(diagnostics);
         }
         let needed = all.needed(&graph);
-        let read = check.pass(Some(&needed), &mut diagnostics);
+        let read = check.pass(Some((&all, &needed)), &mut diagnostics);
         let wrong = diagnostics.iter().find(|diagnostic| diagnostic.is_error());
         assert_eq!(
             wrong, None,

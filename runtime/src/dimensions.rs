@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use operators::catalog::Transform;
-use operators::chunk::Chunk;
+use operators::chunk::{Chunk, RowError};
 use operators::dimension::Dimension;
 use operators::group::ErrorRow;
 use operators::key::Key;
@@ -42,15 +42,19 @@ impl Dimensions {
             errors: Vec::new(),
             readings: BTreeMap::new(),
         };
-        let mut sources: BTreeMap<usize, (Chunk, Vec<operators::chunk::RowError>)> =
-            BTreeMap::new();
+        let mut sources: BTreeMap<usize, (Chunk, Vec<RowError>)> = BTreeMap::new();
         for dimension in &plan.dimensions {
             loaded.index(plan, &dimension.way.steps);
-            let (rows, errors) = match sources.entry(dimension.source) {
-                Entry::Occupied(read) => read.into_mut(),
-                Entry::Vacant(unread) => unread.insert(loaded.read(plan, dimension.source)?),
-            };
-            let evaluated = loaded.evaluate(dimension, rows, errors)?;
+            let (mut starts, mut errors) = (Vec::new(), Vec::new());
+            for &source in &dimension.sources {
+                let read = match sources.entry(source) {
+                    Entry::Occupied(read) => read.into_mut(),
+                    Entry::Vacant(unread) => unread.insert(loaded.read(plan, source)?),
+                };
+                starts.push(read.0.clone());
+                errors.extend(read.1.iter().cloned());
+            }
+            let evaluated = loaded.evaluate(dimension, &starts, errors)?;
             loaded.rows.push(evaluated);
         }
         for input in &plan.inputs {
@@ -74,11 +78,7 @@ impl Dimensions {
     }
 
     /// All rows of a source in canonical order, and what is wrong with them.
-    fn read(
-        &mut self,
-        plan: &Plan,
-        source: usize,
-    ) -> Result<(Chunk, Vec<operators::chunk::RowError>), RunError> {
+    fn read(&mut self, plan: &Plan, source: usize) -> Result<(Chunk, Vec<RowError>), RunError> {
         let source = &plan.sources[source];
         let mut batches: Vec<RecordBatch> = Vec::new();
         let mut errors = Vec::new();
@@ -124,12 +124,12 @@ impl Dimensions {
     fn evaluate(
         &mut self,
         dimension: &DimensionPlan,
-        rows: &Chunk,
-        errors: &[operators::chunk::RowError],
+        starts: &[Chunk],
+        errors: Vec<RowError>,
     ) -> Result<Dimension, RunError> {
         let mut at = Evaluation::new(Place::Dimension, &self.indexes);
-        at.carry_in(errors.iter().cloned());
-        let rows = dimension.way.end(rows, &mut at)?;
+        at.carry_in(errors);
+        let rows = dimension.way.end(starts, &mut at)?;
         let key = Key::reserved(&dimension.name);
         for error in at.errors() {
             let (stage, message) = (Arc::clone(&error.stage), error.message.clone());

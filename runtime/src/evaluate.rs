@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use operators::chunk::Chunk;
 use operators::consolidate::{Diff, Epoch};
 use operators::differ::ToldRow;
 use operators::digest::Digest;
@@ -208,8 +209,12 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
     let read_again = fault::seeded("dimension-per-batch").then(|| read_again(job));
     let indexes = read_again.as_ref().unwrap_or(&job.indexes);
     let mut at = Evaluation::new(Place::BehindGate, indexes);
-    let input = &batch.inputs[0];
-    let steps = job.plan.key_function.evaluate(input, &mut at)?;
+    let input = Chunk::by_origin(&batch.inputs).map_err(|source| {
+        let stage = Arc::clone(&job.plan.partition_name);
+        StageError::Columns { stage, source }
+    })?;
+    let starts = std::slice::from_ref(&input);
+    let steps = job.plan.key_function.evaluate(starts, &mut at)?;
     let mut errors: Vec<(u32, ErrorRow)> = batch.errors.clone();
     errors.extend(at.errors().iter().map(|error| {
         let (stage, message) = (Arc::clone(&error.stage), error.message.clone());
@@ -222,7 +227,7 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
             },
         )
     }));
-    let rows = sink_rows::all(job, &batch.keys, (input, &steps), &mut errors)?;
+    let rows = sink_rows::all(job, &batch.keys, (&input, &steps), &mut errors)?;
     let errors = errors
         .into_iter()
         .map(|(key, error)| ((batch.keys[key as usize].clone(), error.hash()), error));

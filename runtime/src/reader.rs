@@ -147,7 +147,7 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
     let name = &job.plan.sources[plan.source].name;
     let mut at = Evaluation::new(Place::BeforeGate, &job.indexes);
     at.carry_in(read.errors);
-    let rows = job.check(plan.way.end(&read.chunk, &mut at))?;
+    let rows = job.check(plan.way.end(std::slice::from_ref(&read.chunk), &mut at))?;
     let from = SourceRows {
         input: u16::try_from(piece.input).expect("a partition has fewer than 2^16 inputs"),
         name,

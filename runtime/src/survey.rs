@@ -74,8 +74,9 @@ impl Keeper {
         {
             let stretch = self.job.scan.stretch_of(key);
             if stretch < *reached {
-                let input = &self.job.plan.inputs[usize::from(parcel.input)];
-                let input = input.name.to_string();
+                let plan = &self.job.plan;
+                let input = &plan.inputs[usize::from(parcel.input)];
+                let input = plan.sources[input.source].name.to_string();
                 self.job.abort.raise(RunError::Bounds { input });
                 return;
             }

@@ -32,10 +32,10 @@ pub fn run(plan: &Plan) -> Outcome {
     let indexes = dimensions(plan, &mut outcome);
     let batch = groups(plan, &indexes);
     let mut at = Evaluation::new(Place::BehindGate, &indexes);
-    let input = &batch.inputs[0];
+    let input = &Chunk::by_origin(&batch.inputs).expect("the groups are small");
     let steps = plan
         .key_function
-        .evaluate(input, &mut at)
+        .evaluate(std::slice::from_ref(input), &mut at)
         .expect("no stage stops the run");
     for (origin, error) in &batch.errors {
         outcome
@@ -116,24 +116,24 @@ fn dimension_rows(
     indexes: &BTreeMap<Arc<str>, Index>,
     outcome: &mut Outcome,
 ) -> RecordBatch {
-    let source = &plan.sources[dimension.source];
-    let reads = read(source);
-    let chunks: Vec<&RecordBatch> = reads.iter().map(|read| read.chunk.rows()).collect();
-    let rows = concat_batches(&source.schema.arrow(), chunks).expect("a source has one schema");
-    let id = source
-        .source
-        .id()
-        .iter()
-        .filter_map(|name| source.schema.position(name));
-    let rows = sorted(&rows, &id.collect::<Vec<_>>());
     let mut at = Evaluation::new(Place::Dimension, indexes);
+    let start = |&source: &usize| {
+        let source = &plan.sources[source];
+        let reads = read(source);
+        let chunks: Vec<&RecordBatch> = reads.iter().map(|read| read.chunk.rows()).collect();
+        let rows = concat_batches(&source.schema.arrow(), chunks).expect("one schema");
+        let id = source.source.id().iter();
+        let id = id.filter_map(|name| source.schema.position(name));
+        Chunk::numbered(sorted(&rows, &id.collect::<Vec<_>>()))
+    };
+    let starts: Vec<Chunk> = dimension.sources.iter().map(start).collect();
     let end = dimension
         .way
-        .end(&Chunk::numbered(rows), &mut at)
+        .end(&starts, &mut at)
         .expect("no stage stops the run");
     for error in at.errors() {
         outcome.dimension_errors.insert(Fault {
-            key: Key::reserved(&source.name),
+            key: Key::reserved(&plan.sources[dimension.sources[0]].name),
             stage: error.stage.to_string(),
             message: error.message.clone(),
             row: None,
@@ -149,29 +149,31 @@ fn sorted(rows: &RecordBatch, id: &[usize]) -> RecordBatch {
 
 /// The groups of all keys.
 fn groups(plan: &Plan, indexes: &BTreeMap<Arc<str>, Index>) -> Batch {
-    let input = &plan.inputs[0];
-    let source = &plan.sources[input.source];
     let partition = partition(plan);
-    let mut groups = Groups::new([(partition.schema().arrow(), input.id.clone())]);
-    let hashed: Vec<usize> = (0..partition.schema().columns().len()).collect();
-    for read in read(source) {
-        let mut at = Evaluation::new(Place::BeforeGate, indexes);
-        at.carry_in(read.errors);
-        let rows = input
-            .way
-            .end(&read.chunk, &mut at)
-            .expect("no stage stops the run");
-        let from = SourceRows {
-            input: 0,
-            name: &source.name,
-            unit: 0,
-            source: read.chunk.rows(),
-            id: &input.source_id,
-            hashed: &hashed,
-            keeps_rows: true,
-        };
-        for (_, parcel) in parcels(partition, &rows, &at, &from, 3) {
-            groups.add(parcel);
+    let inputs = plan.inputs.iter();
+    let mut groups =
+        Groups::new(inputs.map(|input| (partition.schema().arrow(), input.id.clone())));
+    for (number, input) in (0..).zip(&plan.inputs) {
+        let source = &plan.sources[input.source];
+        for read in read(source) {
+            let mut at = Evaluation::new(Place::BeforeGate, indexes);
+            at.carry_in(read.errors);
+            let rows = input
+                .way
+                .end(std::slice::from_ref(&read.chunk), &mut at)
+                .expect("no stage stops the run");
+            let from = SourceRows {
+                input: number,
+                name: &source.name,
+                unit: 0,
+                hashed: &input.hashed,
+                keeps_rows: true,
+                source: read.chunk.rows(),
+                id: &input.source_id,
+            };
+            for (_, parcel) in parcels(partition, &rows, &at, &from, 3) {
+                groups.add(parcel);
+            }
         }
     }
     let keys: BTreeSet<Key> = groups.digests().map(|(key, _, _)| key.clone()).collect();

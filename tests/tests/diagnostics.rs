@@ -187,6 +187,11 @@ fn mistakes_in_several_sections_are_told_at_once() {
 }
 
 #[test]
+fn unions_of_what_does_not_go_together_are_told() {
+    tells("unions");
+}
+
+#[test]
 fn what_is_odd_is_a_warning() {
     let (document, told) = told("warnings");
     let is_warning = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Warning;

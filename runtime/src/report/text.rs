@@ -1,6 +1,7 @@
 //! Reports as text for people.
 
 use operators::sink::Fenced;
+use operators::way::Feed;
 use pipelines::plan::{Plan, SinkRows};
 
 use super::run::Report;
@@ -56,20 +57,24 @@ pub fn plan(report: &Report, plan: &Plan, with_rows: bool) -> String {
         line(&mut text, &format!("before the gate: {}", way.join(" -> ")));
     }
     for dimension in &plan.dimensions {
-        let names = dimension.way.steps.iter().map(|step| step.name.as_ref());
-        let way: Vec<&str> = [plan.sources[dimension.source].name.as_ref()]
-            .into_iter()
-            .chain(names)
+        let sources = dimension.sources.iter();
+        let sources: Vec<&str> = sources
+            .map(|&source| plan.sources[source].name.as_ref())
             .collect();
+        let names = dimension.way.steps.iter().map(|step| step.name.as_ref());
+        let sources = sources.join(" + ");
+        let way: Vec<&str> = [sources.as_str()].into_iter().chain(names).collect();
         line(&mut text, &format!("dimension: {}", way.join(" -> ")));
     }
     for step in &plan.key_function.steps {
-        let input = step.input.map_or(plan.partition_name.as_ref(), |input| {
-            plan.key_function.steps[input].name.as_ref()
-        });
+        let input = |feed: &Feed| match *feed {
+            Feed::Start(_) => plan.partition_name.to_string(),
+            Feed::Step(step) => plan.key_function.steps[step].name.to_string(),
+        };
+        let inputs: Vec<String> = step.inputs.iter().map(input).collect();
         line(
             &mut text,
-            &format!("key function: {input} -> {}", step.name),
+            &format!("key function: {} -> {}", inputs.join(" + "), step.name),
         );
     }
     for sink in &plan.sinks {

@@ -132,6 +132,12 @@ impl Row {
         self.gone = on_error == OnError::Drop;
     }
 
+    /// The same row behind those of the inputs before this one.
+    pub(super) fn of_input(mut self, number: u32) -> Row {
+        self.place.insert(0, number);
+        self
+    }
+
     /// Its errors, as those of a key.
     pub(super) fn faults(&self, key: &Key) -> Vec<Fault> {
         let fault = |(stage, message): &(String, String)| Fault {

@@ -10,6 +10,7 @@ use operators::transform::conflict_join::{Bounds, ConflictJoin, Order, Overlap};
 use operators::transform::derive::Derive;
 use operators::transform::lookup::{Between, Join, Lookup, Matches};
 use operators::transform::rules::Rules;
+use operators::transform::union::Union;
 use operators::value::Value;
 
 use super::Made;
@@ -31,6 +32,7 @@ pub(super) fn types(transform: &Transform, input: &[Type], right: &[Type]) -> Ve
         }
         Transform::Lookup(stage) => types.extend(at(right, stage.brought())),
         Transform::Rules(stage) => types.extend(stage.when().iter().map(|_| Type::Text)),
+        Transform::Union(stage) => return at(input, &stage.columns()[0]),
     }
     types
 }
@@ -77,6 +79,19 @@ pub(super) fn made<'scope>(
             })
         }
     }
+}
+
+/// The rows of all inputs, with the columns of the union.
+pub(super) fn united<'scope>(union: &Union, inputs: Vec<Made<'scope>>) -> Made<'scope> {
+    let mut all = inputs[0].clone().filter(|_| false);
+    for ((number, rows), columns) in (0..).zip(inputs).zip(union.columns()) {
+        let columns = columns.clone();
+        all = all.concat(rows.map(move |row| Row {
+            cells: row.cells.at(&columns),
+            ..row.of_input(number)
+        }));
+    }
+    all
 }
 
 /// What becomes of a row in a stage that looks at one row alone.

@@ -5,8 +5,8 @@ use operators::key::Key;
 use operators::schema::Type;
 use operators::transform::Place;
 use operators::value::Value;
-use operators::way::Way;
-use pipelines::plan::Plan;
+use operators::way::{Feed, Way};
+use pipelines::plan::{InputPlan, Plan};
 
 use super::row::{Cells, Fault, Row, sort};
 use super::{Faults, Made, stage};
@@ -17,6 +17,9 @@ pub(super) struct Rendering<'plan, 'scope> {
     sources: Vec<Made<'scope>>,
     dimensions: Vec<Made<'scope>>,
 }
+
+/// Rows with the types of their columns.
+type Typed<'scope> = (Made<'scope>, Vec<Type>);
 
 /// The rows that come in and those that each step makes.
 pub(super) struct Steps<'scope> {
@@ -45,9 +48,9 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
     pub(super) fn dimensions(&mut self) -> Faults<'scope> {
         let mut all = self.sources[0].clone().flat_map(|_| None::<Fault>);
         for dimension in &self.plan.dimensions {
-            let rows = self.sources[dimension.source].clone();
-            let types = self.source_types(dimension.source);
-            let (steps, errors) = self.way(&dimension.way, rows, &types, Place::Dimension);
+            let starts = dimension.sources.iter();
+            let starts: Vec<Typed> = starts.map(|&source| self.source(source)).collect();
+            let (steps, errors) = self.way(&dimension.way, &starts, Place::Dimension);
             let rows = steps.end().map(|row| (row.group, row.cells));
             self.dimensions.push(placed(rows, Vec::new()));
             all = all.concat(errors);
@@ -56,21 +59,28 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
     }
 
     /// The rows of the steps behind the gate, and all errors of keys so far.
-    ///
-    /// # Panics
-    /// When the partition has not just one input.
     pub(super) fn key_function(&self) -> (Steps<'scope>, Faults<'scope>) {
-        let [input] = self.plan.inputs.as_slice() else {
-            panic!("a partition has one input")
-        };
-        let rows = self.sources[input.source].clone();
-        let types = self.source_types(input.source);
-        let (steps, _) = self.way(&input.way, rows, &types, Place::BeforeGate);
-        let types = steps
-            .types
-            .last()
-            .expect("a way ends at the partition")
-            .clone();
+        let mut inputs = (0..).zip(&self.plan.inputs).map(|it| self.input(it));
+        let (mut rows, mut errors, types) = inputs.next().expect("a partition has an input");
+        for (more, faults, _) in inputs {
+            rows = rows.concat(more);
+            errors = errors.concat(faults);
+        }
+        let starts = [(rows, types)];
+        let (steps, more) = self.way(&self.plan.key_function, &starts, Place::BehindGate);
+        (steps, errors.concat(more).distinct())
+    }
+
+    /// The rows of one input of the partition in their groups, behind those of the inputs before it;
+    /// what is wrong with them; and the types of their columns.
+    fn input(
+        &self,
+        (number, input): (u32, &InputPlan),
+    ) -> (Made<'scope>, Faults<'scope>, Vec<Type>) {
+        let starts = [self.source(input.source)];
+        let (steps, _) = self.way(&input.way, &starts, Place::BeforeGate);
+        let types = steps.types.last().cloned();
+        let types = types.expect("a way ends at the partition");
         let Transform::BatchPartition(partition) = self.plan.partition.as_ref() else {
             panic!("a plan's partition is a batch-partition")
         };
@@ -91,51 +101,47 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
         let grouped = arrived
             .filter(|row| !row.gone)
             .flat_map(move |row| Some((key_of(&row, by)?, row.cells)));
-        let rows = placed(grouped, input.id.clone());
-        let (steps, more) = self.way(&self.plan.key_function, rows, &types, Place::BehindGate);
-        (steps, errors.concat(more).distinct())
+        let rows = placed(grouped, input.id.clone()).map(move |row| row.of_input(number));
+        (rows, errors, types)
     }
 
-    fn source_types(&self, source: usize) -> Vec<Type> {
-        self.plan.sources[source]
-            .schema
-            .columns()
-            .iter()
-            .map(|(_, ty)| *ty)
-            .collect()
+    fn source(&self, source: usize) -> Typed<'scope> {
+        let columns = self.plan.sources[source].schema.columns().iter();
+        let types = columns.map(|(_, ty)| *ty).collect();
+        (self.sources[source].clone(), types)
     }
 
     fn way(
         &self,
         way: &Way,
-        input: Made<'scope>,
-        types: &[Type],
+        starts: &[Typed<'scope>],
         place: Place,
     ) -> (Steps<'scope>, Faults<'scope>) {
-        let mut errors = input.clone().flat_map(|_| None::<Fault>);
+        let mut errors = starts[0].0.clone().flat_map(|_| None::<Fault>);
         let mut steps = Steps {
-            input,
+            input: starts[0].0.clone(),
             made: Vec::new(),
             types: Vec::new(),
         };
         for step in &way.steps {
-            let rows = step
-                .input
-                .map_or(&steps.input, |step| &steps.made[step])
-                .clone();
-            let before = step
-                .input
-                .map_or(types, |step| steps.types[step].as_slice())
-                .to_vec();
+            let input = |feed: &Feed| match *feed {
+                Feed::Start(start) => starts[start].clone(),
+                Feed::Step(step) => (steps.made[step].clone(), steps.types[step].clone()),
+            };
+            let inputs: Vec<Typed> = step.inputs.iter().map(input).collect();
             let dimension = self.plan.lookups.get(&step.name).copied();
             let right = dimension.map(|at| self.plan.dimensions[at].schema.columns());
-            let right: Vec<Type> = right
-                .unwrap_or_default()
-                .iter()
-                .map(|(_, ty)| *ty)
-                .collect();
+            let right = right.unwrap_or_default().iter();
+            let right: Vec<Type> = right.map(|(_, ty)| *ty).collect();
             let dimension = dimension.map(|at| self.dimensions[at].clone());
-            let made = stage::made(&step.name, &step.transform, &before, rows, dimension);
+            let before = inputs[0].1.clone();
+            let made = if let Transform::Union(union) = step.transform.as_ref() {
+                let rows = inputs.into_iter().map(|(rows, _)| rows);
+                stage::united(union, rows.collect())
+            } else {
+                let rows = inputs[0].0.clone();
+                stage::made(&step.name, &step.transform, &before, rows, dimension)
+            };
             let (made, more) = settled(made, place);
             errors = errors.concat(more);
             steps

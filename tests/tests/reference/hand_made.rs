@@ -410,3 +410,86 @@ fn of_several_rows_made_of_one_before_the_gate_one_can_be_dropped() {
     assert_eq!(shown(&outcome, "out"), "1,k,1,1,2,3");
     assert_eq!(errors(&outcome), ["k id=1 x: column `c`: divide by zero"]);
 }
+
+#[test]
+fn a_union_before_the_gate_gives_the_group_the_rows_of_each_input_in_turn() {
+    // Row 2 comes from both branches of `s`: it is there twice, as another row of each.
+    let stages = r#"
+        [transforms.low]
+        type = "filter"
+        input = "s"
+        when = "10 / a > 3"
+        [transforms.high]
+        type = "select"
+        input = "s"
+        columns = ["b", "a", "k", "id"]
+        [transforms.u]
+        type = "union"
+        inputs = ["high", "low"]
+        [transforms.p]
+        type = "batch-partition"
+        input = "u"
+        by = "k"
+        [transforms.x]
+        type = "latest"
+        input = "p"
+        by = ["k"]
+        order_by = ["k"]
+        [sinks.out]
+        type = "console"
+        input = "p"
+        [sinks.first]
+        type = "console"
+        input = "x"
+    "#;
+    let outcome = outcome(stages, "1,k,0,0 2,k,2,0 3,m,1,1", "");
+    assert_eq!(
+        shown(&outcome, "out"),
+        "0,0,k,1 0,2,k,2 0,2,k,2 1,1,m,3 1,1,m,3"
+    );
+    assert_eq!(shown(&outcome, "first"), "0,0,k,1 1,1,m,3");
+    assert_eq!(errors(&outcome), ["k id=1 low: divide by zero"]);
+}
+
+#[test]
+fn a_union_behind_the_gate_and_in_a_dimension_takes_its_inputs_in_turn() {
+    let stages = r#"
+        [transforms.p]
+        type = "batch-partition"
+        input = "s"
+        by = "k"
+        [transforms.low]
+        type = "filter"
+        input = "p"
+        when = "10 / a > 3"
+        [transforms.u]
+        type = "union"
+        inputs = ["low", "p"]
+        [transforms.first]
+        type = "latest"
+        input = "u"
+        by = ["k"]
+        order_by = ["k"]
+        [transforms.more]
+        type = "filter"
+        input = "d"
+        when = "v > 1"
+        [transforms.both]
+        type = "union"
+        inputs = ["more", "d"]
+        [transforms.x]
+        type = "lookup"
+        left = "first"
+        right = "both"
+        on = { k = "k" }
+        matches = "all"
+        [sinks.out]
+        type = "console"
+        input = "x"
+    "#;
+    let outcome = outcome(stages, "1,k,0,0 2,k,2,0 3,m,0,1", "k,1,1 k,2,2");
+    assert_eq!(
+        shown(&outcome, "out"),
+        "2,k,2,0,1,1 2,k,2,0,2,2 2,k,2,0,2,2 3,m,0,1,,"
+    );
+}
