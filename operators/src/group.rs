@@ -158,6 +158,17 @@ impl Groups {
         self.bytes
     }
 
+    /// How many keys there are, reserved ones not counted.
+    pub fn keys(&self) -> usize {
+        let of = |(number, input): (usize, &Input)| {
+            let before = &self.inputs[..number];
+            let is_new = |key: &&Key| !before.iter().any(|it| it.groups.contains_key(*key));
+            let keys = input.groups.keys().filter(|key| !key.is_reserved());
+            keys.filter(is_new).count()
+        };
+        self.inputs.iter().enumerate().map(of).sum()
+    }
+
     /// The digest of each key from each input.
     pub fn digests(&self) -> impl Iterator<Item = (&Key, u16, Digest)> {
         (0..).zip(&self.inputs).flat_map(|(number, input)| {
@@ -382,7 +393,8 @@ mod tests {
     fn partition() -> BatchPartition {
         let config = BatchPartitionConfig {
             input: String::new(),
-            by: "ssn".to_owned(),
+            by: Some("ssn".to_owned()),
+            whole: false,
             cut: None,
         };
         let all = (0..2).collect();

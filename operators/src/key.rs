@@ -28,6 +28,11 @@ impl Key {
         Key([&[GROUP], text.as_bytes()].concat().into())
     }
 
+    /// The one key of a partition that makes one key of all rows.
+    pub fn whole() -> Self {
+        Key::of("all")
+    }
+
     /// The reserved key of an input: errors of rows of which no key is known live under it.
     pub fn reserved(input: &str) -> Self {
         Key([&[RESERVED], input.as_bytes()].concat().into())

@@ -221,7 +221,9 @@ impl Assemble<'_> {
                 way: self.chain(branch),
                 source_id: positions(&plan.schema),
                 id: positions(passing),
-                key: self.key_of(branch).map(|column| plan.columns[column].clone()),
+                key: self
+                    .key_of(branch)
+                    .map(|column| plan.columns[column].clone()),
                 hashed: (0..passing.columns().len()).collect(),
             }
         };

@@ -145,6 +145,12 @@ impl Check<'_> {
         else {
             return Ok(());
         };
+        let grouped_by = checked.transforms.get(&before[partition]);
+        if let Some(Transform::BatchPartition(stage)) = grouped_by.map(Arc::as_ref)
+            && stage.is_whole()
+        {
+            return Ok(());
+        }
         let (kind, field, by) = match transform {
             Transform::ConflictJoin(stage) => ("conflict-join", "on", Some(stage.on())),
             Transform::Distinct(_) => ("distinct", "input", None),

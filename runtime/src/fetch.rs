@@ -57,7 +57,7 @@ pub(crate) fn parcels<'scope>(
         move |output| {
             let Some(held) = &mut capability else { return };
             if !std::mem::replace(&mut is_started, true) {
-                let errors = dimension_errors(&job);
+                let errors = from_no_row(&job);
                 output.session(held).give_iterator(errors.into_iter());
             }
             if job.is_full() && !job.abort.is_raised() {
@@ -199,11 +199,21 @@ impl Work for Share {
     }
 }
 
-/// What is wrong with dimensions goes to the gate as errors of their reserved keys.
-fn dimension_errors(job: &Job) -> Vec<(u64, Parcel)> {
-    let parcel = |(key, error): &(Key, ErrorRow)| {
+/// What goes to the gate whatever is read: what is wrong with dimensions, as errors of their reserved
+/// keys; and the one key of a whole partition.
+fn from_no_row(job: &Job) -> Vec<(u64, Parcel)> {
+    let errors = job.errors.iter().map(|(key, error)| {
         let errors = vec![(key.clone(), error.clone())];
         (owner(key, job.workers as u64), Parcel::errors(0, errors))
-    };
-    job.errors.iter().map(parcel).collect()
+    });
+    let whole = job.partition().is_whole().then(|| {
+        let key = Key::whole();
+        let keys = vec![key.clone()];
+        let parcel = Parcel {
+            keys,
+            ..Parcel::errors(0, Vec::new())
+        };
+        (owner(&key, job.workers as u64), parcel)
+    });
+    errors.chain(whole).collect()
 }

@@ -10,8 +10,8 @@ use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::order::equatable;
 use operators::row_id::RowId;
-use operators::transform::StageError;
 use operators::sink::Fenced;
+use operators::transform::StageError;
 use operators::value::Value;
 use pipelines::plan::{self, SinkPlan};
 

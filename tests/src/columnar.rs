@@ -176,7 +176,9 @@ fn groups(plan: &Plan, indexes: &BTreeMap<Arc<str>, Index>) -> Batch {
             }
         }
     }
-    let keys: BTreeSet<Key> = groups.digests().map(|(key, _, _)| key.clone()).collect();
+    let keys = groups.digests().map(|(key, _, _)| key.clone());
+    let whole = partition.is_whole().then(Key::whole);
+    let keys: BTreeSet<Key> = keys.chain(whole).collect();
     groups
         .take("all".to_owned(), keys.into_iter().collect())
         .expect("the groups are small")

@@ -8,6 +8,7 @@ mod failures;
 mod faults;
 mod flagship;
 mod kills;
+mod meters;
 mod promise;
 mod reference;
 mod rooms;

@@ -1,4 +1,7 @@
 //! Names the key by which rows are grouped, and cuts the keys into batches.
+//!
+//! With `whole = true` all rows are one key, which is there even when no row is: for small inputs,
+//! of which any change evaluates all.
 
 use arrow::array::{AsArray, RecordBatch};
 use serde::Deserialize;
@@ -7,7 +10,7 @@ use std::collections::BTreeSet;
 use super::{Evaluation, StageError};
 use crate::chunk::Chunk;
 use crate::key::Key;
-use crate::problem::{Problem, column};
+use crate::problem::{Problem, Step, column};
 use crate::schema::{Schema, Type};
 use crate::value::Value;
 
@@ -18,7 +21,10 @@ pub struct BatchPartitionConfig {
     /// The stage whose rows are grouped.
     pub input: String,
     /// The column that holds the key. A row without one is an error.
-    pub by: String,
+    pub by: Option<String>,
+    /// Whether all rows are one key.
+    #[serde(default)]
+    pub whole: bool,
     /// How keys are cut into batches; one batch when it is left out.
     pub cut: Option<CutConfig>,
 }
@@ -35,8 +41,8 @@ pub struct CutConfig {
 pub struct BatchPartition {
     /// The input columns that some stage behind it reads: digests are over these.
     columns: Vec<usize>,
-    /// Where the key column stands among them.
-    by: usize,
+    /// Where the key column stands among them; none when all rows are one key.
+    by: Option<usize>,
     prefix: Option<usize>,
     schema: Schema,
 }
@@ -50,7 +56,6 @@ impl BatchPartition {
         needed: &BTreeSet<usize>,
     ) -> Result<(Self, Schema), Vec<Problem>> {
         let mut problems = Vec::new();
-        let by = column(input, &config.by, vec!["by".into()]);
         let prefix = config.cut.as_ref().map(|cut| cut.prefix);
         if prefix == Some(0) {
             problems.push(
@@ -58,24 +63,15 @@ impl BatchPartition {
                     .help("leave `cut` out for one batch, or take 1 or more"),
             );
         }
-        match by {
-            Ok(by) if matches!(input.kind(by), Type::Float) => problems.push(
-                Problem::at(
-                    ["by"],
-                    format!("`{}` is a float, which cannot be a key", config.by),
-                )
-                .help("floats that print alike can differ: declare the column as text or int"),
-            ),
-            Ok(by) if matches!(input.kind(by), Type::Json) => problems.push(
-                Problem::at(
-                    ["by"],
-                    format!("`{}` is a json, which cannot be a key", config.by),
-                )
-                .help("group by a column that holds one value"),
-            ),
-            Ok(by) if problems.is_empty() => {
-                return Ok(Self::of(input, needed, by, prefix));
-            }
+        if config.whole && prefix.is_some() {
+            problems.push(
+                Problem::at(["cut"], "one key cannot be cut")
+                    .label("all rows are one key: `whole` says so")
+                    .help("leave `cut` out, or name the key with `by` in place of `whole`"),
+            );
+        }
+        match key(config, input) {
+            Ok(by) if problems.is_empty() => return Ok(Self::of(input, needed, by, prefix)),
             Ok(_) => {}
             Err(problem) => problems.push(problem),
         }
@@ -85,20 +81,17 @@ impl BatchPartition {
     fn of(
         input: &Schema,
         needed: &BTreeSet<usize>,
-        by: usize,
+        by: Option<usize>,
         prefix: Option<usize>,
     ) -> (Self, Schema) {
         let columns: Vec<usize> = (0..input.columns().len())
-            .filter(|at| *at == by || needed.contains(at))
+            .filter(|&at| by == Some(at) || needed.contains(&at))
             .collect();
-        let by = columns
-            .iter()
-            .position(|&column| column == by)
-            .expect("the key is kept");
+        let by = by.and_then(|by| columns.iter().position(|&column| column == by));
         let kept = columns
             .iter()
             .map(|&column| input.columns()[column].clone());
-        let schema = Schema::new(kept.collect()).with_key(Some(by));
+        let schema = Schema::new(kept.collect()).with_key(by);
         (
             BatchPartition {
                 columns,
@@ -120,16 +113,21 @@ impl BatchPartition {
         &self.schema
     }
 
-    /// Where the key column stands among those that go on.
-    pub fn by(&self) -> usize {
+    /// Where the key column stands among those that go on; none when all rows are one key.
+    pub fn by(&self) -> Option<usize> {
         self.by
+    }
+
+    /// Whether all rows are one key: [`Key::whole`].
+    pub fn is_whole(&self) -> bool {
+        self.by.is_none()
     }
 
     /// The columns that it needs, when `needed` are needed behind it.
     pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
         needed
             .iter()
-            .chain([&self.by])
+            .chain(&self.by)
             .map(|&column| self.columns[column])
             .collect()
     }
@@ -151,7 +149,10 @@ impl BatchPartition {
     /// # Panics
     /// When the key column has none of our types.
     pub fn keys(&self, rows: &RecordBatch) -> (Vec<Key>, Vec<Option<u32>>) {
-        let column = rows.column(self.by);
+        let Some(by) = self.by else {
+            return (vec![Key::whole()], vec![Some(0); rows.num_rows()]);
+        };
+        let column = rows.column(by);
         let mut keys = Keys::default();
         let of_rows = match column.as_string_opt::<i32>() {
             Some(texts) => texts.iter().map(|text| Some(keys.number(text?))).collect(),
@@ -205,6 +206,38 @@ impl Keys {
     }
 }
 
+/// The position of the key column; none when all rows are one key.
+fn key(config: &BatchPartitionConfig, input: &Schema) -> Result<Option<usize>, Problem> {
+    let name = match (&config.by, config.whole) {
+        (Some(name), false) => name,
+        (None, true) => return Ok(None),
+        (Some(_), true) => {
+            return Err(
+                Problem::at(["whole"], "`whole` and `by` exclude each other")
+                    .label("makes all rows one key")
+                    .help("keep `by` to group rows by a column"),
+            );
+        }
+        (None, false) => {
+            let nowhere: [Step; 0] = [];
+            return Err(Problem::at(nowhere, "it is not said what the key is").help(
+                "add `by = \"column\"`; or, for small inputs, `whole = true`: all rows are one key",
+            ));
+        }
+    };
+    let by = column(input, name, vec!["by".into()])?;
+    let (kind, help) = match input.kind(by) {
+        Type::Float => (
+            "float",
+            "floats that print alike can differ: declare the column as text or int",
+        ),
+        Type::Json => ("json", "group by a column that holds one value"),
+        _ => return Ok(Some(by)),
+    };
+    let message = format!("`{name}` is a {kind}, which cannot be a key");
+    Err(Problem::at(["by"], message).help(help))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Place;
@@ -221,7 +254,8 @@ mod tests {
     fn config(by: &str, prefix: Option<usize>) -> BatchPartitionConfig {
         BatchPartitionConfig {
             input: String::new(),
-            by: by.to_owned(),
+            by: Some(by.to_owned()),
+            whole: false,
             cut: prefix.map(|prefix| CutConfig { prefix }),
         }
     }
@@ -233,7 +267,7 @@ mod tests {
         let (partition, out) =
             BatchPartition::check(&config("ssn", None), &schema, &needed).unwrap();
         assert_eq!(out.names().collect::<Vec<_>>(), ["ssn", "miles"]);
-        assert_eq!((out.key(), partition.by()), (Some(0), 0));
+        assert_eq!((out.key(), partition.by()), (Some(0), Some(0)));
         let rows = partition.evaluate(&chunk, &at(Place::BeforeGate)).unwrap();
         assert_eq!(lines(&rows), ["123-45 | 1.5", "- | 2.5", "12 | -"]);
         let (keys, of_rows) = partition.keys(rows.rows());
@@ -274,5 +308,49 @@ mod tests {
             ]
         );
         assert_eq!(wrong(config("snn", None)), ["by: there is no column `snn`"]);
+    }
+
+    fn whole() -> BatchPartitionConfig {
+        BatchPartitionConfig {
+            by: None,
+            whole: true,
+            ..config("", None)
+        }
+    }
+
+    #[test]
+    fn all_rows_can_be_one_key_whatever_is_null() {
+        let (schema, chunk) = table(ROWS);
+        let needed = BTreeSet::from([1]);
+        let (partition, out) = BatchPartition::check(&whole(), &schema, &needed).unwrap();
+        assert!(partition.is_whole() && out.key().is_none());
+        let rows = partition.evaluate(&chunk, &at(Place::BeforeGate)).unwrap();
+        assert_eq!(lines(&rows), ["123-45", "-", "12"]);
+        let all = (vec![Key::whole()], vec![Some(0); 3]);
+        assert_eq!(partition.keys(rows.rows()), all);
+        assert_eq!(partition.reads(&BTreeSet::from([0])), BTreeSet::from([1]));
+        assert_eq!(partition.cut(&Key::whole()), "all");
+    }
+
+    #[test]
+    fn the_key_is_said_in_one_way() {
+        let (schema, _) = table(ROWS);
+        let wrong = |config| told(BatchPartition::check(&config, &schema, &BTreeSet::new()));
+        let neither = BatchPartitionConfig {
+            whole: false,
+            ..whole()
+        };
+        assert_eq!(wrong(neither), [": it is not said what the key is"]);
+        let both = BatchPartitionConfig {
+            whole: true,
+            ..config("ssn", Some(2))
+        };
+        assert_eq!(
+            wrong(both),
+            [
+                "cut: one key cannot be cut",
+                "whole: `whole` and `by` exclude each other"
+            ]
+        );
     }
 }

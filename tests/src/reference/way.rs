@@ -191,8 +191,11 @@ fn placed(rows: super::Collection<'_, (Key, Cells)>, id: Vec<usize>) -> Made<'_>
     })
 }
 
-/// The key of a row at the partition: the text form of the key column.
-fn key_of(row: &Row, by: usize) -> Option<Key> {
+/// The key of a row at the partition: the text form of the key column; all rows are one key without.
+fn key_of(row: &Row, by: Option<usize>) -> Option<Key> {
+    let Some(by) = by else {
+        return Some(Key::whole());
+    };
     match &row.cells.0[by] {
         Value::Null => None,
         Value::Float(_) => panic!("a float is no key"),
