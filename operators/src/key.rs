@@ -17,6 +17,10 @@ pub const VIRTUAL_PARTITIONS: u64 = 256;
 /// a new state version.
 const PLACEMENT_SEED: u64 = 0x7469_6465_6d69_6c6c;
 
+/// The seed of the hash that cuts keys. It is another one: else all keys of a batch could belong to
+/// one worker. Batches are named in reports, so it stays as it is.
+const CUT_SEED: u64 = 0x6375_7473_5f76_3031;
+
 /// The key of a group of rows: the text form of the column that a batch-partition names; or, for
 /// errors of rows without a key, the input they came from.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,6 +98,14 @@ impl Key {
     /// The virtual partition that holds the key.
     pub fn virtual_partition(&self) -> u64 {
         xxh3_64_with_seed(&self.0, PLACEMENT_SEED) % VIRTUAL_PARTITIONS
+    }
+
+    /// Which of that many shares the key falls into, counted from 0.
+    ///
+    /// # Panics
+    /// When there is no share.
+    pub fn share_of(&self, shares: u32) -> u64 {
+        xxh3_64_with_seed(&self.0, CUT_SEED) % u64::from(shares)
     }
 }
 

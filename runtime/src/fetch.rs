@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use crossbeam::channel::Receiver;
 use operators::consolidate::Epoch;
-use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::parcel::{Parcel, owner};
 use operators::source::Ask;

@@ -3,6 +3,7 @@
 
 mod changes;
 mod command;
+mod cuts;
 mod diagnostics;
 mod failures;
 mod faults;

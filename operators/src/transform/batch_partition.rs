@@ -29,12 +29,14 @@ pub struct BatchPartitionConfig {
     pub cut: Option<CutConfig>,
 }
 
-/// How keys are cut into batches.
-#[derive(Clone, Debug, Deserialize)]
+/// How keys are cut into batches: in one of these ways.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CutConfig {
     /// Keys with the same first characters, that many, are one batch.
-    pub prefix: usize,
+    pub prefix: Option<usize>,
+    /// Keys fall into that many batches by their hash.
+    pub hash: Option<u32>,
 }
 
 /// A checked batch-partition.
@@ -43,8 +45,19 @@ pub struct BatchPartition {
     columns: Vec<usize>,
     /// Where the key column stands among them; none when all rows are one key.
     by: Option<usize>,
-    prefix: Option<usize>,
+    cut: Cut,
     schema: Schema,
+}
+
+/// A checked cut.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// All keys are one batch.
+    No,
+    /// By that many first characters.
+    Prefix(usize),
+    /// By hash, into that many batches.
+    Hash(u32),
 }
 
 impl BatchPartition {
@@ -56,14 +69,11 @@ impl BatchPartition {
         needed: &BTreeSet<usize>,
     ) -> Result<(Self, Schema), Vec<Problem>> {
         let mut problems = Vec::new();
-        let prefix = config.cut.as_ref().map(|cut| cut.prefix);
-        if prefix == Some(0) {
-            problems.push(
-                Problem::at(["cut", "prefix"], "a prefix of 0 characters cuts nothing")
-                    .help("leave `cut` out for one batch, or take 1 or more"),
-            );
-        }
-        if config.whole && prefix.is_some() {
+        let cut = check_cut(config.cut.as_ref()).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Cut::No
+        });
+        if config.whole && config.cut.is_some() {
             problems.push(
                 Problem::at(["cut"], "one key cannot be cut")
                     .label("all rows are one key: `whole` says so")
@@ -71,19 +81,14 @@ impl BatchPartition {
             );
         }
         match key(config, input) {
-            Ok(by) if problems.is_empty() => return Ok(Self::of(input, needed, by, prefix)),
+            Ok(by) if problems.is_empty() => return Ok(Self::of(input, needed, by, cut)),
             Ok(_) => {}
             Err(problem) => problems.push(problem),
         }
         Err(problems)
     }
 
-    fn of(
-        input: &Schema,
-        needed: &BTreeSet<usize>,
-        by: Option<usize>,
-        prefix: Option<usize>,
-    ) -> (Self, Schema) {
+    fn of(input: &Schema, needed: &BTreeSet<usize>, by: Option<usize>, cut: Cut) -> (Self, Schema) {
         let columns: Vec<usize> = (0..input.columns().len())
             .filter(|&at| by == Some(at) || needed.contains(&at))
             .collect();
@@ -96,7 +101,7 @@ impl BatchPartition {
             BatchPartition {
                 columns,
                 by,
-                prefix,
+                cut,
                 schema: schema.clone(),
             },
             schema,
@@ -164,22 +169,50 @@ impl BatchPartition {
         (keys.all, of_rows)
     }
 
-    /// The batch of a key, as reports name it. Keys that are shorter than the prefix are a batch of
-    /// their own, and so are the reserved keys.
+    /// The batch of a key, as reports name it. Keys that are shorter than a prefix are a batch of
+    /// their own, and so are the reserved keys where keys are cut.
     pub fn cut(&self, key: &Key) -> String {
-        let Some(prefix) = self.prefix else {
-            return "all".to_owned();
-        };
-        if key.is_reserved() {
-            return "(no key)".to_owned();
+        match self.cut {
+            Cut::No => "all".to_owned(),
+            _ if key.is_reserved() => "(no key)".to_owned(),
+            Cut::Prefix(characters) => prefix(key, characters),
+            Cut::Hash(batches) => format!("hash {} of {batches}", 1 + key.share_of(batches)),
         }
-        let text = key.text();
-        match text.char_indices().nth(prefix) {
-            Some((end, _)) => text[..end].to_owned(),
-            // The whole key would be its name: a name is no place for it.
-            None if text.chars().count() == prefix => key.to_string(),
-            None => "(short)".to_owned(),
+    }
+}
+
+fn check_cut(config: Option<&CutConfig>) -> Result<Cut, Problem> {
+    const ONE_BATCH: &str = "leave `cut` out for one batch, or take 1 or more";
+    let Some(config) = config else {
+        return Ok(Cut::No);
+    };
+    match (config.prefix, config.hash) {
+        (Some(_), Some(_)) => Err(Problem::at(["cut"], "keys are cut in two ways")
+            .help("keep one of `prefix` and `hash`")),
+        (None, None) => Err(Problem::at(["cut"], "it is not said how keys are cut").help(
+            "write `cut = { prefix = 3 }` or `cut = { hash = 16 }`, or leave it out for one batch",
+        )),
+        (Some(0), None) => {
+            let message = "a prefix of 0 characters cuts nothing";
+            Err(Problem::at(["cut", "prefix"], message).help(ONE_BATCH))
         }
+        (None, Some(0)) => {
+            let message = "keys cannot fall into 0 batches";
+            Err(Problem::at(["cut", "hash"], message).help(ONE_BATCH))
+        }
+        (Some(characters), None) => Ok(Cut::Prefix(characters)),
+        (None, Some(batches)) => Ok(Cut::Hash(batches)),
+    }
+}
+
+/// The batch of the keys with the same first characters.
+fn prefix(key: &Key, characters: usize) -> String {
+    let text = key.text();
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => text[..end].to_owned(),
+        // The whole key would be its name: a name is no place for it.
+        None if text.chars().count() == characters => key.to_string(),
+        None => "(short)".to_owned(),
     }
 }
 
@@ -240,6 +273,8 @@ fn key(config: &BatchPartitionConfig, input: &Schema) -> Result<Option<usize>, P
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::Place;
     use super::super::fixture::{at, lines, table, told};
     use super::*;
@@ -251,13 +286,35 @@ mod tests {
         3      | 12       | -
     ";
 
-    fn config(by: &str, prefix: Option<usize>) -> BatchPartitionConfig {
+    fn config(by: &str, cut: Option<CutConfig>) -> BatchPartitionConfig {
         BatchPartitionConfig {
             input: String::new(),
             by: Some(by.to_owned()),
             whole: false,
-            cut: prefix.map(|prefix| CutConfig { prefix }),
+            cut,
         }
+    }
+
+    fn by_prefix(characters: usize) -> CutConfig {
+        CutConfig {
+            prefix: Some(characters),
+            hash: None,
+        }
+    }
+
+    fn by_hash(batches: u32) -> CutConfig {
+        CutConfig {
+            prefix: None,
+            hash: Some(batches),
+        }
+    }
+
+    /// The batch of a key.
+    fn cut(cut: Option<CutConfig>, key: &Key) -> String {
+        let (schema, _) = table(ROWS);
+        let all = (0..3).collect();
+        let checked = BatchPartition::check(&config("ssn", cut), &schema, &all);
+        checked.unwrap().0.cut(key)
     }
 
     #[test]
@@ -281,19 +338,47 @@ mod tests {
 
     #[test]
     fn keys_are_cut_by_characters_and_the_short_ones_are_a_batch() {
-        let (schema, _) = table(ROWS);
-        let cut = |prefix, key: &Key| {
-            let config = config("ssn", prefix);
-            let all = (0..3).collect();
-            let (partition, _) = BatchPartition::check(&config, &schema, &all).unwrap();
-            partition.cut(key)
-        };
-        assert_eq!(cut(Some(3), &Key::of("123-45")), "123");
-        assert_eq!(cut(Some(3), &Key::of("äöü-45")), "äöü");
-        assert_eq!(cut(Some(3), &Key::of("12")), "(short)");
-        assert_eq!(cut(Some(3), &Key::of("")), "(short)");
-        assert_eq!(cut(Some(3), &Key::reserved("visits")), "(no key)");
+        let cut = |key: &Key| cut(Some(by_prefix(3)), key);
+        assert_eq!(cut(&Key::of("123-45")), "123");
+        assert_eq!(cut(&Key::of("äöü-45")), "äöü");
+        assert_eq!(cut(&Key::of("12")), "(short)");
+        assert_eq!(cut(&Key::of("")), "(short)");
+        assert_eq!(cut(&Key::reserved("visits")), "(no key)");
+    }
+
+    #[test]
+    fn keys_fall_into_batches_of_much_the_same_size_by_their_hash() {
+        // The names stand in reports of former runs: the hash must not change.
+        let cut = |key: &Key| cut(Some(by_hash(16)), key);
+        assert_eq!(cut(&Key::of("078-05-1120")), "hash 7 of 16");
+        assert_eq!(cut(&Key::of("")), "hash 1 of 16");
+        assert_eq!(cut(&Key::reserved("visits")), "(no key)");
+        let mut sizes = BTreeMap::new();
+        for key in 0..4_000 {
+            *sizes.entry(cut(&Key::of(&key.to_string()))).or_insert(0) += 1;
+        }
+        assert_eq!(sizes.len(), 16);
+        assert!(sizes.values().all(|size| (200..300).contains(size)));
+    }
+
+    #[test]
+    fn without_a_cut_there_is_one_batch() {
         assert_eq!(cut(None, &Key::of("123-45")), "all");
+        assert_eq!(cut(None, &Key::reserved("visits")), "all");
+        assert_eq!(cut(Some(by_hash(1)), &Key::of("123-45")), "hash 1 of 1");
+    }
+
+    #[test]
+    fn keys_are_cut_in_one_way_into_one_batch_or_more() {
+        let (schema, _) = table(ROWS);
+        let wrong = |prefix, hash| {
+            let config = config("ssn", Some(CutConfig { prefix, hash }));
+            told(BatchPartition::check(&config, &schema, &BTreeSet::new()))
+        };
+        assert_eq!(wrong(Some(3), Some(16)), ["cut: keys are cut in two ways"]);
+        assert_eq!(wrong(None, None), ["cut: it is not said how keys are cut"]);
+        let nothing = "cut.hash: keys cannot fall into 0 batches";
+        assert_eq!(wrong(None, Some(0)), [nothing]);
     }
 
     #[test]
@@ -301,7 +386,7 @@ mod tests {
         let (schema, _) = table(ROWS);
         let wrong = |config| told(BatchPartition::check(&config, &schema, &BTreeSet::new()));
         assert_eq!(
-            wrong(config("miles", Some(0))),
+            wrong(config("miles", Some(by_prefix(0)))),
             [
                 "cut.prefix: a prefix of 0 characters cuts nothing",
                 "by: `miles` is a float, which cannot be a key"
@@ -343,7 +428,7 @@ mod tests {
         assert_eq!(wrong(neither), [": it is not said what the key is"]);
         let both = BatchPartitionConfig {
             whole: true,
-            ..config("ssn", Some(2))
+            ..config("ssn", Some(by_prefix(2)))
         };
         assert_eq!(
             wrong(both),
