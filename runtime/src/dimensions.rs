@@ -28,6 +28,8 @@ pub(crate) struct Dimensions {
     pub(crate) indexes: BTreeMap<Arc<str>, Index>,
     /// What is wrong with their rows: it stands under the reserved key of the dimension.
     pub(crate) errors: Vec<(Key, ErrorRow)>,
+    /// What is odd about them, by the lookup that meets it.
+    pub(crate) warnings: BTreeMap<Arc<str>, String>,
     /// What was read, by source.
     pub(crate) readings: BTreeMap<String, Reading>,
 }
@@ -40,6 +42,7 @@ impl Dimensions {
             rows: Vec::new(),
             indexes: BTreeMap::new(),
             errors: Vec::new(),
+            warnings: BTreeMap::new(),
             readings: BTreeMap::new(),
         };
         let mut sources: BTreeMap<usize, (Chunk, Vec<RowError>)> = BTreeMap::new();
@@ -70,9 +73,11 @@ impl Dimensions {
             if let Transform::Lookup(lookup) = step.transform.as_ref()
                 && !self.indexes.contains_key(&step.name)
             {
-                let dimension = &self.rows[plan.lookups[&step.name]];
-                self.indexes
-                    .insert(Arc::clone(&step.name), lookup.index(dimension));
+                let index = lookup.index(&self.rows[plan.lookups[&step.name]]);
+                if let Some(warning) = lookup.warning(&index) {
+                    self.warnings.insert(Arc::clone(&step.name), warning);
+                }
+                self.indexes.insert(Arc::clone(&step.name), index);
             }
         }
     }

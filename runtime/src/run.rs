@@ -230,6 +230,7 @@ fn execute(
     let mut report = Report::of(loaded, plan, state, outcome, purpose)?;
     report.read(job.seen.load(Ordering::Relaxed), &job.readings);
     report.explain_stamps(state, &parts)?;
+    report.warn(&dimensions.warnings);
     report.took(planned, dimensions_loaded, started.elapsed());
     Ok(report)
 }

@@ -13,4 +13,5 @@ mod meters;
 mod promise;
 mod reference;
 mod rooms;
+mod stages;
 mod visits;

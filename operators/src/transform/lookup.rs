@@ -73,6 +73,8 @@ pub enum Join {
     /// A row without a match is kept with nulls.
     #[default]
     Left,
+    /// Only rows with a match are kept, each once, and no columns are brought.
+    Semi,
     /// Only rows without a match are kept, and no columns are brought.
     Anti,
 }
@@ -294,12 +296,36 @@ impl Lookup {
         (column < self.left).then_some(column)
     }
 
+    /// What is odd about the right side: that of rows which are taken for one there are several,
+    /// where no order says which of them is meant.
+    pub fn warning(&self, index: &Index) -> Option<String> {
+        let takes_one = match self.matches {
+            Matches::Error => true,
+            Matches::First => self.order_by.is_empty(),
+            Matches::All => false,
+        };
+        let brings = matches!(self.join, Join::Left | Join::Inner);
+        // In a range, rows that are equal in `on` are told apart by their ends.
+        if !takes_one || !brings || self.between.is_some() {
+            return None;
+        }
+        let several = index.ranges.values().filter(|rows| rows.len() > 1).count();
+        match several {
+            0 => None,
+            1 => Some("of 1 value of `on` there are several rows on the right".to_owned()),
+            _ => Some(format!(
+                "of {several} values of `on` there are several rows on the right"
+            )),
+        }
+    }
+
     /// The rows with the columns of their matches.
     pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
         let index = at.index();
         let matched = self.matched(input.rows(), index);
-        if self.join == Join::Anti {
-            return at.keep(input, matched.iter().map(Vec::is_empty).collect());
+        if matches!(self.join, Join::Semi | Join::Anti) {
+            let wanted = |rows: &Vec<u32>| rows.is_empty() == (self.join == Join::Anti);
+            return at.keep(input, matched.iter().map(wanted).collect());
         }
         let mut keep: Vec<bool> = matched
             .iter()
@@ -473,11 +499,15 @@ fn check_columns(
             .map(|(_, name)| (name.to_owned(), name.to_owned()))
             .collect()
     };
-    if config.join == Join::Anti {
+    let only_keeps = match config.join {
+        Join::Semi => Some("a semi lookup keeps rows with a match"),
+        Join::Anti => Some("an anti lookup keeps rows without a match"),
+        Join::Left | Join::Inner => None,
+    };
+    if let Some(message) = only_keeps {
         if config.columns.is_some() {
             problems.push(
-                Problem::at(["columns"], "an anti lookup keeps rows without a match")
-                    .help("it brings no columns: leave `columns` out"),
+                Problem::at(["columns"], message).help("it brings no columns: leave `columns` out"),
             );
         }
         return (brought, left.clone());

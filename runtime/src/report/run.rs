@@ -1,7 +1,7 @@
 //! The report of a run: what was read, opened, written, and what stands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use operators::consolidate::Diff;
@@ -38,6 +38,8 @@ pub struct Report {
     sinks: BTreeMap<String, Counts>,
     /// Errors that stand after the run, by stage.
     pub errors: BTreeMap<String, usize>,
+    /// What is odd about data, though no error, by stage.
+    pub warnings: BTreeMap<String, String>,
     /// Where the time went.
     pub seconds: Seconds,
     /// Keys whose rows differ but which have not run yet, for `verify`.
@@ -132,6 +134,7 @@ impl Report {
             },
             sinks: outcome.sinks,
             errors,
+            warnings: BTreeMap::new(),
             seconds: Seconds::default(),
             not_yet_run: None,
             differences: None,
@@ -172,6 +175,14 @@ impl Report {
             self.keys.changed.extend(differ.cloned());
         }
         Ok(())
+    }
+
+    /// Notes what is odd about data.
+    pub(crate) fn warn(&mut self, warnings: &BTreeMap<Arc<str>, String>) {
+        let warnings = warnings.iter();
+        self.warnings = warnings
+            .map(|(stage, warning)| (stage.to_string(), warning.clone()))
+            .collect();
     }
 
     /// Notes where the time went.

@@ -29,6 +29,7 @@ pub fn run(report: &Report, with_times: bool) -> String {
         };
         line(&mut text, &format!("{sink}: {done}"));
     }
+    warnings(&mut text, report);
     failures(&mut text, report);
     let seconds = &report.seconds;
     if with_times {
@@ -91,6 +92,7 @@ pub fn plan(report: &Report, plan: &Plan, with_rows: bool) -> String {
         line(&mut text, &format!("sink: {rows} -> {}{whole}", sink.name));
     }
     keys(&mut text, report, "would open");
+    warnings(&mut text, report);
     if with_rows {
         for row in report.rows.iter().flatten() {
             line(&mut text, &row.to_string());
@@ -162,6 +164,12 @@ fn keys(text: &mut String, report: &Report, opened: &str) {
     );
     for part in &report.keys.changed {
         line(text, &format!("changed: {part}"));
+    }
+}
+
+fn warnings(text: &mut String, report: &Report) {
+    for (stage, warning) in &report.warnings {
+        line(text, &format!("warning: {stage}: {warning}"));
     }
 }
 

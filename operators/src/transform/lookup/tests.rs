@@ -110,6 +110,37 @@ fn each_join_keeps_its_rows() {
         ..config(Join::Anti, Matches::Error, &[])
     };
     assert_eq!(rows(&anti), "4, 6");
+    let semi = LookupConfig {
+        join: Join::Semi,
+        ..anti
+    };
+    // Each once, however many rows match, and that there are several is no error.
+    assert_eq!(rows(&semi), "1, 2, 3, 5");
+    assert_eq!(rows(&in_range(semi)), "1, 2, 3");
+}
+
+#[test]
+fn several_rows_where_one_is_meant_are_told() {
+    let warning = |config: &LookupConfig| {
+        let ((left, _), (right, dimension)) = (table(LEFT), table(RIGHT));
+        let (lookup, _) = Lookup::check(config, &left, &right).unwrap();
+        let name = Arc::from("right");
+        let rows = dimension.rows().clone();
+        lookup.warning(&lookup.index(&Dimension { name, rows }))
+    };
+    let two = "of 2 values of `on` there are several rows on the right";
+    let left = |matches, order: &[&str]| config(Join::Left, matches, order);
+    assert_eq!(warning(&left(Matches::Error, &[])).as_deref(), Some(two));
+    assert_eq!(warning(&left(Matches::First, &[])).as_deref(), Some(two));
+    // An order says which is meant, and so does a range; all of them are not one.
+    assert_eq!(warning(&left(Matches::First, &["low"])), None);
+    assert_eq!(warning(&in_range(left(Matches::Error, &[]))), None);
+    assert_eq!(warning(&left(Matches::All, &[])), None);
+    let by_note = LookupConfig {
+        on: pairs(&[("who", "note")]),
+        ..left(Matches::Error, &[])
+    };
+    assert_eq!(warning(&by_note), None);
 }
 
 #[test]
@@ -198,5 +229,10 @@ fn what_matches_must_be_said_and_be_of_one_type() {
             "columns.who: there is a column `who` on the left already",
             "columns.x: there is no column `y`"
         ]
+    );
+    let semi = config(Join::Semi, Matches::Error, &[]);
+    assert_eq!(
+        wrong(semi),
+        ["columns: a semi lookup keeps rows with a match"]
     );
 }
