@@ -141,6 +141,9 @@ impl Chunk {
 
     /// The columns that are here, at their positions. In the place of one that is away stands a
     /// column of Arrow's type Null: a stage is given all that it reads (see [`Chunk::gather`]).
+    ///
+    /// # Panics
+    /// When a column was put in that is not as long as the others.
     pub fn rows(&self) -> &RecordBatch {
         self.rows.get_or_init(|| {
             let columns = self.columns.iter().map(|column| match column {
@@ -187,6 +190,7 @@ impl Chunk {
     ///
     /// # Panics
     /// When there is not one origin for each row.
+    #[must_use]
     pub fn with_origin(self, origin: UInt32Array) -> Chunk {
         assert_eq!(self.len(), origin.len(), "every row has an origin");
         Chunk { origin, ..self }
@@ -238,13 +242,15 @@ impl Chunk {
                 Column::Here(cells) => Column::Here(here(cells)?),
                 Column::Away(Away { places, column }) => {
                     let known = moved.iter().find(|(from, _)| Arc::ptr_eq(from, places));
-                    let to = known.map(|(_, to)| Arc::clone(to)).unwrap_or_else(|| {
+                    let to = if let Some((_, to)) = known {
+                        Arc::clone(to)
+                    } else {
                         let batches = Arc::clone(&places.batches);
                         let at = away(places);
                         let to = Arc::new(Places { batches, at });
                         moved.push((places, Arc::clone(&to)));
                         to
-                    });
+                    };
                     Column::Away(Away {
                         places: to,
                         column: *column,

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, UInt32Array};
@@ -20,6 +21,7 @@ use crate::digest::{Digest, bytes_hash};
 use crate::key::Key;
 use crate::order::equatable;
 use crate::parcel::{Parcel, nothing};
+use crate::spill::{Run, Stretch};
 
 /// What is wrong with a row of a key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,6 +57,8 @@ impl ErrorRow {
 pub struct Groups {
     inputs: Vec<Input>,
     bytes: usize,
+    /// Rows that a group may have, and the stage that reports one with more.
+    most: (u64, Arc<str>),
 }
 
 /// What the groups have of one input.
@@ -63,7 +67,10 @@ struct Input {
     /// The columns that identify a row, as far as they reach the partition.
     id: Vec<usize>,
     chunks: Vec<Kept>,
+    runs: Vec<Run>,
     groups: BTreeMap<Key, Group>,
+    /// All rows that came, and their bytes.
+    came: (usize, usize),
 }
 
 /// Rows that were read, of which some are still some group's.
@@ -79,6 +86,8 @@ struct Kept {
 struct Group {
     /// (chunk, row).
     rows: Vec<(u32, u32)>,
+    /// Rows that are on disk.
+    spilled: Vec<Stretch>,
     digest: Digest,
     errors: BTreeSet<ErrorRow>,
     /// The units that it has rows of.
@@ -102,17 +111,24 @@ pub struct Batch {
 }
 
 impl Groups {
-    /// No groups yet of inputs with these columns, of which some identify a row.
-    pub fn new(inputs: impl IntoIterator<Item = (SchemaRef, Vec<usize>)>) -> Self {
+    /// No groups yet of inputs with these columns, of which some identify a row. A group with more
+    /// rows than `most` is an error of the stage named there, and has none.
+    pub fn new(
+        inputs: impl IntoIterator<Item = (SchemaRef, Vec<usize>)>,
+        most: (u64, Arc<str>),
+    ) -> Self {
         let input = |(schema, id)| Input {
             schema,
             id,
             chunks: Vec::new(),
+            runs: Vec::new(),
             groups: BTreeMap::new(),
+            came: (0, 0),
         };
         Groups {
             inputs: inputs.into_iter().map(input).collect(),
             bytes: 0,
+            most,
         }
     }
 
@@ -145,6 +161,7 @@ impl Groups {
         if keeps_rows && !parcel.at.is_empty() {
             let bytes = parcel.bytes();
             self.bytes += bytes;
+            input.came = (input.came.0 + parcel.at.len(), input.came.1 + bytes);
             input.chunks.push(Kept {
                 rows: parcel.rows,
                 left: parcel.at.len(),
@@ -167,6 +184,15 @@ impl Groups {
             keys.filter(is_new).count()
         };
         self.inputs.iter().enumerate().map(of).sum()
+    }
+
+    /// Brings all rows to disk, those of one cut together. Fails when the disk does.
+    pub fn spill(&mut self, folder: &Path, cut: impl Fn(&Key) -> String) -> Result<(), ArrowError> {
+        for input in &mut self.inputs {
+            input.spill(folder, &cut)?;
+        }
+        self.bytes = 0;
+        Ok(())
     }
 
     /// The digest of each key from each input.
@@ -196,6 +222,22 @@ impl Groups {
         group.units
     }
 
+    /// How many bytes the rows of a key take, or will take, about.
+    pub fn weight(&self, key: &Key) -> usize {
+        let of = |input: &Input| {
+            let rows = input.groups.get(key).map_or(0, |group| group.digest.rows);
+            let (all, bytes) = match input.came {
+                (0, _) => (1, input.schema.fields().len() * CELL),
+                came => came,
+            };
+            usize::try_from(rows)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(bytes)
+                / all
+        };
+        self.inputs.iter().map(of).sum()
+    }
+
     /// Forgets what there is of a key; it may come again.
     pub fn forget(&mut self, key: &Key) {
         for input in &mut self.inputs {
@@ -210,18 +252,23 @@ impl Groups {
     pub fn take(&mut self, cut: String, keys: Vec<Key>) -> Result<Batch, ArrowError> {
         let (mut digests, mut inputs, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for input in &mut self.inputs {
-            let (mut rows, mut origins, mut of_keys) = (Vec::new(), Vec::new(), Vec::new());
+            let mut of_keys = Vec::new();
+            let mut taken = Taken::default();
             for (position, key) in (0..).zip(&keys) {
                 let group = input.groups.remove(key);
                 of_keys.push(group.as_ref().map(|group| group.digest));
-                let Some(group) = group else { continue };
-                origins.extend(group.rows.iter().map(|_| position));
-                rows.extend(group.rows);
-                errors.extend(group.errors.into_iter().map(|error| (position, error)));
+                let Some(mut group) = group else { continue };
+                let found = std::mem::take(&mut group.errors);
+                errors.extend(found.into_iter().map(|error| (position, error)));
+                if group.digest.rows > self.most.0 {
+                    errors.push((position, too_many(group.digest.rows, &self.most)));
+                    self.bytes -= input.release(&group.rows);
+                    continue;
+                }
+                self.bytes -= input.take(position, &group, &mut taken)?;
             }
             digests.push(of_keys);
-            inputs.push(input.gather(&rows, origins)?);
-            self.bytes -= input.release(&rows);
+            inputs.push(input.sorted(taken)?);
         }
         Ok(Batch {
             cut,
@@ -236,6 +283,7 @@ impl Groups {
 impl Group {
     fn grow(&mut self, more: Group, unit: u32) {
         if self.rows.is_empty() {
+            // Most groups of a unit come whole.
             self.rows = more.rows;
         } else {
             self.rows.extend(more.rows);
@@ -271,25 +319,159 @@ impl Input {
         bytes
     }
 
-    /// The rows at these places, sorted by origin and then canonically.
-    fn gather(&self, rows: &[(u32, u32)], origins: Vec<u32>) -> Result<Chunk, ArrowError> {
-        if rows.is_empty() {
+    /// Takes the rows of a group; gives the bytes that this frees.
+    fn take(&mut self, origin: u32, group: &Group, taken: &mut Taken) -> Result<usize, ArrowError> {
+        for &(chunk, row) in &group.rows {
+            let place = Place::Chunk(chunk as usize);
+            let rows = &self.chunks[chunk as usize].rows;
+            let batch = taken.batch(place, || Ok(rows.clone()))?;
+            taken.push(origin, (batch, row as usize));
+        }
+        for stretch in &group.spilled {
+            let run = &mut self.runs[stretch.run];
+            for row in stretch.first..stretch.first + stretch.rows {
+                let (number, row) = Run::place(row);
+                let place = Place::Run(stretch.run, number);
+                let batch = taken.batch(place, || run.batch(number))?;
+                taken.push(origin, (batch, row));
+            }
+        }
+        Ok(self.release(&group.rows))
+    }
+
+    /// The rows that were taken, each key's in canonical order.
+    fn sorted(&self, taken: Taken) -> Result<Chunk, ArrowError> {
+        let Taken {
+            batches,
+            at,
+            origins,
+            ..
+        } = taken;
+        if at.is_empty() {
             return Ok(Chunk::empty(Arc::clone(&self.schema)));
         }
-        let mut number: BTreeMap<u32, usize> = rows.iter().map(|(chunk, _)| (*chunk, 0)).collect();
-        (0..)
-            .zip(number.values_mut())
-            .for_each(|(at, number)| *number = at);
-        let kept = |chunk: &u32| self.chunks[*chunk as usize].rows.clone();
-        let batches: Arc<[RecordBatch]> = number.keys().map(kept).collect();
-        let at: Vec<_> = rows
-            .iter()
-            .map(|(chunk, row)| (number[chunk], *row as usize))
-            .collect();
-        let at = canonically(&batches, at, &origins, &self.id)?;
+        let at = canonically(&batches, &at, &origins, &self.id)?;
+        let places = Places {
+            batches: batches.into(),
+            at,
+        };
         let origins = UInt32Array::from(origins);
-        let places = Places { batches, at };
         Ok(Chunk::away(Arc::clone(&self.schema), places, origins))
+    }
+
+    /// Writes the rows that are in memory to a run.
+    fn spill(&mut self, folder: &Path, cut: &impl Fn(&Key) -> String) -> Result<(), ArrowError> {
+        let here = self.groups.iter_mut();
+        let here = here.filter(|(_, group)| !group.rows.is_empty());
+        let mut here: Vec<(String, &mut Group)> =
+            here.map(|(key, group)| (cut(key), group)).collect();
+        // Keys of one cut stay in order.
+        here.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut rows: Vec<(usize, usize)> = Vec::new();
+        for (_, group) in here {
+            group.spilled.push(Stretch {
+                run: self.runs.len(),
+                first: rows.len(),
+                rows: group.rows.len(),
+            });
+            let moved = std::mem::take(&mut group.rows).into_iter();
+            rows.extend(moved.map(|(chunk, row)| (chunk as usize, row as usize)));
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let chunks: Vec<&RecordBatch> = self.chunks.iter().map(|kept| &kept.rows).collect();
+        let batches = rows.chunks(Run::rows_at_a_time());
+        let batches = batches.map(|rows| gathered(&chunks, rows, &self.schema));
+        let run = Run::write(folder, &self.schema, batches)?;
+        self.runs.push(run);
+        self.chunks.clear();
+        Ok(())
+    }
+}
+
+/// The bytes that a cell takes when nothing is known of it.
+const CELL: usize = 16;
+
+fn too_many(rows: u64, (most, stage): &(u64, Arc<str>)) -> ErrorRow {
+    ErrorRow {
+        stage: Arc::clone(stage),
+        message: format!("{rows} rows of one key, more than `max_group_rows`: {most}"),
+        row: None,
+    }
+}
+
+/// Rows of some chunks as one. A chunk of which nothing is left is empty, and no row is in it.
+fn gathered(
+    chunks: &[&RecordBatch],
+    rows: &[(usize, usize)],
+    schema: &SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
+    let mut batches = Vec::new();
+    let mut number: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut places = Vec::with_capacity(rows.len());
+    for &(chunk, row) in rows {
+        let batch = *number.entry(chunk).or_insert_with(|| {
+            batches.push(chunks[chunk]);
+            batches.len() - 1
+        });
+        places.push((batch, row));
+    }
+    let columns = (0..schema.fields().len()).map(|column| {
+        let arrays: Vec<&dyn Array> = batches
+            .iter()
+            .map(|it| it.column(column).as_ref())
+            .collect();
+        interleave(&arrays, &places)
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    batch(Arc::clone(schema), columns, rows.len())
+}
+
+/// Rows on their way into a batch.
+#[derive(Default)]
+struct Taken {
+    number: BTreeMap<Place, usize>,
+    batches: Vec<RecordBatch>,
+    /// (batch, row).
+    at: Vec<(usize, usize)>,
+    origins: Vec<u32>,
+    /// The batch of the row before, which is mostly the next one's, too.
+    last: Option<(Place, usize)>,
+}
+
+/// Where a batch of rows is kept.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Chunk(usize),
+    /// The run, and the batch in it.
+    Run(usize, usize),
+}
+
+impl Taken {
+    /// The number of the batch at a place, which is fetched when it is new.
+    fn batch(
+        &mut self,
+        place: Place,
+        fetch: impl FnOnce() -> Result<RecordBatch, ArrowError>,
+    ) -> Result<usize, ArrowError> {
+        if let Some((_, number)) = self.last.filter(|(last, _)| *last == place) {
+            return Ok(number);
+        }
+        let number = if let Some(number) = self.number.get(&place) {
+            *number
+        } else {
+            self.batches.push(fetch()?);
+            self.number.insert(place, self.batches.len() - 1);
+            self.batches.len() - 1
+        };
+        self.last = Some((place, number));
+        Ok(number)
+    }
+
+    fn push(&mut self, origin: u32, place: (usize, usize)) {
+        self.origins.push(origin);
+        self.at.push(place);
     }
 }
 
@@ -298,7 +480,7 @@ impl Input {
 /// one id only.
 fn canonically(
     batches: &[RecordBatch],
-    at: Vec<(usize, usize)>,
+    at: &[(usize, usize)],
     origins: &[u32],
     id: &[usize],
 ) -> Result<Vec<(usize, usize)>, ArrowError> {
@@ -314,7 +496,7 @@ fn canonically(
         let schema = batches[0].schema_ref().project(columns)?;
         batch(Arc::new(schema), cells, at.len())
     };
-    let ids = equatable(&of(id, &at)?, &(0..id.len()).collect::<Vec<_>>());
+    let ids = equatable(&of(id, at)?, &(0..id.len()).collect::<Vec<_>>());
     // The front of an id tells almost all of them apart, without a look at its bytes.
     let front = |row: usize| {
         let mut front = [0; 16];
@@ -395,6 +577,7 @@ mod tests {
             input: String::new(),
             by: Some("ssn".to_owned()),
             whole: false,
+            max_group_rows: 1,
             cut: None,
         };
         let all = (0..2).collect();
@@ -425,7 +608,7 @@ mod tests {
     }
 
     fn groups(parcels: impl IntoIterator<Item = (u64, Parcel)>) -> Groups {
-        let mut groups = Groups::new([(schema().arrow(), vec![1])]);
+        let mut groups = Groups::new([(schema().arrow(), vec![1])], (u64::MAX, Arc::from("by")));
         for (_, parcel) in parcels {
             groups.add(parcel);
         }

@@ -25,4 +25,5 @@ pub mod ordered;
 pub mod problem;
 pub mod row_id;
 pub mod schema;
+mod spill;
 pub mod value;

@@ -7,7 +7,7 @@
 //! Within a process the parcels of a chunk share its columns; what is each one's own is which rows
 //! are its. To another process go just those.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -85,6 +85,9 @@ impl Parcel {
 
 /// Cuts a chunk that reached the partition into parcels, one for each worker that owns keys of it.
 /// Rows without a key and ghosts go no further; their errors do.
+///
+/// # Panics
+/// When a column has none of our types.
 pub fn parcels(
     partition: &BatchPartition,
     chunk: &Chunk,
@@ -98,59 +101,42 @@ pub fn parcels(
     } else {
         nothing()
     };
-    let hashes: Arc<[u128]> = row_hashes(chunk.rows(), from.hashed).into();
-    let mut parcels: BTreeMap<u64, Parcel> = BTreeMap::new();
-    let mut parcel_of = |worker: u64| {
-        let parcel = || Parcel {
-            rows: rows.clone(),
-            hashes: Arc::clone(&hashes),
-            unit: from.unit,
-            ..Parcel::errors(from.input, Vec::new())
-        };
-        parcels.entry(worker).or_insert_with(parcel);
+    let empty = Parcel {
+        rows,
+        hashes: row_hashes(chunk.rows(), from.hashed).into(),
+        unit: from.unit,
+        ..Parcel::errors(from.input, Vec::new())
     };
-    let owners: Vec<u64> = keys.iter().map(|key| owner(key, workers)).collect();
-    owners.iter().for_each(|&worker| parcel_of(worker));
-    let errors = errors(chunk, at, from, (&keys, &key_of));
-    errors
-        .iter()
-        .for_each(|(key, _)| parcel_of(owner(key, workers)));
-    // The position of each key in the parcel of its owner.
-    let mut position = Vec::with_capacity(keys.len());
-    for (key, worker) in keys.iter().zip(&owners) {
-        let keys = &mut parcels.get_mut(worker).expect(OWNER).keys;
-        position.push(number(keys.len()));
-        keys.push(key.clone());
-    }
-    let ghosts = at.has_ghosts();
-    let mut places: Vec<Vec<(u32, u32)>> = vec![Vec::new(); parcels.len()];
-    let workers_in_order: Vec<u64> = parcels.keys().copied().collect();
-    let place_of: Vec<usize> = owners
-        .iter()
-        .map(|owner| workers_in_order.binary_search(owner).expect(OWNER))
-        .collect();
-    for (row, key) in (0..).zip(&key_of) {
-        let Some(key) = key.map(|key| key as usize) else {
-            continue;
-        };
-        if ghosts && at.is_ghost(chunk.origin().value(row as usize)) {
+    let mut parcels: BTreeMap<u64, Parcel> = BTreeMap::new();
+    for (key, rows) in keys.iter().zip(rows_of(chunk, at, keys.len(), &key_of)) {
+        if rows.is_empty() {
             continue;
         }
-        places[place_of[key]].push((row, position[key]));
+        let parcel = parcels.entry(owner(key, workers));
+        let parcel = parcel.or_insert_with(|| empty.clone());
+        let number = number(parcel.keys.len());
+        parcel.at.extend(rows.into_iter().map(|row| (row, number)));
+        parcel.keys.push(key.clone());
     }
-    for (parcel, at) in parcels.values_mut().zip(places) {
-        parcel.at = at;
-    }
-    for (key, error) in errors {
-        let parcel = parcels.get_mut(&owner(&key, workers)).expect(OWNER);
+    for (key, error) in errors(chunk, at, from, (&keys, &key_of)) {
+        let parcel = parcels.entry(owner(&key, workers));
+        let parcel = parcel.or_insert_with(|| empty.clone());
         parcel.errors.push((key, error));
     }
-    let mut parcels: Vec<(u64, Parcel)> = parcels.into_iter().collect();
-    for (_, parcel) in &mut parcels {
-        parcel.forget_idle_keys();
+    parcels.into_iter().collect()
+}
+
+/// The rows of each key, but for ghosts.
+fn rows_of(chunk: &Chunk, at: &Evaluation, keys: usize, key_of: &[Option<u32>]) -> Vec<Vec<u32>> {
+    let mut rows_of = vec![Vec::new(); keys];
+    let ghosts = at.has_ghosts();
+    for (row, key) in key_of.iter().enumerate() {
+        let Some(key) = key else { continue };
+        if !ghosts || !at.is_ghost(chunk.origin().value(row)) {
+            rows_of[*key as usize].push(number(row));
+        }
     }
-    parcels.retain(|(_, parcel)| !parcel.at.is_empty() || !parcel.errors.is_empty());
-    parcels
+    rows_of
 }
 
 /// No rows of no columns.
@@ -162,8 +148,6 @@ pub(crate) fn nothing() -> RecordBatch {
 pub fn owner(key: &Key, workers: u64) -> u64 {
     key.virtual_partition() % workers
 }
-
-const OWNER: &str = "there is a parcel for every owner";
 
 fn number(count: usize) -> u32 {
     u32::try_from(count).expect("a chunk has fewer than 2^32 rows")
@@ -220,22 +204,6 @@ fn row_name(from: &SourceRows, row: u32) -> Option<String> {
     };
     let names: Vec<String> = from.id.iter().map(name).collect();
     (!names.is_empty()).then(|| names.join(" "))
-}
-
-impl Parcel {
-    /// Forgets keys of which it has no row: those of ghosts.
-    fn forget_idle_keys(&mut self) {
-        let used: BTreeSet<u32> = self.at.iter().map(|(_, key)| *key).collect();
-        if used.len() == self.keys.len() {
-            return;
-        }
-        let keys = used.iter().map(|&key| self.keys[key as usize].clone());
-        self.keys = keys.collect();
-        let used: Vec<u32> = used.into_iter().collect();
-        for (_, key) in &mut self.at {
-            *key = number(used.binary_search(key).expect("its rows' keys are used"));
-        }
-    }
 }
 
 /// A parcel as it crosses to another process: the rows that are its, and no others.

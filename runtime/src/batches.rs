@@ -16,7 +16,7 @@ use timely::dataflow::operators::probe::Handle;
 use crate::epoch::{Rows, stretch_at, survey};
 use crate::fetch::Wanted;
 use crate::job::Job;
-use crate::survey::Keeper;
+use crate::survey::{Cut, Keeper};
 
 /// How soon a batch looks again whether it may go on, when too many are in flight.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -25,7 +25,7 @@ const AGAIN: Duration = Duration::from_millis(1);
 /// most as many are on their way to the commit as the pipeline's `epochs_in_flight` says.
 pub(crate) fn batches<'scope>(
     opened: Rows<'scope, Wanted>,
-    cuts: Rows<'scope, String>,
+    cuts: Rows<'scope, Cut>,
     job: &Arc<Job>,
     keeper: Keeper,
     committed: Handle<Epoch>,
@@ -47,9 +47,9 @@ pub(crate) fn batches<'scope>(
             move |(opened, opened_frontier), (cuts, cuts_frontier), output| {
                 opened.for_each(|capability, keys| {
                     let stretch = &mut stretches[stretch_at(*capability.time())];
-                    for (key, _) in keys.drain(..) {
-                        let cut = job.partition().cut(&key);
-                        stretch.open.entry(cut).or_default().insert(key);
+                    for wanted in keys.drain(..) {
+                        let cut = (job.partition().cut(&wanted.key), wanted.slice);
+                        stretch.open.entry(cut).or_default().insert(wanted.key);
                     }
                 });
                 cuts.for_each(|capability, cuts| {
@@ -87,7 +87,7 @@ pub(crate) fn batches<'scope>(
                     let keys = stretches[reached].take(&cut);
                     held.downgrade(&(epoch + number));
                     in_flight.push_back(epoch + number);
-                    let batch = keeper.take(cut, keys).map_err(|source| {
+                    let batch = keeper.take(named(cut), keys).map_err(|source| {
                         let stage = Arc::clone(&job.plan.partition_name);
                         StageError::Columns { stage, source }
                     });
@@ -103,26 +103,34 @@ pub(crate) fn batches<'scope>(
     )
 }
 
+/// How reports name a batch.
+fn named((cut, slice): Cut) -> String {
+    match slice {
+        0 => cut,
+        slice => format!("{cut}, part {}", slice + 1),
+    }
+}
+
 /// The open keys of a stretch that are not in a batch yet.
 #[derive(Default)]
 struct Stretch {
     /// This worker's keys, by cut.
-    open: BTreeMap<String, BTreeSet<Key>>,
+    open: BTreeMap<Cut, BTreeSet<Key>>,
     /// The cuts of all workers.
-    cuts: BTreeSet<String>,
+    cuts: BTreeSet<Cut>,
     /// How many batches there were.
     batches: Epoch,
 }
 
 impl Stretch {
     /// The number of the next batch and its cut: the same on every worker.
-    fn next(&self) -> Option<(Epoch, String)> {
+    fn next(&self) -> Option<(Epoch, Cut)> {
         let cut = self.cuts.first()?;
         Some((self.batches + 1, cut.clone()))
     }
 
     /// The keys of the cut that is next.
-    fn take(&mut self, cut: &str) -> BTreeSet<Key> {
+    fn take(&mut self, cut: &Cut) -> BTreeSet<Key> {
         self.cuts.remove(cut);
         self.batches += 1;
         self.open.remove(cut).unwrap_or_default()

@@ -52,11 +52,13 @@ pub enum RunError {
         /// The sinks that there are.
         help: String,
     },
-    /// Rows take more memory than the author allows.
-    #[error("the rows of the sources take more than `memory` allows: {}", size(*limit))]
-    Memory {
-        /// The limit.
-        limit: u64,
+    /// Rows that found no room in memory could not be brought to disk.
+    #[error("rows that find no room in memory cannot be written in {}", folder.display())]
+    Spill {
+        /// Where.
+        folder: PathBuf,
+        /// What came of it.
+        source: arrow::error::ArrowError,
     },
     /// A source gave a row that, by what is known of its files, it could not have there.
     #[error("`{input}` has a row whose key lies outside the bounds of its file")]
@@ -137,7 +139,7 @@ impl RunError {
             RunError::Source(_)
             | RunError::Sink(_)
             | RunError::State(_)
-            | RunError::Memory { .. }
+            | RunError::Spill { .. }
             | RunError::Bounds { .. }
             | RunError::Output { .. } => Exit::Io,
         }
@@ -152,8 +154,8 @@ impl RunError {
             RunError::Sink(error) => error.help(),
             RunError::State(error) => Some(error.help().to_owned()),
             RunError::NoSink { help, .. } => Some(help.clone()),
-            RunError::Memory { .. } => {
-                Some("raise `memory` in `[pipeline]`, or read fewer columns and rows".to_owned())
+            RunError::Spill { .. } => {
+                Some("make room there, or raise `memory` in `[pipeline]`".to_owned())
             }
             RunError::Bounds { .. } => Some(
                 "the statistics in the file are wrong, or what the pipeline says of its path: write \
@@ -172,17 +174,5 @@ impl RunError {
 fn adopt(sink: &str) -> String {
     format!(
         "run `tidemill adopt PIPELINE {sink}`: it reads what the sink holds and opens every key"
-    )
-}
-
-/// Bytes in the largest unit that leaves no rest, as authors write them.
-fn size(bytes: u64) -> String {
-    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let whole = units
-        .iter()
-        .find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
-    whole.map_or_else(
-        || format!("{bytes} B"),
-        |(shift, unit)| format!("{} {unit}", bytes >> shift),
     )
 }

@@ -18,6 +18,7 @@ use operators::consolidate::Epoch;
 use operators::key::Key;
 use operators::parcel::{Parcel, owner};
 use operators::source::Ask;
+use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
@@ -27,7 +28,6 @@ use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::operators::probe::Handle;
 
 use crate::epoch::{Rows, survey};
-use crate::error::RunError;
 use crate::job::Job;
 use crate::reader::{Told, Work, hear, spawn};
 
@@ -37,8 +37,8 @@ const AGAIN: Duration = Duration::from_millis(1);
 /// The parcels of all inputs, each with the worker that owns its keys, in the epoch of the survey of
 /// their stretch.
 ///
-/// While more rows are kept than `memory` allows, and earlier batches are still on their way to the
-/// commit, no more is taken: they will make room.
+/// While more rows are kept than may be, and earlier batches are still on their way to the commit, no
+/// more is taken: they will make room. Else rows go to disk.
 pub(crate) fn parcels<'scope>(
     scope: Scope<'scope, Epoch>,
     job: &Arc<Job>,
@@ -59,13 +59,9 @@ pub(crate) fn parcels<'scope>(
                 let errors = from_no_row(&job);
                 output.session(held).give_iterator(errors.into_iter());
             }
-            if job.is_full() && !job.abort.is_raised() {
-                if committed.less_than(held.time()) {
-                    again.activate_after(AGAIN);
-                    return;
-                }
-                let limit = job.plan.settings.memory;
-                job.abort.raise(RunError::Memory { limit });
+            if job.is_full() && committed.less_than(held.time()) && !job.abort.is_raised() {
+                again.activate_after(AGAIN);
+                return;
             }
             match hear(&receiver, &job) {
                 None => {}
@@ -97,8 +93,16 @@ impl Work for All {
     }
 }
 
-/// An open key, and the pieces that hold rows of it.
-pub(crate) type Wanted = (Key, Vec<u32>);
+/// An open key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    /// The key.
+    pub(crate) key: Key,
+    /// The slice of its cut that it is evaluated in.
+    pub(crate) slice: u32,
+    /// The pieces that are to be read again for it.
+    pub(crate) pieces: Vec<u32>,
+}
 
 /// The parcels of open keys, of the inputs that are read twice. `wanted` are the open keys of all
 /// workers; each worker reads its share of the pieces.
@@ -170,7 +174,7 @@ struct Share {
 
 impl Share {
     fn of(job: &Job, wanted: &[Wanted], (index, peers): (usize, usize)) -> Self {
-        let keys: Vec<Key> = wanted.iter().map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Key> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
         let asks = job.scan.inputs.iter().map(|input| {
             if input.reads_twice {
                 input.only(&keys)
@@ -178,7 +182,11 @@ impl Share {
                 input.ask.clone()
             }
         });
-        let pieces: BTreeSet<u32> = wanted.iter().flat_map(|(_, at)| at).copied().collect();
+        let pieces: BTreeSet<u32> = wanted
+            .iter()
+            .flat_map(|wanted| &wanted.pieces)
+            .copied()
+            .collect();
         let share = pieces.into_iter().enumerate();
         let share = share.filter(|(at, _)| at % peers == index);
         Share {

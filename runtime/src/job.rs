@@ -1,6 +1,7 @@
 //! What all workers of a run share.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,6 +54,8 @@ pub(crate) struct Job {
     pub(crate) abort: Abort,
     /// What is read, and in which order.
     pub(crate) scan: Scan,
+    /// Where rows go that find no room in memory.
+    pub(crate) spill: PathBuf,
     /// Bytes of rows in the workers' groups.
     pub(crate) kept: AtomicU64,
     /// Keys that were seen.
@@ -160,9 +163,15 @@ impl Job {
         }
     }
 
+    /// How many bytes of rows may be kept: the rest of `memory` is for what is made of them, and
+    /// for what is on its way.
+    pub(crate) fn memory_of_rows(&self) -> u64 {
+        self.plan.settings.memory / 2
+    }
+
     /// Whether as many bytes of rows are kept as may be.
     pub(crate) fn is_full(&self) -> bool {
-        self.kept.load(Ordering::Relaxed) >= self.plan.settings.memory
+        self.kept.load(Ordering::Relaxed) >= self.memory_of_rows()
     }
 
     /// Notes what was read of a source.

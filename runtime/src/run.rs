@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -212,6 +213,7 @@ fn execute(
     let job = Arc::new(Job {
         purpose,
         scan,
+        spill: spill_folder(loaded),
         plan: Arc::clone(plan),
         stamp,
         indexes: dimensions.indexes,
@@ -233,6 +235,17 @@ fn execute(
     report.warn(&dimensions.warnings);
     report.took(planned, dimensions_loaded, started.elapsed());
     Ok(report)
+}
+
+/// Rows that find no room in memory go beside the state; where there is none, as for a `plan` before
+/// the first run, to the system's folder for such files.
+fn spill_folder(loaded: &Loaded) -> PathBuf {
+    let folder = loaded.state_folder();
+    if folder.is_dir() {
+        folder
+    } else {
+        std::env::temp_dir()
+    }
 }
 
 /// Whether some key was processed by the same plan: then few are expected to be open.

@@ -28,6 +28,14 @@ use crate::part::Link;
 /// An update of the gate's collections.
 pub(crate) type GateUpdate = (GateRow, Epoch, Diff);
 
+/// A cut, and the number of a slice of it: a batch. A cut whose rows would take too much memory at
+/// once has several; how many is each worker's to say, and one with fewer has nothing in the others.
+pub(crate) type Cut = (String, u32);
+
+/// What a worker may keep of rows is this many slices: the rows of one are gathered while others are
+/// on their way.
+const SLICES: u64 = 4;
+
 /// The groups of a worker, which its operators share.
 #[derive(Clone)]
 pub(crate) struct Keeper {
@@ -48,7 +56,11 @@ impl Keeper {
     pub(crate) fn new(job: &Arc<Job>) -> Self {
         let schema = job.partition().schema().arrow();
         let inputs = job.plan.inputs.iter();
-        let groups = Groups::new(inputs.map(|input| (Arc::clone(&schema), input.id.clone())));
+        let most = job.partition().max_group_rows();
+        let groups = Groups::new(
+            inputs.map(|input| (Arc::clone(&schema), input.id.clone())),
+            (most, Arc::clone(&job.plan.partition_name)),
+        );
         let kept = Kept {
             groups,
             seen: vec![BTreeSet::new(); job.scan.stretches()],
@@ -85,12 +97,29 @@ impl Keeper {
             }
         }
         self.accounted(groups, |groups| groups.add(parcel));
+        self.spill(groups);
     }
 
     /// Adds a parcel of open keys.
     fn add_open(&self, parcel: Parcel) {
         let groups = &mut self.kept.borrow_mut().groups;
         self.accounted(groups, |groups| groups.add(parcel));
+        self.spill(groups);
+    }
+
+    /// Brings rows to disk when more are kept than may be, and this worker has its share of them.
+    fn spill(&self, groups: &mut Groups) {
+        let job = &self.job;
+        let share = job.memory_of_rows() / job.workers as u64 / 2;
+        if !job.is_full() || (groups.bytes() as u64) < share {
+            return;
+        }
+        let cut = |key: &Key| job.partition().cut(key);
+        let spilled = self.accounted(groups, |groups| groups.spill(&job.spill, cut));
+        job.check(spilled.map_err(|source| RunError::Spill {
+            folder: job.spill.clone(),
+            source,
+        }));
     }
 
     /// Does something to the groups, and accounts for the bytes that it takes or frees.
@@ -145,12 +174,25 @@ impl Keeper {
             .filter(|(_, input)| input.reads_twice)
             .map(|(number, _)| number);
         let twice: Vec<u16> = twice.collect();
+        // How much of each cut is in its last slice.
+        let mut filled: BTreeMap<String, (u32, u64)> = BTreeMap::new();
+        let most = self.job.memory_of_rows() / self.job.workers as u64 / SLICES;
         let wanted = |key: Key| {
+            let weight = kept.groups.weight(&key) as u64;
+            let (slice, bytes) = filled.entry(self.job.partition().cut(&key)).or_default();
+            if *bytes > 0 && *bytes + weight > most {
+                (*slice, *bytes) = (*slice + 1, 0);
+            }
+            *bytes += weight;
             let mut pieces = Vec::new();
             for &input in twice.iter().filter(|_| !key.is_reserved()) {
                 pieces.extend(kept.groups.reopen(&key, input));
             }
-            (key, pieces)
+            Wanted {
+                key,
+                slice: *slice,
+                pieces,
+            }
         };
         open.into_iter().map(wanted).collect()
     }
@@ -317,10 +359,7 @@ pub(crate) fn opened<'scope>(
 
 /// Groups the rows of open keys that are read after the survey. Gives nothing; it is done with a
 /// stretch when its rows are there.
-pub(crate) fn group_open<'scope>(
-    parcels: Rows<'scope, (u64, Parcel)>,
-    keeper: Keeper,
-) -> Rows<'scope, String> {
+pub(crate) fn group_open(parcels: Rows<'_, (u64, Parcel)>, keeper: Keeper) -> Rows<'_, Cut> {
     let by_worker = Exchange::new(|(worker, _): &(u64, Parcel)| *worker);
     parcels.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(by_worker, "GroupOpen", |_, _| {
         move |input, _| {
@@ -333,13 +372,13 @@ pub(crate) fn group_open<'scope>(
     })
 }
 
-/// The cuts of this worker's open keys, each once in a stretch.
-pub(crate) fn cuts<'scope>(opened: Rows<'scope, Wanted>, job: &Arc<Job>) -> Rows<'scope, String> {
+/// The cuts of this worker's open keys, each slice once in a stretch.
+pub(crate) fn cuts<'scope>(opened: Rows<'scope, Wanted>, job: &Arc<Job>) -> Rows<'scope, Cut> {
     let job = Arc::clone(job);
     let mut seen = BTreeSet::new();
-    opened.flat_map(move |(key, _)| {
-        let cut = job.partition().cut(&key);
-        let stretch = job.scan.stretch_of(&key);
+    opened.flat_map(move |wanted| {
+        let stretch = job.scan.stretch_of(&wanted.key);
+        let cut = (job.partition().cut(&wanted.key), wanted.slice);
         seen.insert((stretch, cut.clone())).then_some(cut)
     })
 }

@@ -151,8 +151,12 @@ fn sorted(rows: &RecordBatch, id: &[usize]) -> RecordBatch {
 fn groups(plan: &Plan, indexes: &BTreeMap<Arc<str>, Index>) -> Batch {
     let partition = partition(plan);
     let inputs = plan.inputs.iter();
-    let mut groups =
-        Groups::new(inputs.map(|input| (partition.schema().arrow(), input.id.clone())));
+    let mut groups = {
+        let of =
+            |input: &pipelines::plan::InputPlan| (partition.schema().arrow(), input.id.clone());
+        let most = (partition.max_group_rows(), Arc::clone(&plan.partition_name));
+        Groups::new(inputs.map(of), most)
+    };
     for (number, input) in (0..).zip(&plan.inputs) {
         let source = &plan.sources[input.source];
         for read in read(source) {

@@ -27,6 +27,9 @@ pub struct BatchPartitionConfig {
     pub whole: bool,
     /// How keys are cut into batches; one batch when it is left out.
     pub cut: Option<CutConfig>,
+    /// How many rows a key may have: a group is in memory as a whole. One with more is an error.
+    #[serde(default = "max_group_rows")]
+    pub max_group_rows: u64,
 }
 
 /// How keys are cut into batches: in one of these ways.
@@ -47,6 +50,7 @@ pub struct BatchPartition {
     by: Option<usize>,
     cut: Cut,
     schema: Schema,
+    max_group_rows: u64,
 }
 
 /// A checked cut.
@@ -81,14 +85,20 @@ impl BatchPartition {
             );
         }
         match key(config, input) {
-            Ok(by) if problems.is_empty() => return Ok(Self::of(input, needed, by, cut)),
+            Ok(by) if problems.is_empty() => return Ok(Self::of(config, input, needed, by, cut)),
             Ok(_) => {}
             Err(problem) => problems.push(problem),
         }
         Err(problems)
     }
 
-    fn of(input: &Schema, needed: &BTreeSet<usize>, by: Option<usize>, cut: Cut) -> (Self, Schema) {
+    fn of(
+        config: &BatchPartitionConfig,
+        input: &Schema,
+        needed: &BTreeSet<usize>,
+        by: Option<usize>,
+        cut: Cut,
+    ) -> (Self, Schema) {
         let columns: Vec<usize> = (0..input.columns().len())
             .filter(|&at| by == Some(at) || needed.contains(&at))
             .collect();
@@ -103,9 +113,15 @@ impl BatchPartition {
                 by,
                 cut,
                 schema: schema.clone(),
+                max_group_rows: config.max_group_rows,
             },
             schema,
         )
+    }
+
+    /// How many rows a key may have.
+    pub fn max_group_rows(&self) -> u64 {
+        self.max_group_rows
     }
 
     /// The input columns that go on.
@@ -216,6 +232,11 @@ fn prefix(key: &Key, characters: usize) -> String {
     }
 }
 
+/// About a gigabyte of rows of the usual width.
+fn max_group_rows() -> u64 {
+    1_000_000
+}
+
 /// Keys, numbered in the order in which they come.
 #[derive(Default)]
 struct Keys {
@@ -291,6 +312,7 @@ mod tests {
             input: String::new(),
             by: Some(by.to_owned()),
             whole: false,
+            max_group_rows: max_group_rows(),
             cut,
         }
     }
@@ -399,6 +421,7 @@ mod tests {
         BatchPartitionConfig {
             by: None,
             whole: true,
+            max_group_rows: max_group_rows(),
             ..config("", None)
         }
     }
@@ -423,11 +446,13 @@ mod tests {
         let wrong = |config| told(BatchPartition::check(&config, &schema, &BTreeSet::new()));
         let neither = BatchPartitionConfig {
             whole: false,
+            max_group_rows: max_group_rows(),
             ..whole()
         };
         assert_eq!(wrong(neither), [": it is not said what the key is"]);
         let both = BatchPartitionConfig {
             whole: true,
+            max_group_rows: max_group_rows(),
             ..config("ssn", Some(by_prefix(2)))
         };
         assert_eq!(

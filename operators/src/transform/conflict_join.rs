@@ -337,7 +337,7 @@ fn sweep(rows: &RecordBatch, overlap: Overlap, groups: Vec<Vec<u32>>, pairs: &mu
     let (start, end) = (rows.column(overlap.start), rows.column(overlap.end));
     if let (Some(starts), Some(ends)) = (numbers(start), numbers(end)) {
         groups.for_each(|group| {
-            sweep_group(group, overlap.bounds, |row| (starts[row], ends[row]), pairs)
+            sweep_group(group, overlap.bounds, |row| (starts[row], ends[row]), pairs);
         });
     } else {
         let (starts, ends) = (values(start), values(end));
