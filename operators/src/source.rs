@@ -26,12 +26,19 @@ use crate::schema::{Schema, Type};
 
 mod ask;
 pub mod csv;
+pub(crate) mod decode;
 mod file;
+mod files;
 mod names;
 pub mod parquet;
+mod pattern;
+mod scan;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 pub use ask::{Ask, Only};
+pub use scan::{FileScan, Format};
 pub use unit::{Bounds, FileInstant, Instant, Part, Pinned, Scanned, Skipped, Unit};
 
 /// A checked source.
@@ -234,6 +241,35 @@ pub enum SourceError {
     Missing {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// No file matches the path.
+    #[error("no file matches `{pattern}` in `{}`", base.display())]
+    NoMatch {
+        /// The folder in which files are looked for.
+        base: PathBuf,
+        /// The part of the path that stands for many.
+        pattern: String,
+    },
+    /// What a path says is not of its column's type.
+    #[error("the path of `{}` does not fit: {reason}", path.display())]
+    Path {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The author's word of a prefix does not hold.
+    #[error(
+        "`{}` has a row whose `{column}` does not begin with `{of_path}` of its path, against `prefix_of`",
+        path.display()
+    )]
+    Prefix {
+        /// The file.
+        path: PathBuf,
+        /// The column of the file.
+        column: String,
+        /// The column of the path.
+        of_path: String,
     },
     /// A folder or a device is at the path.
     #[error("`{}` is not a file", path.display())]

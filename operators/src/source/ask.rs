@@ -58,25 +58,30 @@ impl Only {
         &self.keys
     }
 
+    /// Whether a row whose column has this value is wanted.
+    pub(super) fn holds(&self, value: &Value) -> bool {
+        Key::of_value(value).is_some_and(|key| self.has(key.text()))
+    }
+
+    fn has(&self, text: &str) -> bool {
+        let found = self.keys.binary_search_by(|key| key.as_str().cmp(text));
+        found.is_ok()
+    }
+
     /// For each value of the column whether its row is wanted; never null.
     ///
     /// # Panics
     /// When the column has none of our types.
     pub fn wanted(&self, column: &dyn Array) -> BooleanArray {
-        let holds = |text: &str| {
-            let found = self.keys.binary_search_by(|key| key.as_str().cmp(text));
-            found.is_ok()
-        };
         if *column.data_type() == DataType::Utf8 {
             let texts = column.as_string::<i32>().iter();
-            return texts.map(|text| Some(text.is_some_and(holds))).collect();
+            return texts
+                .map(|text| Some(text.is_some_and(|text| self.has(text))))
+                .collect();
         }
         let rows = 0..column.len();
-        rows.map(|row| {
-            let key = Key::of_value(&Value::at(column, row));
-            Some(key.is_some_and(|key| holds(key.text())))
-        })
-        .collect()
+        rows.map(|row| Some(self.holds(&Value::at(column, row))))
+            .collect()
     }
 }
 

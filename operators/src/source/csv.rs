@@ -1,8 +1,8 @@
-//! A CSV file (RFC 4180): a header, then a row on each line.
+//! CSV files (RFC 4180), compressed or not: a header, then a row on each line.
 //!
 //! ```text
 //!                     +--> header: names ---> infer: types --> Csv        (check: once)
-//!   path --> records -+
+//!   file --> records -+
 //!                     +--> header: positions -> decode --> chunk          (read: each run)
 //!                                                    +---> errors: cells that are not of the type
 //!                                                    +---> lost: lines that are no rows
@@ -12,8 +12,7 @@
 //! is told and does not hide the next one; what is held at a time is a chunk.
 
 use std::collections::BTreeMap;
-use std::iter;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -22,12 +21,15 @@ use serde::Deserialize;
 use self::chunks::Chunks;
 use self::infer::Candidates;
 use self::records::Records;
-use super::{Ask, Part, Pinned, Receive, Scan, Scanned, Skipped, SourceError, Unit, file, names};
-use crate::problem::{Problem, suggest};
+use super::files::{Files, Located};
+use super::scan::PathColumns;
+use super::{
+    Ask, FileInstant, FileScan, Format, Part, Receive, Scanned, SourceError, Unit, file, names,
+};
+use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 
 mod chunks;
-pub(crate) mod decode;
 mod infer;
 mod records;
 #[cfg(test)]
@@ -37,7 +39,8 @@ mod tests;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CsvConfig {
-    /// The file. The text as written; [`Csv::check`] is given where it leads to.
+    /// The file, or a pattern of many, as written; [`Csv::check`] is given where it leads to. What
+    /// ends in `.gz` or `.zst` is decompressed.
     pub path: String,
     /// The columns that identify a row; without, a row is identified by all it holds.
     #[serde(default)]
@@ -54,72 +57,94 @@ pub struct CsvConfig {
     /// What stands between two fields: one ASCII character.
     #[serde(default = "comma")]
     pub delimiter: String,
+    /// `path_column = "column"`: the author's word that every value of the column begins with what
+    /// the path says. A run stops at a row for which it does not hold.
+    #[serde(default)]
+    pub prefix_of: BTreeMap<String, String>,
 }
 
-/// A checked CSV source.
+/// How the files of a checked CSV source are read.
 #[derive(Clone, Debug)]
 pub struct Csv {
     stage: Arc<str>,
-    path: PathBuf,
     delimiter: u8,
     null: String,
     zone: Tz,
+    /// The columns of the files, by their new names.
     schema: Schema,
-    /// The name in the file of each column of the schema.
+    /// The name in the files of each column of the schema.
     headers: Vec<String>,
-    id: Vec<String>,
-    inferred: BTreeMap<String, Type>,
 }
 
 impl Csv {
-    /// Opens the file at `path`, reads its header, and infers the types that are neither declared
-    /// nor `pinned` (which takes one pass over the file). `stage` is the source's name in errors
-    /// of rows; timestamps with an offset are brought to the wall clock of `zone`.
+    /// Opens the files at `path`, reads their headers, and infers the types that are neither
+    /// declared nor `pinned` (which takes one pass over the files). `stage` is the source's name in
+    /// errors of rows; timestamps with an offset are brought to the wall clock of `zone`.
     ///
     /// # Errors
-    /// All problems at once, at `path`, `id`, `types.x`, `columns.x` or `delimiter`.
+    /// All problems at once, at `path`, `id`, `types.x`, `columns.x`, `delimiter` or `prefix_of.x`.
     pub fn check(
         config: &CsvConfig,
         stage: &str,
         path: &Path,
         zone: Tz,
         pinned: &BTreeMap<String, Type>,
-    ) -> Result<Csv, Vec<Problem>> {
+    ) -> Result<FileScan<Csv>, Vec<Problem>> {
         let mut problems = Vec::new();
-        let types = declared(&config.types, &mut problems);
-        let (delimiter, mut records) = match open(&config.delimiter, path) {
-            Ok(opened) => opened,
-            Err(more) => {
+        let types = names::types(&config.types, &mut problems);
+        let located = Files::of(path, &config.path).and_then(|files| {
+            let located = files.locate(&|_| true);
+            let located = located.map_err(|error| vec![file::problem(&error)])?;
+            Ok((files, located))
+        });
+        let opened = match (delimiter(&config.delimiter), located) {
+            (Ok(delimiter), Ok((files, located))) => {
+                let headers = headers(&files, &located, delimiter, &mut problems);
+                headers.map(|headers| (delimiter, files, located, headers))
+            }
+            // The header cannot be told without a delimiter, but a missing file can.
+            (Err(problem), Ok((_, located))) => {
+                let missing = located.first().and_then(|it| file::open(&it.path).err());
+                problems.push(problem);
+                problems.extend(missing.as_ref().map(file::problem));
+                None
+            }
+            (delimiter, Err(more)) => {
+                problems.extend(delimiter.err());
                 problems.extend(more);
-                return Err(problems);
+                None
             }
         };
-        let headers: Vec<String> = records.header().iter().map(str::to_owned).collect();
+        let Some((delimiter, files, located, headers)) = opened else {
+            return Err(problems);
+        };
+        let path = PathColumns::of(&files, &types, &config.prefix_of, zone);
         let names = names::names(&headers, "header", &config.columns, &mut problems);
+        let all = names.iter().chain(path.names()).cloned();
+        let all: Vec<String> = all.collect();
         let declared = config.types.keys().cloned();
-        names::unknown(&names, declared, &config.id, &config.columns, &mut problems);
+        names::unknown(&all, declared, &config.id, &config.columns, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
 
         let known = |name: &String| types.get(name).or_else(|| pinned.get(name)).copied();
         let known: Vec<Option<Type>> = names.iter().map(known).collect();
-        let all = infer(&mut records, &known, &config.null)
+        let all = infer(&located, delimiter, &headers, &known, &config.null)
             .map_err(|error| vec![file::problem(&error)])?;
         let columns: Vec<(String, Type)> = names.into_iter().zip(all).collect();
         let mut inferred: BTreeMap<String, Type> = columns.iter().cloned().collect();
         inferred.retain(|name, _| !types.contains_key(name));
-        Ok(Csv {
+        let csv = Csv {
             stage: stage.into(),
-            path: path.to_owned(),
             delimiter,
             null: config.null.clone(),
             zone,
             schema: Schema::new(columns),
             headers,
-            id: config.id.clone(),
-            inferred,
-        })
+        };
+        let schema = csv.schema.clone();
+        FileScan::of(files, path, (csv, schema), &config.id, inferred)
     }
 
     /// Empty chunks of these columns, which are looked up in the header as it is now.
@@ -138,41 +163,23 @@ impl Csv {
                 (None, _) => format!("has no column `{header}` any more"),
                 (Some(_), Some(_)) => format!("has the column `{header}` twice"),
             };
-            let path = self.path.clone();
+            let path = records.path().to_owned();
             return Err(SourceError::Header { path, reason });
         }
         Ok(chunks)
     }
 }
 
-impl Scan for Csv {
-    /// All columns by their new names, in the order of the header.
-    fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    fn id(&self) -> &[String] {
-        &self.id
-    }
-
-    fn inferred(&self) -> &BTreeMap<String, Type> {
-        &self.inferred
-    }
-
-    fn pin(&self, _: &Ask) -> Result<Pinned, SourceError> {
-        let file = file::pin(&self.path)?;
-        let unit = Unit {
+impl Format for Csv {
+    fn units(&self, file: &FileInstant, _: &Ask) -> Result<Vec<Unit>, SourceError> {
+        Ok(vec![Unit {
+            file: file.clone(),
             part: Part::Whole,
             rows: None,
             bytes: file.bytes,
             bounds: None,
-            file: file.clone(),
-        };
-        Ok(Pinned {
-            files: vec![file],
-            units: vec![unit],
-            skipped: Skipped::default(),
-        })
+            path_values: BTreeMap::new(),
+        }])
     }
 
     fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
@@ -188,48 +195,42 @@ impl Scan for Csv {
         })
     }
 
-    fn unchanged(&self, pinned: &Pinned) -> Result<(), SourceError> {
-        file::unchanged(&pinned.files)
-    }
-
     fn selects(&self) -> bool {
         false
     }
 }
 
-/// The declared types; adds those that are none to `problems`.
-fn declared(
-    types: &BTreeMap<String, String>,
+/// The header that all files have; adds what is wrong with one of them to `problems`.
+fn headers(
+    files: &Files,
+    located: &[Located],
+    delimiter: u8,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<String, Type> {
-    let known = Type::ALL.map(|ty| ty.to_string());
-    let mut declared = BTreeMap::new();
-    for (name, text) in types {
-        if let Ok(ty) = text.parse() {
-            declared.insert(name.clone(), ty);
-        } else {
-            let message = format!("there is no type `{text}`");
-            let known = known.iter().map(String::as_str);
-            problems
-                .push(Problem::at(["types", name], message).help(suggest(text, known, "types")));
+) -> Option<Vec<String>> {
+    let mut first: Option<(Vec<String>, String, BTreeMap<String, String>)> = None;
+    for found in located {
+        if problems.len() >= names::TOLD {
+            break;
+        }
+        let records = match Records::open(&found.path, delimiter) {
+            Ok(records) => records,
+            Err(error) => {
+                problems.push(file::problem(&error));
+                continue;
+            }
+        };
+        let header: Vec<String> = records.header().iter().map(str::to_owned).collect();
+        let columns = header.iter().map(|name| (name.clone(), String::new()));
+        let columns: BTreeMap<String, String> = columns.collect();
+        let label = files.label(&found.path).unwrap_or_default();
+        match &first {
+            None => first = Some((header, label, columns)),
+            Some((_, first, of_first)) => {
+                names::agree((first, of_first), (&label, &columns), problems);
+            }
         }
     }
-    declared
-}
-
-/// The file behind its header, and the delimiter.
-fn open(text: &str, path: &Path) -> Result<(u8, Records), Vec<Problem>> {
-    match delimiter(text) {
-        Ok(delimiter) => match Records::open(path, delimiter) {
-            Ok(records) => Ok((delimiter, records)),
-            Err(error) => Err(vec![file::problem(&error)]),
-        },
-        // The header cannot be told without a delimiter, but a missing file can.
-        Err(problem) => {
-            let missing = file::open(path).err().as_ref().map(file::problem);
-            Err(iter::once(problem).chain(missing).collect())
-        }
-    }
+    first.map(|(header, _, _)| header)
 }
 
 fn delimiter(text: &str) -> Result<u8, Problem> {
@@ -246,22 +247,31 @@ fn delimiter(text: &str) -> Result<u8, Problem> {
     }
 }
 
-/// The types of all columns: as known, else from the rest of the records. What is wrong with a
-/// line is told when it is read for its rows.
+/// The types of all columns: as known, else from all records of the files. What is wrong with a line
+/// is told when it is read for its rows.
 fn infer(
-    records: &mut Records,
+    files: &[Located],
+    delimiter: u8,
+    headers: &[String],
     known: &[Option<Type>],
     null: &str,
 ) -> Result<Vec<Type>, SourceError> {
-    let mut unknown: Vec<(usize, Candidates)> = (0..)
-        .zip(known)
+    let columns = headers.iter().zip(known);
+    let mut unknown: Vec<(&String, Candidates)> = columns
         .filter(|(_, ty)| ty.is_none())
-        .map(|(position, _)| (position, Candidates::new()))
+        .map(|(header, _)| (header, Candidates::new()))
         .collect();
-    if !unknown.is_empty() {
+    for file in files.iter().filter(|_| known.contains(&None)) {
+        let mut records = Records::open(&file.path, delimiter)?;
+        let position = |name: &String| records.header().iter().position(|it| it == name);
+        let positions = unknown.iter().map(|(name, _)| position(name));
+        let Some(positions) = positions.collect::<Option<Vec<usize>>>() else {
+            let path = file.path.clone();
+            return Err(SourceError::Changed { path });
+        };
         while let Some(record) = records.next()? {
             let Ok(row) = record else { continue };
-            for (position, candidates) in &mut unknown {
+            for (position, (_, candidates)) in positions.iter().zip(&mut unknown) {
                 let text = &row[*position];
                 if text != null {
                     candidates.see(text);

@@ -59,6 +59,15 @@ pub(super) fn failure(path: &Path, error: io::Error) -> SourceError {
 pub(super) fn problem(error: &SourceError) -> Problem {
     match error {
         SourceError::Missing { path } => missing(path),
+        SourceError::NoMatch { base, pattern } if base.is_dir() => {
+            let message = format!("no file matches `{pattern}`");
+            let last = pattern.rsplit('/').next().unwrap_or_default();
+            let problem = Problem::at(["path"], message);
+            let problem = problem.label(format!("none in `{}`", base.display()));
+            let is_file = |found: &Metadata| found.is_file() || found.is_dir();
+            problem.help(holds(base, last, is_file))
+        }
+        SourceError::NoMatch { base, .. } => missing(base),
         SourceError::NotAFile { path } if path.is_dir() => {
             let message = format!("`{}` is a folder, not a file", path.display());
             Problem::at(["path"], message)

@@ -59,6 +59,58 @@ pub(super) fn unknown(
     }
 }
 
+/// The declared types; adds those that are none to `problems`.
+pub(super) fn types(
+    types: &BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Type> {
+    let known = Type::ALL.map(|ty| ty.to_string());
+    let mut declared = BTreeMap::new();
+    for (name, text) in types {
+        if let Ok(ty) = text.parse() {
+            declared.insert(name.clone(), ty);
+        } else {
+            let message = format!("there is no type `{text}`");
+            let known = known.iter().map(String::as_str);
+            problems
+                .push(Problem::at(["types", name], message).help(suggest(text, known, "types")));
+        }
+    }
+    declared
+}
+
+/// Adds to `problems` how the columns of a file, each with its type, differ from those of the first
+/// file of its source. Their order may differ.
+pub(super) fn agree(
+    (first, columns): (&str, &BTreeMap<String, String>),
+    (other, others): (&str, &BTreeMap<String, String>),
+    problems: &mut Vec<Problem>,
+) {
+    let mut differ = |message: String| {
+        let problem =
+            Problem::at(["path"], message).label("the files of a source agree in columns");
+        problems.push(problem);
+    };
+    for (name, ty) in columns {
+        match others.get(name) {
+            None => differ(format!(
+                "`{other}` has no column `{name}`, and `{first}` has one"
+            )),
+            Some(found) if found != ty => {
+                differ(format!(
+                    "column `{name}` is {found} in `{other}`, and {ty} in `{first}`"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for name in others.keys().filter(|name| !columns.contains_key(*name)) {
+        differ(format!(
+            "`{other}` has a column `{name}`, and `{first}` has none"
+        ));
+    }
+}
+
 /// The new name of each header that has one.
 fn renamed<'a>(
     headers: &BTreeSet<&str>,
@@ -95,3 +147,6 @@ fn renamed<'a>(
 fn at(name: &String, message: String) -> Problem {
     Problem::at([Step::from("columns"), Step::from(name)], message)
 }
+
+/// How many problems of files are told: what is wrong with one file is often wrong with all.
+pub(super) const TOLD: usize = 10;

@@ -1,4 +1,4 @@
-//! A Parquet file: columns in row groups, their types in its footer.
+//! Parquet files: columns in row groups, their types in the footer.
 //!
 //! ```text
 //!   path --> footer --+--> columns: names, types --> Parquet                    (check: once)
@@ -10,10 +10,11 @@
 //! asked for are read and decoded; a column that nests is the text of a JSON document.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use chrono_tz::Tz;
 use parquet::arrow::ProjectionMask;
@@ -23,8 +24,11 @@ use parquet::arrow::arrow_reader::{
 use serde::Deserialize;
 
 use self::footer::Footer;
+use super::files::{Files, Located};
+use super::scan::PathColumns;
 use super::{
-    Ask, Only, Part, Pinned, Read, Receive, Scan, Scanned, Skipped, SourceError, Unit, file, names,
+    Ask, FileInstant, FileScan, Format, Only, Part, Read, Receive, Scanned, SourceError, Unit,
+    file, names,
 };
 use crate::chunk::{Chunk, RowError, batch};
 use crate::problem::{Problem, Step};
@@ -40,7 +44,7 @@ mod tests;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParquetConfig {
-    /// The file. The text as written; [`Parquet::check`] is given where it leads to.
+    /// The file, or a pattern of many, as written; [`Parquet::check`] is given where it leads to.
     pub path: String,
     /// The columns that identify a row; without, a row is identified by all it holds.
     #[serde(default)]
@@ -49,62 +53,81 @@ pub struct ParquetConfig {
     /// name.
     #[serde(default)]
     pub columns: BTreeMap<String, String>,
+    /// The types of columns of the path. Those of the files are in the files.
+    #[serde(default)]
+    pub types: BTreeMap<String, String>,
+    /// `path_column = "column"`: the author's word that every value of the column begins with what
+    /// the path says. A run stops at a row for which it does not hold.
+    #[serde(default)]
+    pub prefix_of: BTreeMap<String, String>,
 }
 
-/// A checked Parquet source.
+/// How the files of a checked Parquet source are read.
 #[derive(Clone, Debug)]
 pub struct Parquet {
     stage: Arc<str>,
-    path: PathBuf,
     zone: Tz,
+    /// The columns of the files, by their new names.
     schema: Schema,
-    /// The name in the file of each column of the schema.
+    /// The name in the files of each column of the schema.
     headers: Vec<String>,
-    id: Vec<String>,
-    /// No type is inferred: the file has them.
-    inferred: BTreeMap<String, Type>,
 }
 
 impl Parquet {
-    /// Opens the file at `path` and reads its footer. `stage` is the source's name in errors of
+    /// Opens the files at `path` and reads their footers. `stage` is the source's name in errors of
     /// rows; timestamps with a zone are brought to the wall clock of `zone`. A column of a type
     /// that has no counterpart (binary, intervals) is not there.
     ///
     /// # Errors
-    /// All problems at once, at `path`, `id` or `columns.x`.
+    /// All problems at once, at `path`, `id`, `columns.x`, `types.x` or `prefix_of.x`.
     pub fn check(
         config: &ParquetConfig,
         stage: &str,
         path: &Path,
         zone: Tz,
-    ) -> Result<Parquet, Vec<Problem>> {
-        let footer = Footer::open(path).map_err(|error| vec![file::problem(&error)])?;
-        let (headers, types): (Vec<String>, Vec<_>) = footer.columns().unzip();
+    ) -> Result<FileScan<Parquet>, Vec<Problem>> {
         let mut problems = Vec::new();
+        let types = names::types(&config.types, &mut problems);
+        let files = Files::of(path, &config.path)?;
+        let located = files.locate(&|_| true);
+        let located = located.map_err(|error| vec![file::problem(&error)])?;
+        let Some((headers, kinds)) = columns(&files, &located, &mut problems) else {
+            return Err(problems);
+        };
+        let path = PathColumns::of(&files, &types, &config.prefix_of, zone);
         let names = names::names(&headers, "file", &config.columns, &mut problems);
-        let no_types = std::iter::empty();
-        names::unknown(&names, no_types, &config.id, &config.columns, &mut problems);
+        let declared = config.types.keys();
+        problems.extend(declared.filter(|name| names.contains(name)).map(|name| {
+            Problem::at(
+                ["types", name],
+                format!("the files have the type of `{name}`"),
+            )
+            .of_key()
+            .help("only the columns of the path have a type to declare")
+        }));
+        let all: Vec<String> = names.iter().chain(path.names()).cloned().collect();
+        let declared = config.types.keys().cloned();
+        names::unknown(&all, declared, &config.id, &config.columns, &mut problems);
         let typeless = |name: &str| {
             let position = names.iter().position(|known| known == name)?;
-            types[position].as_ref().err().map(ToString::to_string)
+            kinds[position].as_ref().err().map(ToString::to_string)
         };
         untyped(config, &typeless, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let columns = names.into_iter().zip(headers).zip(types);
+        let columns = names.into_iter().zip(headers).zip(kinds);
         let (schema, headers) = columns
             .filter_map(|((name, header), ty)| Some(((name, ty.ok()?), header)))
             .unzip();
-        Ok(Parquet {
+        let parquet = Parquet {
             stage: stage.into(),
-            path: path.to_owned(),
             zone,
             schema: Schema::new(schema),
             headers,
-            id: config.id.clone(),
-            inferred: BTreeMap::new(),
-        })
+        };
+        let schema = parquet.schema.clone();
+        FileScan::of(files, path, (parquet, schema), &config.id, BTreeMap::new())
     }
 
     /// The columns of this name, each with its position in a file.
@@ -193,24 +216,10 @@ impl Parquet {
     }
 }
 
-impl Scan for Parquet {
-    /// All columns by their new names, in the order of the file.
-    fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    fn id(&self) -> &[String] {
-        &self.id
-    }
-
-    fn inferred(&self) -> &BTreeMap<String, Type> {
-        &self.inferred
-    }
-
-    fn pin(&self, ask: &Ask) -> Result<Pinned, SourceError> {
-        let file = file::pin(&self.path)?;
-        let footer = Footer::open(&self.path)?;
-        footer.is_of(&file)?;
+impl Format for Parquet {
+    fn units(&self, file: &FileInstant, ask: &Ask) -> Result<Vec<Unit>, SourceError> {
+        let footer = Footer::open(&file.path)?;
+        footer.is_of(file)?;
         let positions = self.columns(&ask.columns, &footer)?;
         let positions: Vec<usize> = positions.iter().map(|column| column.position).collect();
         let bounded = self.columns(ask.bounds_of.as_slice(), &footer)?;
@@ -224,16 +233,10 @@ impl Scan for Parquet {
             rows: Some(footer.rows(group)),
             bytes: footer.bytes(group, &positions),
             bounds: bounds.as_mut().and_then(|bounds| bounds.next().flatten()),
+            path_values: BTreeMap::new(),
         };
-        let units: Vec<Unit> = groups.map(unit).collect();
-        Ok(Pinned {
-            files: vec![file],
-            units: units
-                .into_iter()
-                .filter(|unit| unit.rows != Some(0))
-                .collect(),
-            skipped: Skipped::default(),
-        })
+        let units = groups.map(unit);
+        Ok(units.filter(|unit| unit.rows != Some(0)).collect())
     }
 
     fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
@@ -276,10 +279,6 @@ impl Scan for Parquet {
         })
     }
 
-    fn unchanged(&self, pinned: &Pinned) -> Result<(), SourceError> {
-        file::unchanged(&pinned.files)
-    }
-
     fn selects(&self) -> bool {
         true
     }
@@ -291,6 +290,41 @@ struct Column {
     ty: Type,
     /// Which of the file's columns it is.
     position: usize,
+}
+
+/// The columns that all files have, each with its type; adds what is wrong with a file to `problems`.
+#[expect(
+    clippy::type_complexity,
+    reason = "names beside types, as `unzip` gives them"
+)]
+fn columns(
+    files: &Files,
+    located: &[Located],
+    problems: &mut Vec<Problem>,
+) -> Option<(Vec<String>, Vec<Result<Type, DataType>>)> {
+    let mut first = None;
+    for found in located {
+        if problems.len() >= names::TOLD {
+            break;
+        }
+        let footer = match Footer::open(&found.path) {
+            Ok(footer) => footer,
+            Err(error) => {
+                problems.push(file::problem(&error));
+                continue;
+            }
+        };
+        let columns = footer.columns().map(|(name, ty)| (name, footer::told(&ty)));
+        let columns: BTreeMap<String, String> = columns.collect();
+        let label = files.label(&found.path).unwrap_or_default();
+        match &first {
+            None => first = Some((footer.columns().unzip(), label, columns)),
+            Some((_, first, of_first)) => {
+                names::agree((first, of_first), (&label, &columns), problems);
+            }
+        }
+    }
+    first.map(|(columns, _, _)| columns)
 }
 
 /// Adds the columns that are named and have a type without a counterpart to `problems`.

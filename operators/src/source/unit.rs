@@ -1,5 +1,6 @@
 //! The pieces of a source, and the instant at which they were pinned.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -31,6 +32,8 @@ pub struct Unit {
     pub bytes: u64,
     /// Between which values the column [`Ask::bounds_of`](super::Ask::bounds_of) lies, if known.
     pub bounds: Option<Bounds>,
+    /// What the path of the file says, by column.
+    pub path_values: BTreeMap<String, Value>,
 }
 
 /// A part of a file.
@@ -50,6 +53,9 @@ pub struct Bounds {
     pub least: Value,
     /// No value is greater.
     pub greatest: Value,
+    /// What every value begins with, where the author says so. Then `greatest` is the first text
+    /// behind all those, and is none of them.
+    pub prefix: Option<String>,
     /// Whether nulls may be there.
     pub nulls: bool,
 }

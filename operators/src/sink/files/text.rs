@@ -19,7 +19,7 @@ use arrow::datatypes::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondT
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 
 use crate::schema::{Schema, Type};
-use crate::source::csv::decode;
+use crate::source::decode;
 
 /// A column whose cells become text.
 pub(super) enum Column<'a> {

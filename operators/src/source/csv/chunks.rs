@@ -6,9 +6,9 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use csv::StringRecord;
 
-use super::decode::Cells;
 use crate::chunk::{Chunk, RowError, batch};
 use crate::schema::{Schema, Type};
+use crate::source::decode::Cells;
 use crate::source::{LostLine, Read};
 
 /// The chunk that is being filled.

@@ -2,8 +2,8 @@
 
 use chrono_tz::Tz;
 
-use super::decode;
 use crate::schema::Type;
+use crate::source::decode;
 
 /// What a column can still be, after the texts seen so far. What is inferred, decodes: no text
 /// that was seen is an error of its row.

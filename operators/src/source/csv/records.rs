@@ -10,17 +10,20 @@
 //! file ends; a record holds at most [`RECORD_BYTES`] and one buffer more.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader};
 use std::mem;
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, Reader, ReaderBuilder, StringRecord};
+use flate2::bufread::MultiGzDecoder;
 
 use crate::source::{FileInstant, LostLine, SourceError, file};
 
 /// A CSV file from its header on.
 pub(super) struct Records {
     reader: Reader<Input>,
+    /// The file itself, to see whether it changes.
+    file: File,
     path: PathBuf,
     header: StringRecord,
     record: StringRecord,
@@ -30,14 +33,17 @@ impl Records {
     /// Opens the file and reads its header, without byte order mark.
     pub(super) fn open(path: &Path, delimiter: u8) -> Result<Self, SourceError> {
         let file = file::open(path)?;
+        let content = file.try_clone().and_then(|file| decompressed(path, file));
+        let content = content.map_err(|error| file::failure(path, error))?;
         let reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .delimiter(delimiter)
             .buffer_capacity(BUFFER_BYTES)
-            .from_reader(Input::new(file));
+            .from_reader(Input::new(content));
         let mut records = Records {
             reader,
+            file,
             path: path.to_owned(),
             header: StringRecord::new(),
             record: StringRecord::new(),
@@ -51,9 +57,14 @@ impl Records {
         &self.header
     }
 
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Holds when the open file is as it was at the instant.
     pub(super) fn is_of(&self, instant: &FileInstant) -> Result<(), SourceError> {
-        file::is_of(&self.reader.get_ref().file, instant)
+        file::is_of(&self.file, instant)
     }
 
     /// The next row, with as many cells as the header, or the line that is none; `None` at the end
@@ -136,9 +147,9 @@ impl Records {
     }
 }
 
-/// The file, followed by [`END`].
+/// The content of the file, followed by [`END`].
 struct Input {
-    file: File,
+    content: Box<dyn io::Read + Send>,
     /// What was given last, kept for [`Input::byte_before`].
     last: Vec<u8>,
     /// How many bytes were given.
@@ -149,9 +160,9 @@ struct Input {
 }
 
 impl Input {
-    fn new(file: File) -> Self {
+    fn new(content: Box<dyn io::Read + Send>) -> Self {
         Input {
-            file,
+            content,
             last: Vec::with_capacity(BUFFER_BYTES),
             given: 0,
             allowance: 0,
@@ -179,7 +190,7 @@ impl io::Read for Input {
         if self.allowance == 0 {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let mut count = self.file.read(buffer)?;
+        let mut count = self.content.read(buffer)?;
         if count == 0 {
             self.ended = true;
             count = END.len();
@@ -191,6 +202,18 @@ impl io::Read for Input {
         self.allowance = self.allowance.saturating_sub(count);
         Ok(count)
     }
+}
+
+/// What the file holds. A compressed file may be of several that were put one behind the other.
+fn decompressed(path: &Path, file: File) -> io::Result<Box<dyn io::Read + Send>> {
+    let buffered = |file| BufReader::with_capacity(BUFFER_BYTES, file);
+    Ok(
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("gz") => Box::new(MultiGzDecoder::new(buffered(file))),
+            Some("zst") => Box::new(zstd::Decoder::with_buffer(buffered(file))?),
+            _ => Box::new(file),
+        },
+    )
 }
 
 /// Ends the last row and adds a record of one cell, unless a quote is open: then it is the end of

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
@@ -62,7 +63,7 @@ impl Sample {
         self
     }
 
-    fn check(&self) -> Result<Csv, Vec<Problem>> {
+    fn check(&self) -> Result<FileScan<Csv>, Vec<Problem>> {
         Csv::check(
             &self.config,
             "visits",
@@ -142,6 +143,7 @@ fn config() -> CsvConfig {
         columns: BTreeMap::new(),
         null: String::new(),
         delimiter: ",".to_owned(),
+        prefix_of: BTreeMap::new(),
     }
 }
 

@@ -47,6 +47,7 @@ fn all(footer: &Footer, position: usize, ty: Type) -> Option<Vec<Option<Bounds>>
         Some(Bounds {
             least: Value::at(&least, at),
             greatest: Value::at(&greatest, at),
+            prefix: None,
             nulls: Statistics::null_count_opt(statistics) != Some(0),
         })
     };

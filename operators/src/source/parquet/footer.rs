@@ -58,7 +58,7 @@ impl Footer {
         let reason = match (found.next(), found.next()) {
             (Some((position, (_, Ok(found)))), None) if found == ty => return Ok(position),
             (Some((_, (_, found))), None) => {
-                format!("its column `{name}` is {} now, not {ty}", Found(found))
+                format!("its column `{name}` is {} now, not {ty}", told(&found))
             }
             (None, _) => format!("it has no column `{name}` any more"),
             (Some(_), Some(_)) => format!("it has the column `{name}` twice"),
@@ -160,14 +160,10 @@ fn plain(field: &FieldRef) -> FieldRef {
 }
 
 /// A type that was found, for messages.
-struct Found(Result<Type, DataType>);
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Ok(ty) => ty.fmt(f),
-            Err(arrow) => arrow.fmt(f),
-        }
+pub(super) fn told(found: &Result<Type, DataType>) -> String {
+    match found {
+        Ok(ty) => ty.to_string(),
+        Err(arrow) => arrow.to_string(),
     }
 }
 

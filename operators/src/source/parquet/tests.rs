@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use arrow::array::*;
 use arrow::buffer::OffsetBuffer;
@@ -29,6 +30,8 @@ impl Sample {
                 path: String::new(),
                 id: Vec::new(),
                 columns: BTreeMap::new(),
+                types: BTreeMap::new(),
+                prefix_of: BTreeMap::new(),
             },
         };
         sample.write(columns);
@@ -293,6 +296,7 @@ fn each_row_group_is_a_unit_with_its_bounds() {
         Some(Bounds {
             least,
             greatest,
+            prefix: None,
             nulls,
         })
     };

@@ -69,7 +69,7 @@ impl Cells {
 }
 
 /// `true`, `t` and `1`, `false`, `f` and `0`, in any case.
-pub(super) fn bool(text: &str) -> Option<bool> {
+pub(crate) fn bool(text: &str) -> Option<bool> {
     let is = |word: &&str| text.eq_ignore_ascii_case(word);
     if ["true", "t", "1"].iter().any(is) {
         return Some(true);
@@ -78,18 +78,18 @@ pub(super) fn bool(text: &str) -> Option<bool> {
 }
 
 /// A JSON document, without the spaces in it.
-pub(super) fn json(text: &str) -> Option<String> {
+pub(crate) fn json(text: &str) -> Option<String> {
     let document: serde_json::Value = serde_json::from_str(text).ok()?;
     Some(document.to_string())
 }
 
 /// Decimal digits with or without a sign.
-pub(super) fn int(text: &str) -> Option<i64> {
+pub(crate) fn int(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
 /// Decimal, with or without an exponent; `inf` and `NaN` by name only, not by overflow.
-pub(super) fn float(text: &str) -> Option<f64> {
+pub(crate) fn float(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
     let overflows = value.is_infinite() && text.contains(|c: char| c.is_ascii_digit());
     // Digests and ids know one zero and one NaN, while SQL would tell two zeros apart.
@@ -97,7 +97,7 @@ pub(super) fn float(text: &str) -> Option<f64> {
 }
 
 /// `YYYY-MM-DD`, as days since 1970-01-01.
-pub(super) fn date(text: &str) -> Option<i32> {
+pub(crate) fn date(text: &str) -> Option<i32> {
     let rest = &mut text.as_bytes();
     let day = day(rest)?;
     rest.is_empty().then(|| day.to_epoch_days())
@@ -107,7 +107,7 @@ pub(super) fn date(text: &str) -> Option<i32> {
 /// microseconds cut off), and an offset if any (`Z`, `+00`, `+0000`, `+00:00`). A date alone is
 /// its midnight. As microseconds since 1970-01-01 00:00:00 of the wall clock: that of `zone` where
 /// there is an offset, else the one that the text shows.
-pub(super) fn timestamp(text: &str, zone: Tz) -> Option<i64> {
+pub(crate) fn timestamp(text: &str, zone: Tz) -> Option<i64> {
     let rest = &mut text.as_bytes();
     let day = day(rest)?;
     if rest.is_empty() {

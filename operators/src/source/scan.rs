@@ -1,0 +1,368 @@
+//! Many files as one source, with what their paths say as columns.
+//!
+//! ```text
+//!   path --> files --+--> format: units of a file --> with the values of its path
+//!                    +--> ..
+//!   unit --> format: chunk --> + columns of the path, in the order asked for
+//! ```
+
+use std::collections::BTreeMap;
+use std::iter;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, UInt32Array};
+use arrow::compute::take;
+use chrono_tz::Tz;
+
+use super::decode::Cells;
+use super::files::{Files, Located};
+use super::{
+    Ask, Bounds, FileInstant, Pinned, Read, Receive, Scan, Scanned, Skipped, SourceError, Unit,
+    file, names,
+};
+use crate::chunk::{Chunk, batch};
+use crate::problem::{Problem, Step, suggest};
+use crate::schema::{Schema, Type};
+use crate::value::{Value, column};
+
+/// How one file is read. It knows the columns of the file alone.
+pub trait Format: Send + Sync {
+    /// What of a file is to be read for `ask`.
+    fn units(&self, file: &FileInstant, ask: &Ask) -> Result<Vec<Unit>, SourceError>;
+
+    /// Reads a unit, as [`Scan::read`] does.
+    fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError>;
+
+    /// See [`Scan::selects`].
+    fn selects(&self) -> bool;
+}
+
+/// A source of files.
+#[derive(Clone, Debug)]
+pub struct FileScan<F> {
+    files: Files,
+    path: PathColumns,
+    format: F,
+    schema: Schema,
+    id: Vec<String>,
+    inferred: BTreeMap<String, Type>,
+}
+
+/// The columns that a path has, and what the author says of them.
+#[derive(Clone, Debug)]
+pub(super) struct PathColumns {
+    columns: Vec<(String, Type)>,
+    zone: Tz,
+    /// Columns of text, by the column of the path with which their values begin.
+    prefix_of: BTreeMap<String, String>,
+}
+
+impl PathColumns {
+    /// The columns of `files`: text, or as `types` says.
+    pub(super) fn of(
+        files: &Files,
+        types: &BTreeMap<String, Type>,
+        prefix_of: &BTreeMap<String, String>,
+        zone: Tz,
+    ) -> Self {
+        let columns = files.columns().iter().map(|name| {
+            let ty = types.get(name).copied().unwrap_or(Type::Text);
+            (name.clone(), ty)
+        });
+        PathColumns {
+            columns: columns.collect(),
+            zone,
+            prefix_of: prefix_of.clone(),
+        }
+    }
+
+    /// The columns' names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.columns.iter().map(|(name, _)| name)
+    }
+
+    /// Adds to `problems` what does not fit the columns of the files.
+    fn check(&self, of_files: &Schema, problems: &mut Vec<Problem>) {
+        for (name, _) in &self.columns {
+            if of_files.position(name).is_some() {
+                let message = format!("the path and the files both have a column `{name}`");
+                let help =
+                    format!("give the files' another name: columns = {{ new = \"{name}\" }}");
+                problems.push(Problem::at(["path"], message).help(help));
+            }
+        }
+        for (prefix, column) in &self.prefix_of {
+            let field = || [Step::from("prefix_of"), Step::from(prefix)];
+            if !self.columns.contains(&(prefix.clone(), Type::Text)) {
+                let texts = self.columns.iter().filter(|(_, ty)| *ty == Type::Text);
+                let texts = texts.map(|(name, _)| name.as_str());
+                let message = format!("the path has no column of text `{prefix}`");
+                let help = suggest(prefix, texts, "columns of text in the path");
+                problems.push(Problem::at(field(), message).of_key().help(help));
+            }
+            let wanted = (column.clone(), Type::Text);
+            if !of_files.columns().contains(&wanted) {
+                let texts = of_files
+                    .columns()
+                    .iter()
+                    .filter(|(_, ty)| *ty == Type::Text);
+                let texts = texts.map(|(name, _)| name.as_str());
+                let message = format!("the files have no column of text `{column}`");
+                let help = suggest(column, texts, "columns of text");
+                problems.push(Problem::at(field(), message).help(help));
+            }
+        }
+    }
+
+    /// The values of a file, in the order of the columns; or the column whose text is none.
+    fn values(&self, located: &Located) -> Result<BTreeMap<String, Value>, SourceError> {
+        let texts = self.columns.iter().zip(&located.texts);
+        texts
+            .map(|((name, ty), text)| {
+                let mut cells = Cells::new(*ty, self.zone);
+                if !cells.push(text.as_deref()) {
+                    return Err(SourceError::Path {
+                        path: located.path.clone(),
+                        reason: format!("`{name}` in it is {}", ty.misfit()),
+                    });
+                }
+                Ok((name.clone(), Value::at(&cells.finish(), 0)))
+            })
+            .collect()
+    }
+
+    /// The bounds of a column in a file, as far as its path tells them.
+    fn bounds(&self, column: &str, values: &BTreeMap<String, Value>) -> Option<Bounds> {
+        if let Some(value) = values.get(column) {
+            return Some(Bounds {
+                least: value.clone(),
+                greatest: value.clone(),
+                prefix: None,
+                nulls: *value == Value::Null,
+            });
+        }
+        let mut prefixes = self.prefix_of.iter().filter(|(_, of)| *of == column);
+        let Some(Value::Text(prefix)) = values.get(prefixes.next()?.0) else {
+            return None;
+        };
+        Some(Bounds {
+            least: Value::Text(prefix.clone()),
+            greatest: Value::Text(behind(prefix)?),
+            prefix: Some(prefix.clone()),
+            nulls: true,
+        })
+    }
+}
+
+impl<F: Format> FileScan<F> {
+    /// The files, each read by `format`, which has the columns in `of_files`.
+    ///
+    /// # Errors
+    /// When the columns of files and path do not fit, or a path is not of its columns' types.
+    pub(super) fn of(
+        files: Files,
+        path: PathColumns,
+        (format, of_files): (F, Schema),
+        id: &[String],
+        inferred: BTreeMap<String, Type>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        path.check(&of_files, &mut problems);
+        let columns = of_files.columns().iter().chain(&path.columns).cloned();
+        let scan = FileScan {
+            schema: Schema::new(columns.collect()),
+            files,
+            path,
+            format,
+            id: id.to_vec(),
+            inferred,
+        };
+        let located = scan.files.locate(&|_| true).unwrap_or_default();
+        let wrong = located.iter().filter_map(|it| scan.path.values(it).err());
+        problems.extend(wrong.take(names::TOLD).map(|error| file::problem(&error)));
+        if problems.is_empty() {
+            Ok(scan)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// What is asked of a file, which knows nothing of its path.
+    fn inner(&self, ask: &Ask) -> Ask {
+        let of_file = |name: &&String| !self.is_of_path(name);
+        let mut columns: Vec<String> = ask.columns.iter().filter(of_file).cloned().collect();
+        for column in self.path.prefix_of.values() {
+            if !columns.contains(column) {
+                columns.push(column.clone());
+            }
+        }
+        Ask {
+            columns,
+            bounds_of: ask.bounds_of.clone().filter(|name| of_file(&name)),
+            only: ask
+                .only
+                .clone()
+                .filter(|only| !self.is_of_path(only.column())),
+        }
+    }
+
+    fn is_of_path(&self, name: &str) -> bool {
+        self.path.columns.iter().any(|(column, _)| column == name)
+    }
+
+    /// The columns asked for, of what was read of a file and of what its path says.
+    fn outer(&self, read: &mut Read, unit: &Unit, ask: &Ask) {
+        if let Some(label) = self.files.label(&unit.file.path) {
+            let label: Arc<str> = label.into();
+            for lost in &mut read.lost {
+                lost.file = Some(Arc::clone(&label));
+            }
+        }
+        let rows = read.chunk.rows();
+        let first = UInt32Array::from(vec![0; rows.num_rows()]);
+        let kind = |name: &String| {
+            let position = self.schema.position(name);
+            self.schema
+                .kind(position.expect("what is asked for is a column"))
+        };
+        let column = |name: &String| {
+            if let Some(value) = unit.path_values.get(name) {
+                let one = column(kind(name), iter::once(value));
+                take(&one, &first, None).expect("there is one value")
+            } else {
+                let column = rows.column_by_name(name);
+                ArrayRef::clone(column.expect("every column asked for was read"))
+            }
+        };
+        let columns: Vec<ArrayRef> = ask.columns.iter().map(column).collect();
+        let kinds = ask.columns.iter().map(|name| (name.clone(), kind(name)));
+        let schema = Schema::new(kinds.collect()).arrow();
+        let rows = batch(schema, columns, rows.num_rows());
+        let rows = rows.expect("each column has the type of the schema");
+        read.chunk = Chunk::numbered(rows);
+    }
+
+    /// Holds when every value begins as the author says.
+    fn prefixes_hold(&self, read: &Read, unit: &Unit) -> Result<(), SourceError> {
+        for (of_path, column) in &self.path.prefix_of {
+            let Some(Value::Text(prefix)) = unit.path_values.get(of_path) else {
+                continue;
+            };
+            let texts = read.chunk.rows().column_by_name(column);
+            let texts = texts.expect("it was asked for").as_string::<i32>();
+            if texts
+                .iter()
+                .flatten()
+                .any(|text| !text.starts_with(prefix.as_str()))
+            {
+                return Err(SourceError::Prefix {
+                    path: unit.file.path.clone(),
+                    column: column.clone(),
+                    of_path: of_path.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<F: Format> Scan for FileScan<F> {
+    /// The columns of the files in their order, then those of the path.
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn id(&self) -> &[String] {
+        &self.id
+    }
+
+    fn inferred(&self) -> &BTreeMap<String, Type> {
+        &self.inferred
+    }
+
+    fn pin(&self, ask: &Ask) -> Result<Pinned, SourceError> {
+        let located = self.files.locate(&|_| true)?;
+        let files = instants(&located)?;
+        let inner = self.inner(ask);
+        let mut units = Vec::new();
+        for (located, file) in located.iter().zip(&files) {
+            let values = self.path.values(located)?;
+            let bounds_of = ask.bounds_of.as_ref();
+            let told = bounds_of.and_then(|column| self.path.bounds(column, &values));
+            for mut unit in self.format.units(file, &inner)? {
+                unit.bounds = told.clone().or(unit.bounds);
+                unit.path_values.clone_from(&values);
+                units.push(unit);
+            }
+        }
+        Ok(Pinned {
+            files,
+            units,
+            skipped: Skipped::default(),
+        })
+    }
+
+    fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
+        if let Some(only) = &ask.only
+            && let Some(value) = unit.path_values.get(only.column())
+            && !only.holds(value)
+        {
+            return Ok(Scanned::default());
+        }
+        let mut violated = Ok(());
+        let scanned = self.format.read(unit, &self.inner(ask), &mut |mut read| {
+            violated = self.prefixes_hold(&read, unit);
+            if violated.is_err() {
+                return ControlFlow::Break(());
+            }
+            self.outer(&mut read, unit, ask);
+            receive(read)
+        })?;
+        violated.map(|()| scanned)
+    }
+
+    fn unchanged(&self, pinned: &Pinned) -> Result<(), SourceError> {
+        let changed = |path: &Path| SourceError::Changed {
+            path: path.to_owned(),
+        };
+        // What is gone has changed.
+        let now = self.files.locate(&|_| true);
+        let now = now.and_then(|located| instants(&located));
+        let now = now.map_err(|_| changed(self.files.path()))?;
+        let mut both = now.iter().zip(&pinned.files);
+        if let Some((now, _)) = both.find(|(now, then)| now != then) {
+            return Err(changed(&now.path));
+        }
+        let longer = if now.len() > pinned.files.len() {
+            &now
+        } else {
+            &pinned.files
+        };
+        let more = longer.get(now.len().min(pinned.files.len()));
+        more.map_or(Ok(()), |file| Err(changed(&file.path)))
+    }
+
+    fn selects(&self) -> bool {
+        self.format.selects()
+    }
+}
+
+/// The instants of these files.
+fn instants(files: &[Located]) -> Result<Vec<FileInstant>, SourceError> {
+    files.iter().map(|found| file::pin(&found.path)).collect()
+}
+
+/// The first text behind all those that begin with `prefix`.
+fn behind(prefix: &str) -> Option<String> {
+    let mut chars: Vec<char> = prefix.chars().collect();
+    while let Some(last) = chars.pop() {
+        if last < char::MAX {
+            let next = ((last as u32 + 1)..).find_map(char::from_u32)?;
+            chars.push(next);
+            return Some(chars.into_iter().collect());
+        }
+    }
+    None
+}
