@@ -165,6 +165,14 @@ impl SourceConfig {
         }
     }
 
+    /// Its `where`, as the author wrote it.
+    pub fn condition(&self) -> Option<&str> {
+        match self {
+            SourceConfig::Csv(config) => config.condition.as_deref(),
+            SourceConfig::Parquet(config) => config.condition.as_deref(),
+        }
+    }
+
     /// Checks it against what is found at `path`; `pinned` are types that were inferred before.
     pub fn check(
         &self,

@@ -206,6 +206,11 @@ impl Expression {
         self.reads_instant
     }
 
+    /// It, as `DataFusion` evaluates it over the columns that it was planned for.
+    pub(crate) fn physical(&self) -> &Arc<dyn PhysicalExpr> {
+        &self.physical
+    }
+
     /// Its values for rows whose columns are those that it was planned for.
     ///
     /// One bad row fails a whole batch, so a batch that fails is evaluated again in halves, down

@@ -19,12 +19,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
 use serde::Serialize;
 
 use crate::chunk::{Chunk, RowError};
+use crate::expression::Language;
+use crate::problem::Problem;
 use crate::schema::{Schema, Type};
+use condition::{Condition, Kept};
 
 mod ask;
+mod condition;
 pub mod csv;
 pub(crate) mod decode;
 mod file;
@@ -38,16 +43,19 @@ mod tests;
 mod unit;
 
 pub use ask::{Ask, Only};
-pub use scan::{FileScan, Format};
+pub(crate) use scan::FileScan;
 pub use unit::{Bounds, FileInstant, Instant, Part, Pinned, Scanned, Skipped, Unit};
 
 /// A checked source.
 pub struct Source {
     scan: Box<dyn Scan>,
+    /// The rows that it has, of those that its files have.
+    condition: Option<Condition>,
 }
 
-/// What every kind of source does.
-pub trait Scan: Send + Sync {
+/// What every kind of source does. Nothing of what it gives need be so narrow as a condition: what
+/// it can spare with one, it spares.
+pub(crate) trait Scan: Send + Sync {
     /// All its columns.
     fn schema(&self) -> &Schema;
 
@@ -58,14 +66,20 @@ pub trait Scan: Send + Sync {
     fn inferred(&self) -> &BTreeMap<String, Type>;
 
     /// Pins the files, and finds what of them is to be read for `ask`.
-    fn pin(&self, ask: &Ask) -> Result<Pinned, SourceError>;
+    fn pin(&self, ask: &Ask, condition: Option<&Condition>) -> Result<Pinned, SourceError>;
 
     /// Reads a unit. Stops early, without an error, when `receive` breaks. [`Ask::only`] is heeded
     /// where [`Scan::selects`], and else left to [`Source`].
-    fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError>;
+    fn read(
+        &self,
+        unit: &Unit,
+        ask: &Ask,
+        condition: Option<&Condition>,
+        receive: Receive,
+    ) -> Result<Scanned, SourceError>;
 
     /// Holds when the files are still what they were when they were pinned, and no other has come.
-    fn unchanged(&self, pinned: &Pinned) -> Result<(), SourceError>;
+    fn unchanged(&self, pinned: &Pinned, condition: Option<&Condition>) -> Result<(), SourceError>;
 
     /// Whether reading only the rows of some keys costs less than reading all.
     fn selects(&self) -> bool;
@@ -76,10 +90,28 @@ pub type Receive<'a> = &'a mut dyn FnMut(Read) -> ControlFlow<()>;
 
 impl Source {
     /// A source that reads by `scan`.
-    pub fn new(scan: impl Scan + 'static) -> Self {
+    pub(crate) fn new(scan: impl Scan + 'static) -> Self {
         Source {
             scan: Box::new(scan),
+            condition: None,
         }
+    }
+
+    /// The same source, of the rows for which `condition` is true. A row of which that cannot be
+    /// told is a lost line.
+    ///
+    /// # Errors
+    /// A problem at `where`.
+    pub fn with_condition(
+        self,
+        condition: Option<&str>,
+        language: &Language,
+    ) -> Result<Self, Problem> {
+        let condition = condition.map(|text| Condition::check(text, self.schema(), language));
+        Ok(Source {
+            condition: condition.transpose()?,
+            ..self
+        })
     }
 
     /// All its columns.
@@ -97,6 +129,11 @@ impl Source {
         self.scan.inferred()
     }
 
+    /// The text of its condition.
+    pub fn condition(&self) -> Option<&str> {
+        self.condition.as_ref().map(Condition::text)
+    }
+
     /// Whether [`Ask::only`] saves work.
     pub fn selects(&self) -> bool {
         self.scan.selects()
@@ -110,7 +147,7 @@ impl Source {
     /// # Panics
     /// When a name in `ask` is not a column of the schema.
     pub fn units(&self, ask: &Ask) -> Result<Pinned, SourceError> {
-        self.scan.pin(ask)
+        self.scan.pin(&self.wide(ask), self.condition.as_ref())
     }
 
     /// Reads a unit of [`Source::units`] of the same `ask`, chunk by chunk; stops early, without an
@@ -125,21 +162,37 @@ impl Source {
     /// # Panics
     /// When a name in `ask` is not a column of the schema.
     pub fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
-        let Some(only) = ask.only.as_ref().filter(|_| !self.scan.selects()) else {
-            return self.scan.read(unit, ask, receive);
-        };
-        let mut wide = ask.clone();
-        if !ask.columns.iter().any(|column| column == only.column()) {
-            wide.columns.push(only.column().to_owned());
-        }
-        self.scan.read(unit, &wide, &mut |mut read| {
-            let rows = read.chunk.rows();
-            let column = rows.column_by_name(only.column());
-            let wanted = only.wanted(column.expect("the column was asked for"));
-            read.lost.clear();
-            read.keep(&wanted, ask.columns.len());
+        let (wide, condition) = (self.wide(ask), self.condition.as_ref());
+        let only = ask.only.as_ref().filter(|_| !self.scan.selects());
+        self.scan.read(unit, &wide, condition, &mut |mut read| {
+            if let Some(only) = only {
+                let column = read.chunk.rows().column_by_name(only.column());
+                let wanted = only.wanted(column.expect("the column was asked for"));
+                read.keep(&wanted);
+            }
+            if let Some(condition) = condition {
+                read.meet(condition);
+            }
+            if ask.only.is_some() {
+                read.lost.clear();
+            }
+            read.narrow(ask.columns.len());
             receive(read)
         })
+    }
+
+    /// The columns asked for, and behind them those that tell which rows are wanted.
+    fn wide(&self, ask: &Ask) -> Ask {
+        let mut wide = ask.clone();
+        let only = ask.only.iter().filter(|_| !self.scan.selects());
+        let only = only.map(Only::column);
+        let read = self.condition.iter().flat_map(Condition::columns);
+        for name in only.chain(read.map(|(name, _)| name.as_str())) {
+            if !wide.columns.iter().any(|column| column == name) {
+                wide.columns.push(name.to_owned());
+            }
+        }
+        wide
     }
 
     /// Holds when the files are what they were when they were pinned, and no other has come.
@@ -147,7 +200,7 @@ impl Source {
     /// # Errors
     /// [`SourceError::Changed`], or why that cannot be found out.
     pub fn unchanged(&self, pinned: &Pinned) -> Result<(), SourceError> {
-        self.scan.unchanged(pinned)
+        self.scan.unchanged(pinned, self.condition.as_ref())
     }
 
     /// Reads all units, one after the other, and finds the files unchanged; stops early, without an
@@ -189,18 +242,18 @@ pub struct Read {
 }
 
 impl Read {
-    /// Keeps the rows where `wanted` is true, numbered anew, and of the columns the first `columns`.
-    fn keep(&mut self, wanted: &BooleanArray, columns: usize) {
-        let first: Vec<usize> = (0..columns).collect();
-        let rows = self.chunk.rows().project(&first);
-        let rows = rows.expect("the first columns are columns of the chunk");
-        let kept = arrow::compute::filter_record_batch(&rows, wanted);
+    /// Keeps the rows where `wanted` is true, numbered anew.
+    fn keep(&mut self, wanted: &BooleanArray) {
+        if wanted.true_count() == wanted.len() {
+            return;
+        }
+        let kept = filter_record_batch(self.chunk.rows(), wanted);
         self.chunk = Chunk::numbered(kept.expect("there is a word for each row"));
         let mut position = 0;
         let positions: Vec<Option<u32>> = wanted
+            .values()
             .iter()
-            .map(|wanted| {
-                let is_kept = wanted == Some(true);
+            .map(|is_kept| {
                 position += u32::from(is_kept);
                 is_kept.then(|| position - 1)
             })
@@ -211,6 +264,43 @@ impl Read {
             kept.is_some()
         });
     }
+
+    /// Keeps the rows for which the condition is true.
+    fn meet(&mut self, condition: &Condition) {
+        let read: Vec<String> = condition
+            .columns()
+            .iter()
+            .map(|(name, ty)| misfit(name, *ty))
+            .collect();
+        let unfit = self
+            .errors
+            .iter()
+            .filter(|error| read.contains(&error.message));
+        let unfit = unfit.map(|error| (error.origin, error.message.clone()));
+        let kept = Kept::of(condition, self.chunk.rows(), unfit);
+        self.lost
+            .extend(kept.lost.into_iter().map(|message| LostLine {
+                file: None,
+                line: None,
+                message,
+            }));
+        self.keep(&kept.rows);
+    }
+
+    /// Keeps the first `columns`.
+    fn narrow(&mut self, columns: usize) {
+        let rows = self.chunk.rows();
+        if columns < rows.num_columns() {
+            let first: Vec<usize> = (0..columns).collect();
+            let rows = rows.project(&first);
+            self.chunk = Chunk::numbered(rows.expect("the first columns are columns of the chunk"));
+        }
+    }
+}
+
+/// What is told of a cell that is not of its column's type.
+fn misfit(column: &str, ty: Type) -> String {
+    format!("column `{column}`: {}", ty.misfit())
 }
 
 /// A line that is no row; shown as `line 17: 3 fields where the header has 5`.
@@ -218,8 +308,8 @@ impl Read {
 pub struct LostLine {
     /// The file, where the source may have several.
     pub file: Option<Arc<str>>,
-    /// Where it begins; the first line of the file is 1.
-    pub line: u64,
+    /// Where it begins, where files have lines; the first line of the file is 1.
+    pub line: Option<u64>,
     /// What is wrong; holds no value of the line.
     pub message: String,
 }
@@ -227,9 +317,16 @@ pub struct LostLine {
 impl fmt::Display for LostLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
-            write!(f, "`{file}`, ")?;
+            write!(
+                f,
+                "`{file}`{}",
+                if self.line.is_some() { ", " } else { ": " }
+            )?;
         }
-        write!(f, "line {}: {}", self.line, self.message)
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        f.write_str(&self.message)
     }
 }
 

@@ -346,6 +346,12 @@ impl Assemble<'_> {
                 format!("the id of `{}`", self.name(source)),
                 bytes_hash(id.as_bytes()),
             );
+            if let Some(condition) = opened[&way[0]].condition() {
+                parts.insert(
+                    format!("`where` of `{}`", source.name()),
+                    bytes_hash(condition.as_bytes()),
+                );
+            }
         }
         // A sink that is new, or that was away for some runs, has to be told all keys.
         for (node, sink) in &self.checked.sinks {

@@ -154,7 +154,7 @@ impl Plan {
     ) -> Result<Plan, Vec<Diagnostic>> {
         let graph = Graph::of(document, &mut diagnostics);
         place::check(&graph, &mut diagnostics);
-        let sources = open_sources(&graph, &settings, open, &mut diagnostics);
+        let sources = open_sources(&graph, (&settings, language), open, &mut diagnostics);
         let check = Check {
             graph: &graph,
             language,
@@ -189,7 +189,7 @@ impl Plan {
 
 fn open_sources(
     graph: &Graph,
-    settings: &Settings,
+    (settings, language): (&Settings, &Language),
     open: &dyn Open,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> BTreeMap<usize, Source> {
@@ -201,7 +201,11 @@ fn open_sources(
         let opened = settings
             .path(config.path())
             .map_err(|problem| vec![problem.under([Step::from("path")])])
-            .and_then(|path| open.source(node.name(), config, &path));
+            .and_then(|path| open.source(node.name(), config, &path))
+            .and_then(|source| {
+                let condition = source.with_condition(config.condition(), language);
+                condition.map_err(|problem| vec![problem])
+            });
         match opened {
             Ok(source) => drop(sources.insert(at, source)),
             Err(problems) => {

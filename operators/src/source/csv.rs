@@ -22,10 +22,8 @@ use self::chunks::Chunks;
 use self::infer::Candidates;
 use self::records::Records;
 use super::files::{Files, Located};
-use super::scan::PathColumns;
-use super::{
-    Ask, FileInstant, FileScan, Format, Part, Receive, Scanned, SourceError, Unit, file, names,
-};
+use super::scan::{Format, PathColumns, Piece, Selection};
+use super::{FileInstant, FileScan, Part, Receive, Scanned, SourceError, Unit, file, names};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 
@@ -61,6 +59,9 @@ pub struct CsvConfig {
     /// the path says. A run stops at a row for which it does not hold.
     #[serde(default)]
     pub prefix_of: BTreeMap<String, String>,
+    /// The rows that the source has, in SQL; all unless given.
+    #[serde(default, rename = "where")]
+    pub condition: Option<String>,
 }
 
 /// How the files of a checked CSV source are read.
@@ -83,7 +84,7 @@ impl Csv {
     ///
     /// # Errors
     /// All problems at once, at `path`, `id`, `types.x`, `columns.x`, `delimiter` or `prefix_of.x`.
-    pub fn check(
+    pub(crate) fn check(
         config: &CsvConfig,
         stage: &str,
         path: &Path,
@@ -94,7 +95,7 @@ impl Csv {
         let types = names::types(&config.types, &mut problems);
         let located = Files::of(path, &config.path).and_then(|files| {
             let located = files.locate(&|_| true);
-            let located = located.map_err(|error| vec![file::problem(&error)])?;
+            let (located, _) = located.map_err(|error| vec![file::problem(&error)])?;
             Ok((files, located))
         });
         let opened = match (delimiter(&config.delimiter), located) {
@@ -171,21 +172,33 @@ impl Csv {
 }
 
 impl Format for Csv {
-    fn units(&self, file: &FileInstant, _: &Ask) -> Result<Vec<Unit>, SourceError> {
-        Ok(vec![Unit {
+    fn units(
+        &self,
+        file: &FileInstant,
+        _: &[String],
+        _: &[String],
+    ) -> Result<Vec<Piece>, SourceError> {
+        let unit = Unit {
             file: file.clone(),
             part: Part::Whole,
             rows: None,
             bytes: file.bytes,
             bounds: None,
             path_values: BTreeMap::new(),
-        }])
+        };
+        Ok(vec![(unit, BTreeMap::new())])
     }
 
-    fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
+    fn read(
+        &self,
+        unit: &Unit,
+        columns: &[String],
+        _: &Selection,
+        receive: Receive,
+    ) -> Result<Scanned, SourceError> {
         let mut records = Records::open(&unit.file.path, self.delimiter)?;
         records.is_of(&unit.file)?;
-        let outcome = self.chunks(&records, &ask.columns);
+        let outcome = self.chunks(&records, columns);
         let outcome = outcome.and_then(|chunks| deliver(&mut records, chunks, receive));
         // A file that changes can look broken, so this is told first.
         records.is_of(&unit.file)?;

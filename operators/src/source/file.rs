@@ -67,7 +67,7 @@ pub(super) fn problem(error: &SourceError) -> Problem {
             let is_file = |found: &Metadata| found.is_file() || found.is_dir();
             problem.help(holds(base, last, is_file))
         }
-        SourceError::NoMatch { base, .. } => missing(base),
+        SourceError::NoMatch { base, pattern } => missing(&base.join(pattern)),
         SourceError::NotAFile { path } if path.is_dir() => {
             let message = format!("`{}` is a folder, not a file", path.display());
             Problem::at(["path"], message)

@@ -106,28 +106,32 @@ impl Files {
     }
 
     /// All files, in the order of their paths. A folder is opened when `enter` says so, of what its
-    /// path says so far; so is a file a part of the whole.
+    /// path says so far; so is a file a part of the whole. Beside them, how many folders and files
+    /// were left out.
     ///
     /// # Errors
     /// When no file matches, or a folder cannot be listed.
     pub(super) fn locate(
         &self,
         enter: &dyn Fn(&[Option<String>]) -> bool,
-    ) -> Result<Vec<Located>, SourceError> {
+    ) -> Result<(Vec<Located>, usize), SourceError> {
         let mut found = Search {
             enter,
             files: Vec::new(),
-            refused: false,
+            refused: 0,
         };
         let start = Located {
             path: self.base.clone(),
             texts: Vec::new(),
         };
         if self.parts.is_empty() {
-            return Ok(vec![start]);
+            return Ok((vec![start], 0));
         }
-        found.search(start, &self.parts)?;
-        if found.files.is_empty() && !found.refused {
+        let is_there = self.base.as_os_str().is_empty() || self.base.is_dir();
+        if is_there {
+            found.search(start, &self.parts)?;
+        }
+        if found.files.is_empty() && found.refused == 0 {
             return Err(SourceError::NoMatch {
                 base: self.base.clone(),
                 pattern: self.label(&self.path).unwrap_or_default(),
@@ -136,15 +140,15 @@ impl Files {
         found.files.sort_by(|a, b| a.path.cmp(&b.path));
         // `**` next to `**` finds a file in several ways.
         found.files.dedup_by(|a, b| a.path == b.path);
-        Ok(found.files)
+        Ok((found.files, found.refused))
     }
 }
 
 struct Search<'a> {
     enter: &'a dyn Fn(&[Option<String>]) -> bool,
     files: Vec<Located>,
-    /// Whether something was not entered that could hold files.
-    refused: bool,
+    /// Folders that were not opened and files that were left out.
+    refused: usize,
 }
 
 impl Search<'_> {
@@ -178,7 +182,7 @@ impl Search<'_> {
             let is_new = !found.is_empty();
             texts.extend(found.into_iter().map(|text| of_hive(text, is_hive)));
             if is_new && !(self.enter)(&texts) {
-                self.refused = true;
+                self.refused += 1;
                 continue;
             }
             self.search(Located { path, texts }, rest)?;
@@ -247,7 +251,7 @@ mod tests {
             fs::write(path, "").unwrap();
         }
         let files = Files::of(&folder.path().join(pattern), pattern).unwrap();
-        let located = files.locate(&|_| true)?;
+        let (located, _) = files.locate(&|_| true)?;
         let told = |found: Located| {
             let name = found.path.strip_prefix(folder.path()).unwrap();
             let texts = found.texts.into_iter();
@@ -312,12 +316,8 @@ mod tests {
         fs::create_dir(folder.path().join("state=NY")).unwrap();
         let files = Files::of(&folder.path().join("state={state}/*"), "state={state}/*").unwrap();
         assert_eq!(files.columns(), ["state"]);
-        assert_eq!(
-            files
-                .locate(&|texts| texts[0].as_deref() != Some("NY"))
-                .unwrap(),
-            []
-        );
+        let left = files.locate(&|texts| texts[0].as_deref() != Some("NY"));
+        assert_eq!(left.unwrap(), (Vec::new(), 1));
         let twice = Files::of(Path::new("{a}/{a}"), "{a}/{a}").unwrap_err();
         assert_eq!(twice[0].message, "the path has `{a}` twice");
     }

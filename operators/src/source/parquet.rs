@@ -19,16 +19,18 @@ use arrow::error::ArrowError;
 use chrono_tz::Tz;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter,
+    ArrowPredicate, ArrowPredicateFn, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowFilter,
 };
 use serde::Deserialize;
 
 use self::footer::Footer;
+use super::condition::Kept;
 use super::files::{Files, Located};
-use super::scan::PathColumns;
+use super::scan::{Format, PathColumns, Piece, Selection};
 use super::{
-    Ask, FileInstant, FileScan, Format, Only, Part, Read, Receive, Scanned, SourceError, Unit,
-    file, names,
+    Bounds, FileInstant, FileScan, Part, Read, Receive, Scanned, SourceError, Unit, file, misfit,
+    names,
 };
 use crate::chunk::{Chunk, RowError, batch};
 use crate::problem::{Problem, Step};
@@ -60,6 +62,9 @@ pub struct ParquetConfig {
     /// the path says. A run stops at a row for which it does not hold.
     #[serde(default)]
     pub prefix_of: BTreeMap<String, String>,
+    /// The rows that the source has, in SQL; all unless given.
+    #[serde(default, rename = "where")]
+    pub condition: Option<String>,
 }
 
 /// How the files of a checked Parquet source are read.
@@ -80,7 +85,7 @@ impl Parquet {
     ///
     /// # Errors
     /// All problems at once, at `path`, `id`, `columns.x`, `types.x` or `prefix_of.x`.
-    pub fn check(
+    pub(crate) fn check(
         config: &ParquetConfig,
         stage: &str,
         path: &Path,
@@ -90,7 +95,7 @@ impl Parquet {
         let types = names::types(&config.types, &mut problems);
         let files = Files::of(path, &config.path)?;
         let located = files.locate(&|_| true);
-        let located = located.map_err(|error| vec![file::problem(&error)])?;
+        let (located, _) = located.map_err(|error| vec![file::problem(&error)])?;
         let Some((headers, kinds)) = columns(&files, &located, &mut problems) else {
             return Err(problems);
         };
@@ -145,41 +150,42 @@ impl Parquet {
         names.iter().map(column).collect()
     }
 
-    /// A reader of these columns of a row group, of the rows in `only`.
-    fn reader(
+    /// Finds the rows that are wanted from the columns that tell it: of other rows no other column
+    /// is decoded.
+    fn filter(
         &self,
-        footer: Footer,
-        group: usize,
-        columns: &[Column],
-        only: Option<(&Only, Column)>,
-    ) -> Result<ParquetRecordBatchReader, SourceError> {
-        let rows = footer.batch_rows(group);
-        let mask = |columns: &[Column]| {
-            let positions = columns.iter().map(|column| column.position);
-            ProjectionMask::roots(footer.reader.parquet_schema(), positions)
-        };
-        let filter = only.map(|(only, column)| {
-            let mask = mask(std::slice::from_ref(&column));
-            let (only, zone) = (only.clone(), self.zone);
-            let predicate = ArrowPredicateFn::new(mask, move |batch: RecordBatch| {
-                let (cells, _) = cells::brought(batch.column(0), column.ty, zone)?;
-                Ok(only.wanted(&cells))
-            });
-            RowFilter::new(vec![Box::new(predicate)])
-        });
-        let mask = mask(columns);
-        let path = footer.path;
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(footer.file, footer.reader)
-                .with_row_groups(vec![group])
-                .with_projection(mask)
-                .with_batch_size(rows);
-        if let Some(filter) = filter {
-            builder = builder.with_row_filter(filter);
+        footer: &Footer,
+        selection: &Selection,
+    ) -> Result<Option<RowFilter>, SourceError> {
+        let mut predicates: Vec<Box<dyn ArrowPredicate>> = Vec::new();
+        if let Some(only) = selection.only {
+            let columns = self.columns(&[only.column().to_owned()], footer)?;
+            let (only, mask, parquet) = (only.clone(), mask(footer, &columns), self.clone());
+            predicates.push(Box::new(ArrowPredicateFn::new(mask, move |rows| {
+                let read = parquet.chunk(&rows, &columns)?;
+                Ok(only.wanted(read.chunk.rows().column(0)))
+            })));
         }
-        builder
-            .build()
-            .map_err(|error| footer::broken(&path, &error))
+        let of_file = |name: &&String| self.schema.position(name).is_some();
+        let names = selection.condition.map(|condition| {
+            let names = condition.columns().iter().map(|(name, _)| name);
+            names.filter(of_file).cloned().collect::<Vec<String>>()
+        });
+        if let (Some(condition), Some(names)) = (selection.condition, names)
+            && !names.is_empty()
+        {
+            let columns = self.columns(&names, footer)?;
+            let (condition, mask, parquet) =
+                (condition.clone(), mask(footer, &columns), self.clone());
+            let path_values = selection.path_values.clone();
+            predicates.push(Box::new(ArrowPredicateFn::new(mask, move |rows| {
+                let read = parquet.chunk(&rows, &columns)?;
+                let unfit = read.errors.iter().map(|error| error.origin).collect();
+                let rows = condition.with_path(read.chunk.rows(), &path_values);
+                Ok(Kept::seen(&condition, &rows, &unfit))
+            })));
+        }
+        Ok((!predicates.is_empty()).then(|| RowFilter::new(predicates)))
     }
 
     /// A chunk of the columns in their order, of those that were read.
@@ -198,7 +204,7 @@ impl Parquet {
             errors.extend(unfit.into_iter().map(|row| RowError {
                 origin: row,
                 stage: Arc::clone(&self.stage),
-                message: format!("column `{}`: {}", column.name, column.ty.misfit()),
+                message: misfit(&column.name, column.ty),
             }));
         }
         errors.sort_by_key(|error| error.origin);
@@ -217,29 +223,48 @@ impl Parquet {
 }
 
 impl Format for Parquet {
-    fn units(&self, file: &FileInstant, ask: &Ask) -> Result<Vec<Unit>, SourceError> {
+    fn units(
+        &self,
+        file: &FileInstant,
+        columns: &[String],
+        bounded: &[String],
+    ) -> Result<Vec<Piece>, SourceError> {
         let footer = Footer::open(&file.path)?;
         footer.is_of(file)?;
-        let positions = self.columns(&ask.columns, &footer)?;
+        let positions = self.columns(columns, &footer)?;
         let positions: Vec<usize> = positions.iter().map(|column| column.position).collect();
-        let bounded = self.columns(ask.bounds_of.as_slice(), &footer)?;
-        let bounded = bounded.first();
-        let mut bounds =
-            bounded.map(|column| bounds::of(&footer, column.position, column.ty).into_iter());
+        let bounds = self.columns(bounded, &footer)?.into_iter().map(|column| {
+            let bounds = bounds::of(&footer, column.position, column.ty);
+            (column.name, bounds)
+        });
+        let bounds: Vec<(String, Vec<Option<Bounds>>)> = bounds.collect();
         let groups = 0..footer.reader.metadata().num_row_groups();
-        let unit = |group| Unit {
-            file: file.clone(),
-            part: Part::RowGroup(group),
-            rows: Some(footer.rows(group)),
-            bytes: footer.bytes(group, &positions),
-            bounds: bounds.as_mut().and_then(|bounds| bounds.next().flatten()),
-            path_values: BTreeMap::new(),
+        let piece = |group| {
+            let unit = Unit {
+                file: file.clone(),
+                part: Part::RowGroup(group),
+                rows: Some(footer.rows(group)),
+                bytes: footer.bytes(group, &positions),
+                bounds: None,
+                path_values: BTreeMap::new(),
+            };
+            let known = bounds.iter().filter_map(|(name, bounds)| {
+                let bounds: &Vec<Option<Bounds>> = bounds;
+                Some((name.clone(), bounds[group].clone()?))
+            });
+            (unit, known.collect())
         };
-        let units = groups.map(unit);
-        Ok(units.filter(|unit| unit.rows != Some(0)).collect())
+        let pieces = groups.map(piece);
+        Ok(pieces.filter(|(unit, _)| unit.rows != Some(0)).collect())
     }
 
-    fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
+    fn read(
+        &self,
+        unit: &Unit,
+        columns: &[String],
+        selection: &Selection,
+        receive: Receive,
+    ) -> Result<Scanned, SourceError> {
         let path = &unit.file.path;
         let Part::RowGroup(group) = unit.part else {
             let reason = "it is not read by row groups".to_owned();
@@ -250,21 +275,15 @@ impl Format for Parquet {
         };
         let footer = Footer::open(path)?;
         footer.is_of(&unit.file)?;
-        let columns = self.columns(&ask.columns, &footer)?;
-        let only = match &ask.only {
-            Some(only) => {
-                let column = self.columns(&[only.column().to_owned()], &footer)?.pop();
-                column.map(|column| (only, column))
-            }
-            None => None,
-        };
+        let columns = self.columns(columns, &footer)?;
+        let filter = self.filter(&footer, selection)?;
         let broken = |error: &ArrowError| {
             // A file that changes can look broken, so this is told first.
             let changed = file::unchanged(std::slice::from_ref(&unit.file)).err();
             changed.unwrap_or_else(|| footer::broken(path, error))
         };
         let mut rows = 0;
-        for read in self.reader(footer, group, &columns, only)? {
+        for read in reader(footer, group, &columns, filter)? {
             let read = read.and_then(|rows| self.chunk(&rows, &columns));
             let read = read.map_err(|error| broken(&error))?;
             rows += read.chunk.len() as u64;
@@ -282,6 +301,35 @@ impl Format for Parquet {
     fn selects(&self) -> bool {
         true
     }
+}
+
+/// A reader of these columns of a row group, of the rows that `filter` lets through.
+fn reader(
+    footer: Footer,
+    group: usize,
+    columns: &[Column],
+    filter: Option<RowFilter>,
+) -> Result<ParquetRecordBatchReader, SourceError> {
+    let rows = footer.batch_rows(group);
+    let mask = mask(&footer, columns);
+    let path = footer.path;
+    let mut builder =
+        ParquetRecordBatchReaderBuilder::new_with_metadata(footer.file, footer.reader)
+            .with_row_groups(vec![group])
+            .with_projection(mask)
+            .with_batch_size(rows);
+    if let Some(filter) = filter {
+        builder = builder.with_row_filter(filter);
+    }
+    builder
+        .build()
+        .map_err(|error| footer::broken(&path, &error))
+}
+
+/// Which parts of a file these columns are.
+fn mask(footer: &Footer, columns: &[Column]) -> ProjectionMask {
+    let positions = columns.iter().map(|column| column.position);
+    ProjectionMask::roots(footer.reader.parquet_schema(), positions)
 }
 
 /// A column that was asked for.

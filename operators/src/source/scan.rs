@@ -6,21 +6,22 @@
 //!   unit --> format: chunk --> + columns of the path, in the order asked for
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, UInt32Array};
 use arrow::compute::take;
 use chrono_tz::Tz;
 
+use super::condition::Condition;
 use super::decode::Cells;
 use super::files::{Files, Located};
 use super::{
-    Ask, Bounds, FileInstant, Pinned, Read, Receive, Scan, Scanned, Skipped, SourceError, Unit,
-    file, names,
+    Ask, Bounds, FileInstant, Only, Part, Pinned, Read, Receive, Scan, Scanned, Skipped,
+    SourceError, Unit, file, names,
 };
 use crate::chunk::{Chunk, batch};
 use crate::problem::{Problem, Step, suggest};
@@ -28,20 +29,45 @@ use crate::schema::{Schema, Type};
 use crate::value::{Value, column};
 
 /// How one file is read. It knows the columns of the file alone.
-pub trait Format: Send + Sync {
-    /// What of a file is to be read for `ask`.
-    fn units(&self, file: &FileInstant, ask: &Ask) -> Result<Vec<Unit>, SourceError>;
+pub(crate) trait Format: Send + Sync {
+    /// What a file consists of, as far as reading `columns` goes, with the bounds of the columns in
+    /// `bounded` that are known.
+    fn units(
+        &self,
+        file: &FileInstant,
+        columns: &[String],
+        bounded: &[String],
+    ) -> Result<Vec<Piece>, SourceError>;
 
-    /// Reads a unit, as [`Scan::read`] does.
-    fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError>;
+    /// Reads these columns of a unit, as [`Scan::read`] does.
+    fn read(
+        &self,
+        unit: &Unit,
+        columns: &[String],
+        selection: &Selection,
+        receive: Receive,
+    ) -> Result<Scanned, SourceError>;
 
     /// See [`Scan::selects`].
     fn selects(&self) -> bool;
 }
 
+/// A unit, with the bounds of its columns.
+pub(crate) type Piece = (Unit, BTreeMap<String, Bounds>);
+
+/// Which rows are wanted. A format may give more.
+pub(crate) struct Selection<'a> {
+    /// Those of some keys; the column is one of the file.
+    pub(super) only: Option<&'a Only>,
+    /// Those that it does not rule out.
+    pub(super) condition: Option<&'a Condition>,
+    /// What the path says.
+    pub(super) path_values: &'a BTreeMap<String, Value>,
+}
+
 /// A source of files.
 #[derive(Clone, Debug)]
-pub struct FileScan<F> {
+pub(crate) struct FileScan<F> {
     files: Files,
     path: PathColumns,
     format: F,
@@ -179,7 +205,7 @@ impl<F: Format> FileScan<F> {
             id: id.to_vec(),
             inferred,
         };
-        let located = scan.files.locate(&|_| true).unwrap_or_default();
+        let (located, _) = scan.locate(None).unwrap_or_default();
         let wrong = located.iter().filter_map(|it| scan.path.values(it).err());
         problems.extend(wrong.take(names::TOLD).map(|error| file::problem(&error)));
         if problems.is_empty() {
@@ -189,8 +215,8 @@ impl<F: Format> FileScan<F> {
         }
     }
 
-    /// What is asked of a file, which knows nothing of its path.
-    fn inner(&self, ask: &Ask) -> Ask {
+    /// What is read of a file, which knows nothing of its path.
+    fn of_file(&self, ask: &Ask) -> Vec<String> {
         let of_file = |name: &&String| !self.is_of_path(name);
         let mut columns: Vec<String> = ask.columns.iter().filter(of_file).cloned().collect();
         for column in self.path.prefix_of.values() {
@@ -198,14 +224,80 @@ impl<F: Format> FileScan<F> {
                 columns.push(column.clone());
             }
         }
-        Ask {
-            columns,
-            bounds_of: ask.bounds_of.clone().filter(|name| of_file(&name)),
-            only: ask
-                .only
-                .clone()
-                .filter(|only| !self.is_of_path(only.column())),
+        columns
+    }
+
+    /// Whether a folder or a file can hold rows that are meant, of which the path says this so far.
+    /// What is no value of its type is told when the file is read.
+    fn may_hold(&self, texts: &[Option<String>], condition: Option<&Condition>) -> bool {
+        let Some(condition) = condition else {
+            return true;
+        };
+        let located = Located {
+            path: PathBuf::new(),
+            texts: texts.to_vec(),
+        };
+        let values = self.path.values(&located);
+        values.map_or(true, |values| condition.may_hold_with(&values))
+    }
+
+    fn locate(&self, condition: Option<&Condition>) -> Result<(Vec<Located>, usize), SourceError> {
+        self.files.locate(&|texts| self.may_hold(texts, condition))
+    }
+
+    /// Adds what of a file is to be read, and what is not.
+    fn add(
+        &self,
+        pinned: &mut Pinned,
+        file: &FileInstant,
+        values: &BTreeMap<String, Value>,
+        (ask, condition): (&Ask, Option<&Condition>),
+    ) -> Result<(), SourceError> {
+        let asked = ask.bounds_of.iter();
+        let read = condition.iter().flat_map(|it| it.columns());
+        let bounded: BTreeSet<&String> = asked.chain(read.map(|(name, _)| name)).collect();
+        let of_file: Vec<String> = bounded
+            .iter()
+            .filter(|name| !self.is_of_path(name))
+            .map(|name| (*name).clone())
+            .collect();
+        let mut columns = self.of_file(ask);
+        let only = ask.only.iter().map(Only::column);
+        let only =
+            only.filter(|name| !self.is_of_path(name) && !columns.iter().any(|it| it == name));
+        columns.extend(only.map(str::to_owned).collect::<Vec<_>>());
+        let mut pieces = self.format.units(file, &columns, &of_file)?;
+        for (_, bounds) in &mut pieces {
+            let of_path = bounded.iter().filter_map(|name| {
+                let bounds = self.path.bounds(name, values)?;
+                Some(((*name).clone(), bounds))
+            });
+            bounds.extend(of_path);
         }
+        let (mut units, bounds): (Vec<Unit>, Vec<_>) = pieces.into_iter().unzip();
+        for (unit, bounds) in units.iter_mut().zip(&bounds) {
+            let asked = ask.bounds_of.as_ref();
+            unit.bounds = asked.and_then(|column| bounds.get(column).cloned());
+            unit.path_values.clone_from(values);
+        }
+        let Some(condition) = condition else {
+            pinned.units.extend(units);
+            return Ok(());
+        };
+        let may_hold = condition.may_hold_within(&bounds);
+        let is_spared = !may_hold.contains(&true) && !units.is_empty();
+        pinned.skipped.files += u64::from(is_spared);
+        for (unit, may_hold) in units.into_iter().zip(may_hold) {
+            if may_hold {
+                pinned.units.push(unit);
+                continue;
+            }
+            let is_group = !is_spared && unit.part != Part::Whole;
+            pinned.skipped.row_groups += u64::from(is_group);
+            pinned.skipped.rows += unit.rows.unwrap_or_default();
+            pinned.skipped.bytes += unit.bytes;
+        }
+        Ok(())
     }
 
     fn is_of_path(&self, name: &str) -> bool {
@@ -282,54 +374,66 @@ impl<F: Format> Scan for FileScan<F> {
         &self.inferred
     }
 
-    fn pin(&self, ask: &Ask) -> Result<Pinned, SourceError> {
-        let located = self.files.locate(&|_| true)?;
-        let files = instants(&located)?;
-        let inner = self.inner(ask);
-        let mut units = Vec::new();
-        for (located, file) in located.iter().zip(&files) {
-            let values = self.path.values(located)?;
-            let bounds_of = ask.bounds_of.as_ref();
-            let told = bounds_of.and_then(|column| self.path.bounds(column, &values));
-            for mut unit in self.format.units(file, &inner)? {
-                unit.bounds = told.clone().or(unit.bounds);
-                unit.path_values.clone_from(&values);
-                units.push(unit);
-            }
+    fn pin(&self, ask: &Ask, condition: Option<&Condition>) -> Result<Pinned, SourceError> {
+        let (located, refused) = self.locate(condition)?;
+        let mut pinned = Pinned {
+            files: instants(&located)?,
+            units: Vec::new(),
+            skipped: Skipped {
+                paths: refused as u64,
+                ..Skipped::default()
+            },
+        };
+        for (at, located) in located.iter().enumerate() {
+            let (file, values) = (pinned.files[at].clone(), self.path.values(located)?);
+            self.add(&mut pinned, &file, &values, (ask, condition))?;
         }
-        Ok(Pinned {
-            files,
-            units,
-            skipped: Skipped::default(),
-        })
+        Ok(pinned)
     }
 
-    fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
-        if let Some(only) = &ask.only
-            && let Some(value) = unit.path_values.get(only.column())
-            && !only.holds(value)
+    fn read(
+        &self,
+        unit: &Unit,
+        ask: &Ask,
+        condition: Option<&Condition>,
+        receive: Receive,
+    ) -> Result<Scanned, SourceError> {
+        let mut only = ask.only.as_ref();
+        if let Some((keys, value)) =
+            only.and_then(|it| Some((it, unit.path_values.get(it.column())?)))
         {
-            return Ok(Scanned::default());
-        }
-        let mut violated = Ok(());
-        let scanned = self.format.read(unit, &self.inner(ask), &mut |mut read| {
-            violated = self.prefixes_hold(&read, unit);
-            if violated.is_err() {
-                return ControlFlow::Break(());
+            if !keys.holds(value) {
+                return Ok(Scanned::default());
             }
-            self.outer(&mut read, unit, ask);
-            receive(read)
-        })?;
+            only = None;
+        }
+        let selection = Selection {
+            only,
+            condition,
+            path_values: &unit.path_values,
+        };
+        let columns = self.of_file(ask);
+        let mut violated = Ok(());
+        let scanned = self
+            .format
+            .read(unit, &columns, &selection, &mut |mut read| {
+                violated = self.prefixes_hold(&read, unit);
+                if violated.is_err() {
+                    return ControlFlow::Break(());
+                }
+                self.outer(&mut read, unit, ask);
+                receive(read)
+            })?;
         violated.map(|()| scanned)
     }
 
-    fn unchanged(&self, pinned: &Pinned) -> Result<(), SourceError> {
+    fn unchanged(&self, pinned: &Pinned, condition: Option<&Condition>) -> Result<(), SourceError> {
         let changed = |path: &Path| SourceError::Changed {
             path: path.to_owned(),
         };
         // What is gone has changed.
-        let now = self.files.locate(&|_| true);
-        let now = now.and_then(|located| instants(&located));
+        let now = self.locate(condition);
+        let now = now.and_then(|(located, _)| instants(&located));
         let now = now.map_err(|_| changed(self.files.path()))?;
         let mut both = now.iter().zip(&pinned.files);
         if let Some((now, _)) = both.find(|(now, then)| now != then) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::{Compression as Codec, ZstdLevel};
 use ::parquet::file::properties::WriterProperties;
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use chrono_tz::Tz;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -20,7 +20,9 @@ use tempfile::TempDir;
 use super::csv::{Csv, CsvConfig};
 use super::parquet::{Parquet, ParquetConfig};
 use super::*;
+use crate::expression::Columns;
 use crate::problem::Problem;
+use crate::transform::fixture::language;
 use crate::value::{Value, column};
 
 /// Files in a folder.
@@ -75,6 +77,7 @@ impl Folder {
             columns: BTreeMap::new(),
             types: BTreeMap::new(),
             prefix_of: BTreeMap::new(),
+            condition: None,
         };
         let source = Parquet::check(&config, "visits", &self.path(path), Tz::UTC);
         Source::new(source.unwrap())
@@ -90,6 +93,7 @@ fn plain() -> CsvConfig {
         null: String::new(),
         delimiter: ",".to_owned(),
         prefix_of: BTreeMap::new(),
+        condition: None,
     }
 }
 
@@ -365,13 +369,105 @@ fn thousands_of_small_files_are_one_source() {
     );
 }
 
+fn where_(source: Source, text: &str) -> Source {
+    source.with_condition(Some(text), &language()).unwrap()
+}
+
+fn lost(source: &Source) -> Vec<String> {
+    let mut lost = Vec::new();
+    let outcome = source.read_all(&Ask::default(), &mut |read| {
+        lost.extend(read.lost.iter().map(LostLine::to_string));
+        ControlFlow::Continue(())
+    });
+    outcome.unwrap();
+    lost
+}
+
+#[test]
+fn what_a_path_rules_out_is_not_opened() {
+    let folder = Folder::new();
+    folder.write("state=NY/day=1/a.csv", "n\n1\n");
+    folder.write("state=NY/day=2/a.csv", "n\n2\n");
+    folder.write("state=CA/day=1/a.csv", "n\n3\n");
+    let source = || folder.csv("state={state}/day={day}/*.csv");
+    let ny = where_(source(), "state = 'NY' and n > 1 and upper(day) = '2'");
+    let gone = where_(source(), "state = 'TX'");
+    // No later than now would it fail to open what is ruled out.
+    fs::write(folder.path("state=CA/day=1/a.csv"), "broken").unwrap();
+    let ask = Ask::all_of(&names(&["n"]));
+    assert_eq!(read(&ny, &ask).unwrap(), [[Value::Int(2)]]);
+    let pinned = ny.units(&ask).unwrap();
+    assert_eq!((pinned.files.len(), pinned.skipped.paths), (1, 2));
+    // What comes where nothing is looked for changes nothing.
+    folder.write("state=CA/day=2/a.csv", "n\n1\n");
+    ny.unchanged(&pinned).unwrap();
+    folder.write("state=NY/day=2/b.csv", "n\n1\n");
+    assert!(ny.unchanged(&pinned).is_err());
+    assert!(read(&gone, &ask).unwrap().is_empty());
+}
+
+#[test]
+fn row_groups_that_bounds_rule_out_are_not_read() {
+    let folder = Folder::new();
+    let cells: Vec<Value> = (0..10).map(Value::Int).collect();
+    let rows = RecordBatch::try_from_iter([("n", column(Type::Int, cells.iter()))]).unwrap();
+    write_parquet(&folder.path("a.parquet"), &rows, 2, Codec::SNAPPY);
+    write_parquet(
+        &folder.path("b.parquet"),
+        &rows.slice(0, 2),
+        2,
+        Codec::SNAPPY,
+    );
+    let source = where_(folder.parquet("*.parquet"), "n between 3 and 5 or n = 9");
+    let ask = Ask::all_of(&names(&["n"]));
+    let pinned = source.units(&ask).unwrap();
+    assert_eq!(pinned.units.len(), 3);
+    let skipped = pinned.skipped;
+    assert_eq!((skipped.files, skipped.row_groups, skipped.rows), (1, 2, 6));
+    assert!(skipped.bytes > 0);
+    assert_eq!(
+        read(&source, &ask).unwrap(),
+        [3, 4, 5, 9].map(|n| [Value::Int(n)])
+    );
+}
+
+#[test]
+fn a_row_of_which_the_condition_cannot_be_told_is_a_lost_line() {
+    let folder = Folder::new();
+    folder.write("a.csv", "n,m\n1,1\n0,1\nx,1\n,1\n4,y\n");
+    let more = CsvConfig {
+        types: map(&[("n", "int"), ("m", "int")]),
+        ..plain()
+    };
+    let source = where_(folder.check("a.csv", more).unwrap(), "4 / n > 0");
+    assert_eq!(rows(&source).len(), 2);
+    let expected = ["column `n`: not an int", "divide by zero"];
+    let expected = expected.map(|why| format!("`where` cannot be evaluated: {why}"));
+    assert_eq!(lost(&source), expected);
+    let mut columns = rows(&source).into_iter().map(|row| row[1].clone());
+    assert!(
+        columns.any(|cell| cell == Value::Null),
+        "other columns are as they are"
+    );
+}
+
+#[test]
+fn a_condition_that_does_not_fit_is_told() {
+    let folder = Folder::new();
+    folder.write("a.csv", "n\n1\n");
+    for text in ["m > 1", "n", "n >"] {
+        let problem = folder.csv("a.csv").with_condition(Some(text), &language());
+        assert_eq!(problem.err().unwrap().field, ["where".into()], "{text}");
+    }
+}
+
 /// Random rows: a column of each type but json, which CSV reads as text.
 fn tables() -> impl Strategy<Value = Vec<Vec<Value>>> {
     let nullable = |value: BoxedStrategy<Value>| prop_oneof![1 => Just(Value::Null), 4 => value];
     let row = (
         nullable("[a-c,\"\n é]{1,4}".prop_map(Value::Text).boxed()),
         nullable(any::<i64>().prop_map(Value::Int).boxed()),
-        nullable(any::<f64>().prop_map(Value::Float).boxed()),
+        nullable(floats().prop_map(Value::Float).boxed()),
         nullable(any::<bool>().prop_map(Value::Bool).boxed()),
         nullable((-700_000..2_900_000).prop_map(Value::Date).boxed()),
         nullable(
@@ -383,6 +479,28 @@ fn tables() -> impl Strategy<Value = Vec<Vec<Value>>> {
     let row = row.prop_map(|(a, b, c, d, e, f)| vec![a, b, c, d, e, f]);
     prop::collection::vec(row, 0..40)
 }
+
+fn floats() -> impl Strategy<Value = f64> {
+    prop_oneof![any::<f64>(), Just(f64::NAN), Just(0.0), -2.0..2.0]
+}
+
+/// Names of columns that are words of SQL stand in double quotes.
+const CONDITIONS: [&str; 14] = [
+    "\"int\" > 0",
+    "\"int\" is null",
+    "\"int\" is not null and not \"bool\"",
+    "\"text\" >= 'b'",
+    "\"text\" like 'a%' or \"text\" = 'b'",
+    "\"text\" in ('a', 'b', 'c') and \"bool\"",
+    "\"float\" > 0",
+    "\"float\" < 0 or \"float\" = 'NaN'",
+    "\"float\" <> 0",
+    "\"bool\"",
+    "\"bool\" is distinct from true",
+    "\"date\" < '2000-01-01'",
+    "\"timestamp\" >= '2000-01-01' or \"int\" < 0",
+    "\"int\" % 2 = 0 and coalesce(\"text\", 'a') = 'a'",
+];
 
 const TYPES: [Type; 6] = [
     Type::Text,
@@ -433,6 +551,7 @@ proptest! {
         codec in prop::sample::select(vec![
             Codec::UNCOMPRESSED, Codec::SNAPPY, Codec::LZ4_RAW, Codec::ZSTD(ZstdLevel::default()),
         ]),
+        conditions in prop::sample::subsequence(CONDITIONS.to_vec(), 3),
     ) {
         let folder = Folder::new();
         let csv = as_csv(&table);
@@ -455,11 +574,27 @@ proptest! {
             let more = CsvConfig { types: types.into(), ..plain() };
             prop_assert_eq!(rows(&folder.check(path, more).unwrap()), expected.clone(), "{}", path);
         }
+        let columns: Vec<String> = TYPES.map(|ty| ty.to_string()).into();
+        let ask = Ask::all_of(&columns);
         for path in ["a.parquet", "many/*.parquet", "{name}.parquet"] {
             let source = folder.parquet(path);
-            let columns: Vec<String> = TYPES.map(|ty| ty.to_string()).into();
-            let ask = Ask::all_of(&columns);
             prop_assert_eq!(read(&source, &ask).unwrap(), expected.clone(), "{}", path);
+        }
+        // A condition spares only what a filter behind the source would drop.
+        let schema = Schema::new(TYPES.map(|ty| (ty.to_string(), ty)).into());
+        for text in conditions {
+            let filter = language().condition(text, &Columns::of(&schema)).unwrap();
+            let truths = filter.evaluate(&as_batch(&expected)).values;
+            let truths = truths.as_boolean().iter().map(|it| it == Some(true));
+            let kept = expected.iter().zip(truths).filter(|(_, keep)| *keep);
+            let kept: Vec<Vec<Value>> = kept.map(|(row, _)| row.clone()).collect();
+            for path in ["a.parquet", "many/*.parquet"] {
+                let source = where_(folder.parquet(path), text);
+                prop_assert_eq!(read(&source, &ask).unwrap(), kept.clone(), "{} {}", path, text);
+                let few = Ask::all_of(&columns[1..2]);
+                let ints: Vec<Vec<Value>> = kept.iter().map(|row| vec![row[1].clone()]).collect();
+                prop_assert_eq!(read(&source, &few).unwrap(), ints, "{} {}", path, text);
+            }
         }
     }
 }

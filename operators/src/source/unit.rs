@@ -74,7 +74,9 @@ pub struct Pinned {
 /// What a condition spared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Skipped {
-    /// Files of which nothing is read.
+    /// Folders and files whose paths rule them out; they are not opened.
+    pub paths: u64,
+    /// Other files of which nothing is read.
     pub files: u64,
     /// Row groups that are not read, but for those of such files.
     pub row_groups: u64,

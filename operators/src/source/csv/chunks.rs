@@ -9,7 +9,7 @@ use csv::StringRecord;
 use crate::chunk::{Chunk, RowError, batch};
 use crate::schema::{Schema, Type};
 use crate::source::decode::Cells;
-use crate::source::{LostLine, Read};
+use crate::source::{LostLine, Read, misfit};
 
 /// The chunk that is being filled.
 pub(super) struct Chunks<'a> {
@@ -64,7 +64,7 @@ impl<'a> Chunks<'a> {
                 self.errors.push(RowError {
                     origin: self.rows,
                     stage: Arc::clone(self.stage),
-                    message: format!("column `{}`: {}", column.name, column.ty.misfit()),
+                    message: misfit(&column.name, column.ty),
                 });
             }
         }

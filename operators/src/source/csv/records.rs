@@ -141,7 +141,7 @@ impl Records {
         let within = record.as_slice().iter().filter(|byte| **byte == b'\n');
         LostLine {
             file: None,
-            line: end.line() - behind - within.count() as u64,
+            line: Some(end.line() - behind - within.count() as u64),
             message,
         }
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::problem::Step;
-use crate::source::{LostLine, Read, Source};
+use crate::source::{Ask, LostLine, Read, Source};
 use crate::value::Value;
 
 mod checks;
@@ -144,6 +144,7 @@ fn config() -> CsvConfig {
         null: String::new(),
         delimiter: ",".to_owned(),
         prefix_of: BTreeMap::new(),
+        condition: None,
     }
 }
 

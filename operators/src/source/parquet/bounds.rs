@@ -1,8 +1,8 @@
 //! Between which values a column lies in each row group, as the statistics say.
 //!
-//! Invariant: bounds hold. Where statistics say less than that, nothing is said: of floats, whose
-//! statistics leave out NaN; of instants, whose wall clock goes back once a year; and of what old
-//! writers ordered by bytes with a sign.
+//! Invariant: bounds hold. Where statistics say less than that, nothing is said: of what floats end
+//! at, whose statistics leave out NaN; of instants, whose wall clock goes back once a year; and of
+//! what old writers ordered by bytes with a sign.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
@@ -25,7 +25,7 @@ pub(super) fn of(footer: &Footer, position: usize, ty: Type) -> Vec<Option<Bound
 fn all(footer: &Footer, position: usize, ty: Type) -> Option<Vec<Option<Bounds>>> {
     let field = footer.reader.schema().field(position);
     let is_instant = matches!(field.data_type(), DataType::Timestamp(_, Some(_)));
-    if matches!(ty, Type::Float | Type::Json) || is_instant {
+    if ty == Type::Json || is_instant {
         return None;
     }
     let schema = footer.reader.schema();
@@ -44,9 +44,17 @@ fn all(footer: &Footer, position: usize, ty: Type) -> Option<Vec<Option<Bounds>>
         if statistics.is_min_max_deprecated() || least.is_null(at) || greatest.is_null(at) {
             return None;
         }
+        let (least, mut greatest) = (Value::at(&least, at), Value::at(&greatest, at));
+        if let Value::Float(least) = least {
+            if least.is_nan() {
+                return None;
+            }
+            // NaN is the greatest float, and statistics leave it out.
+            greatest = Value::Float(f64::NAN);
+        }
         Some(Bounds {
-            least: Value::at(&least, at),
-            greatest: Value::at(&greatest, at),
+            least,
+            greatest,
             prefix: None,
             nulls: Statistics::null_count_opt(statistics) != Some(0),
         })

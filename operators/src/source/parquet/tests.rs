@@ -12,7 +12,7 @@ use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
 
 use super::*;
-use crate::source::{Bounds, Source};
+use crate::source::{Ask, Only, Source};
 use crate::value::Value;
 
 /// A file in a folder of its own, and what its author writes about it.
@@ -32,6 +32,7 @@ impl Sample {
                 columns: BTreeMap::new(),
                 types: BTreeMap::new(),
                 prefix_of: BTreeMap::new(),
+                condition: None,
             },
         };
         sample.write(columns);
@@ -310,8 +311,9 @@ fn each_row_group_is_a_unit_with_its_bounds() {
         between(one.clone(), one, false),
     ];
     assert_eq!(bounds("n"), expected);
-    // NaN would not show in them.
-    assert_eq!(bounds("f"), [None, None, None]);
+    // NaN is the greatest, and does not show in statistics.
+    let expected = between(Value::Float(1.0), Value::Float(f64::NAN), false);
+    assert_eq!(bounds("f"), vec![expected; 3]);
 }
 
 #[test]
