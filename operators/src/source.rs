@@ -62,6 +62,9 @@ pub(crate) trait Scan: Send + Sync {
     /// The columns that identify a row; empty when none are declared.
     fn id(&self) -> &[String];
 
+    /// The columns that tell whether a row has changed; empty when none are declared.
+    fn version(&self) -> &[String];
+
     /// The types that were inferred from rows, to be pinned.
     fn inferred(&self) -> &BTreeMap<String, Type>;
 
@@ -122,6 +125,12 @@ impl Source {
     /// The columns that identify a row; empty when none are declared.
     pub fn id(&self) -> &[String] {
         self.scan.id()
+    }
+
+    /// The columns by which the author says that a row is told changed: rows that agree in `id` and in
+    /// these are the same. Empty when none are declared.
+    pub fn version(&self) -> &[String] {
+        self.scan.version()
     }
 
     /// The types that were inferred, to be pinned, so that the next run reads alike.

@@ -346,9 +346,9 @@ impl Assemble<'_> {
                 format!("the id of `{}`", self.name(source)),
                 bytes_hash(id.as_bytes()),
             );
-            if let Some(condition) = opened[&way[0]].condition() {
+            if let Some(condition) = opened[&source].condition() {
                 parts.insert(
-                    format!("`where` of `{}`", source.name()),
+                    format!("`where` of `{}`", self.name(source)),
                     bytes_hash(condition.as_bytes()),
                 );
             }

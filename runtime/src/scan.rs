@@ -183,6 +183,7 @@ mod tests {
         let bounds = bounds.map(|(least, greatest)| Bounds {
             least,
             greatest,
+            prefix: None,
             nulls: true,
         });
         let unit = Unit {
@@ -191,6 +192,7 @@ mod tests {
             rows: None,
             bytes: 0,
             bounds,
+            path_values: std::collections::BTreeMap::new(),
         };
         Piece {
             input: 0,

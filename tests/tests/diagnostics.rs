@@ -149,6 +149,11 @@ fn files_that_are_not_what_is_said_are_told() {
 }
 
 #[test]
+fn files_that_do_not_fit_together_are_told() {
+    tells("scans");
+}
+
+#[test]
 fn sinks_that_cannot_keep_their_rows_are_told() {
     tells("sinks");
 }

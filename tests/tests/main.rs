@@ -13,5 +13,6 @@ mod meters;
 mod promise;
 mod reference;
 mod rooms;
+mod scans;
 mod stages;
 mod visits;

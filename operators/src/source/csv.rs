@@ -59,6 +59,9 @@ pub struct CsvConfig {
     /// the path says. A run stops at a row for which it does not hold.
     #[serde(default)]
     pub prefix_of: BTreeMap<String, String>,
+    /// The author's word: a row of the same `id` and the same values in these columns is the same row.
+    #[serde(default)]
+    pub version: Vec<String>,
     /// The rows that the source has, in SQL; all unless given.
     #[serde(default, rename = "where")]
     pub condition: Option<String>,
@@ -124,7 +127,8 @@ impl Csv {
         let all = names.iter().chain(path.names()).cloned();
         let all: Vec<String> = all.collect();
         let declared = config.types.keys().cloned();
-        names::unknown(&all, declared, &config.id, &config.columns, &mut problems);
+        let fields = [("id", config.id.as_slice()), ("version", &config.version)];
+        names::unknown(&all, declared, &fields, &config.columns, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -145,7 +149,13 @@ impl Csv {
             headers,
         };
         let schema = csv.schema.clone();
-        FileScan::of(files, path, (csv, schema), &config.id, inferred)
+        FileScan::of(
+            files,
+            path,
+            (csv, schema),
+            (&config.id, &config.version),
+            inferred,
+        )
     }
 
     /// Empty chunks of these columns, which are looked up in the header as it is now.

@@ -31,11 +31,11 @@ pub(super) fn names(
     headers.iter().map(name).collect()
 }
 
-/// Adds the names in `types` and `id` that are no columns to `problems`.
+/// Adds the names in `types` and in the lists of `fields` that are no columns to `problems`.
 pub(super) fn unknown(
     names: &[String],
     types: impl Iterator<Item = String>,
-    id: &[String],
+    fields: &[(&str, &[String])],
     renames: &BTreeMap<String, String>,
     problems: &mut Vec<Problem>,
 ) {
@@ -54,8 +54,10 @@ pub(super) fn unknown(
     for name in types {
         look_up(&name, vec!["types".into(), (&name).into()], true);
     }
-    for (position, name) in id.iter().enumerate() {
-        look_up(name, vec!["id".into(), position.into()], false);
+    for (field, names) in fields {
+        for (position, name) in names.iter().enumerate() {
+            look_up(name, vec![(*field).into(), position.into()], false);
+        }
     }
 }
 

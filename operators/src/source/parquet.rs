@@ -62,6 +62,9 @@ pub struct ParquetConfig {
     /// the path says. A run stops at a row for which it does not hold.
     #[serde(default)]
     pub prefix_of: BTreeMap<String, String>,
+    /// The author's word: a row of the same `id` and the same values in these columns is the same row.
+    #[serde(default)]
+    pub version: Vec<String>,
     /// The rows that the source has, in SQL; all unless given.
     #[serde(default, rename = "where")]
     pub condition: Option<String>,
@@ -112,7 +115,8 @@ impl Parquet {
         }));
         let all: Vec<String> = names.iter().chain(path.names()).cloned().collect();
         let declared = config.types.keys().cloned();
-        names::unknown(&all, declared, &config.id, &config.columns, &mut problems);
+        let fields = [("id", config.id.as_slice()), ("version", &config.version)];
+        names::unknown(&all, declared, &fields, &config.columns, &mut problems);
         let typeless = |name: &str| {
             let position = names.iter().position(|known| known == name)?;
             kinds[position].as_ref().err().map(ToString::to_string)
@@ -132,7 +136,13 @@ impl Parquet {
             headers,
         };
         let schema = parquet.schema.clone();
-        FileScan::of(files, path, (parquet, schema), &config.id, BTreeMap::new())
+        FileScan::of(
+            files,
+            path,
+            (parquet, schema),
+            (&config.id, &config.version),
+            BTreeMap::new(),
+        )
     }
 
     /// The columns of this name, each with its position in a file.

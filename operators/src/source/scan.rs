@@ -73,6 +73,7 @@ pub(crate) struct FileScan<F> {
     format: F,
     schema: Schema,
     id: Vec<String>,
+    version: Vec<String>,
     inferred: BTreeMap<String, Type>,
 }
 
@@ -191,7 +192,7 @@ impl<F: Format> FileScan<F> {
         files: Files,
         path: PathColumns,
         (format, of_files): (F, Schema),
-        id: &[String],
+        (id, version): (&[String], &[String]),
         inferred: BTreeMap<String, Type>,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
@@ -203,6 +204,7 @@ impl<F: Format> FileScan<F> {
             path,
             format,
             id: id.to_vec(),
+            version: version.to_vec(),
             inferred,
         };
         let (located, _) = scan.locate(None).unwrap_or_default();
@@ -368,6 +370,10 @@ impl<F: Format> Scan for FileScan<F> {
 
     fn id(&self) -> &[String] {
         &self.id
+    }
+
+    fn version(&self) -> &[String] {
+        &self.version
     }
 
     fn inferred(&self) -> &BTreeMap<String, Type> {

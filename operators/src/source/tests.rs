@@ -77,6 +77,7 @@ impl Folder {
             columns: BTreeMap::new(),
             types: BTreeMap::new(),
             prefix_of: BTreeMap::new(),
+            version: Vec::new(),
             condition: None,
         };
         let source = Parquet::check(&config, "visits", &self.path(path), Tz::UTC);
@@ -93,6 +94,7 @@ fn plain() -> CsvConfig {
         null: String::new(),
         delimiter: ",".to_owned(),
         prefix_of: BTreeMap::new(),
+        version: Vec::new(),
         condition: None,
     }
 }
@@ -448,6 +450,23 @@ fn a_row_of_which_the_condition_cannot_be_told_is_a_lost_line() {
     assert!(
         columns.any(|cell| cell == Value::Null),
         "other columns are as they are"
+    );
+}
+
+#[test]
+fn a_version_is_of_columns() {
+    let folder = Folder::new();
+    folder.write("a.csv", "n,updated_at\n1,2026-01-01\n");
+    let more = |columns: &[&str]| CsvConfig {
+        version: names(columns),
+        ..plain()
+    };
+    let source = folder.check("a.csv", more(&["updated_at"])).unwrap();
+    assert_eq!(source.version(), ["updated_at"]);
+    let told = folder.problems("a.csv", more(&["n", "updated"]));
+    assert_eq!(
+        told,
+        ["[Key(\"version\"), Index(1)] there is no column `updated`"]
     );
 }
 

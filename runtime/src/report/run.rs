@@ -10,6 +10,7 @@ use operators::key::Key;
 use operators::row_id::RowId;
 use operators::sink::Change;
 use operators::sink::Fenced;
+use operators::source::Skipped;
 use pipelines::plan::Plan;
 use serde::Serialize;
 
@@ -200,6 +201,17 @@ impl Report {
         self.sources
             .iter()
             .map(|(name, reading)| (name.as_str(), reading.rows, reading.reads))
+    }
+
+    /// What did not have to be read of a source.
+    pub fn skipped(&self, source: &str) -> Skipped {
+        let reading = self.sources.get(source);
+        reading.map(|reading| reading.skipped).unwrap_or_default()
+    }
+
+    /// Bytes of a source's files that were read, over all reads.
+    pub fn bytes_read(&self, source: &str) -> u64 {
+        self.sources.get(source).map_or(0, |reading| reading.bytes)
     }
 
     /// What was done to sinks: (sink, counts by what).

@@ -10,9 +10,14 @@ use super::run::Report;
 pub fn run(report: &Report, with_times: bool) -> String {
     let mut text = String::new();
     for (source, rows, _) in report.sources() {
+        let bytes = match report.bytes_read(source) {
+            bytes if with_times => format!(" ({})", count(bytes, "byte")),
+            _ => String::new(),
+        };
+        let spared = spared(report, source);
         line(
             &mut text,
-            &format!("read {} of {source}", count(rows, "row")),
+            &format!("read {} of {source}{bytes}{spared}", count(rows, "row")),
         );
     }
     keys(&mut text, report, "opened");
@@ -90,6 +95,12 @@ pub fn plan(report: &Report, plan: &Plan, with_rows: bool) -> String {
             _ => "",
         };
         line(&mut text, &format!("sink: {rows} -> {}{whole}", sink.name));
+    }
+    for (source, _, _) in report.sources() {
+        let spared = spared(report, source);
+        if !spared.is_empty() {
+            line(&mut text, &format!("source: {source}{spared}"));
+        }
     }
     keys(&mut text, report, "would open");
     warnings(&mut text, report);
@@ -190,6 +201,24 @@ fn failures(text: &mut String, report: &Report) {
             &format!("{errors} in {stage} (see `tidemill state inspect`)"),
         );
     }
+}
+
+/// What a condition spared of a source; nothing when it spared nothing.
+fn spared(report: &Report, source: &str) -> String {
+    let skipped = report.skipped(source);
+    let parts = [
+        (skipped.paths, "path"),
+        (skipped.files, "file"),
+        (skipped.row_groups, "row group"),
+        (skipped.rows, "row"),
+        (skipped.bytes, "byte"),
+    ];
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+    let parts: Vec<String> = parts.map(|(number, what)| count(number, what)).collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(", skipped {}", parts.join(", "))
 }
 
 /// `1 row`, `2 rows`.

@@ -144,6 +144,7 @@ fn config() -> CsvConfig {
         null: String::new(),
         delimiter: ",".to_owned(),
         prefix_of: BTreeMap::new(),
+        version: Vec::new(),
         condition: None,
     }
 }

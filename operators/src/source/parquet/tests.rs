@@ -32,6 +32,7 @@ impl Sample {
                 columns: BTreeMap::new(),
                 types: BTreeMap::new(),
                 prefix_of: BTreeMap::new(),
+                version: Vec::new(),
                 condition: None,
             },
         };
