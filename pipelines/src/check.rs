@@ -1,6 +1,7 @@
 //! Checks every stage against the columns of its input: types, columns, expressions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use operators::catalog::{Sink, Transform, TransformConfig};
@@ -10,7 +11,7 @@ use operators::schema::{Schema, Type};
 use operators::source::Source;
 
 use crate::diagnostic::Diagnostic;
-use crate::graph::{Config, Graph};
+use crate::graph::{Config, Graph, Node};
 use crate::settings::Settings;
 
 /// What a check needs.
@@ -213,10 +214,26 @@ impl Check<'_> {
             &lookups,
             self.language,
         )?;
-        let same = checked
-            .sinks
-            .iter()
-            .find(|(_, other)| sink.target().is_some() && other.target() == sink.target());
+        self.target_is_free(&sink, checked)?;
+        checked.schemas.insert(at, schema);
+        checked.sinks.insert(at, sink);
+        Ok(())
+    }
+
+    /// Nobody else writes what a sink writes, and no source reads it.
+    fn target_is_free(&self, sink: &Sink, checked: &Checked) -> Result<(), Vec<Problem>> {
+        let Some((path, _)) = sink.target() else {
+            return Ok(());
+        };
+        let covers = |sink: &Sink, path: &Path| match sink {
+            Sink::Files(files) => files.covers(path),
+            _ => false,
+        };
+        let same = checked.sinks.iter().find(|(_, other)| {
+            let (there, _) = other.target().unzip();
+            other.target() == sink.target()
+                || there.is_some_and(|there| covers(sink, there) || covers(other, path))
+        });
         if let Some((other, _)) = same {
             let other = self.graph.nodes[*other].name();
             let (field, what) = match sink {
@@ -234,8 +251,21 @@ impl Check<'_> {
                 )),
             ]);
         }
-        checked.schemas.insert(at, schema);
-        checked.sinks.insert(at, sink);
+        let is_read = |node: &&Node| match &node.config {
+            Config::Source(source) => {
+                let source = self.settings.path(source.path());
+                source.is_ok_and(|source| covers(sink, &source))
+            }
+            _ => false,
+        };
+        if let Some(source) = self.graph.nodes.iter().find(is_read) {
+            let message = format!("source `{}` reads this target", source.name());
+            return Err(vec![
+                Problem::at(["path"], message)
+                    .label("a run would read what it writes")
+                    .help("name another path"),
+            ]);
+        }
         Ok(())
     }
 }

@@ -14,5 +14,6 @@ mod promise;
 mod reference;
 mod rooms;
 mod scans;
+mod sink_files;
 mod stages;
 mod visits;

@@ -101,6 +101,16 @@ impl Limits {
 }
 
 impl Files {
+    /// Whether files at a path, or below it, would be taken for those of this sink.
+    pub fn covers(&self, path: &Path) -> bool {
+        match self.plan.place.single {
+            Some(_) => *path == *self.path,
+            None => {
+                path.starts_with(&self.path) && path.extension().is_none_or(|end| end == "parquet")
+            }
+        }
+    }
+
     fn new(plan: Plan) -> Self {
         let path = plan.place.path();
         Files {
