@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
@@ -15,6 +16,7 @@ use crate::sink::files::csv::CsvConfig as CsvSinkConfig;
 use crate::sink::files::json::{JsonConfig, NdjsonConfig as NdjsonSinkConfig};
 use crate::sink::files::parquet::ParquetConfig as ParquetSinkConfig;
 use crate::sink::files::{Declared, Files};
+use crate::sink::log::{self, Log};
 use crate::sink::sqlite::{Sqlite, SqliteConfig};
 use crate::source::Source;
 use crate::source::csv::{Csv, CsvConfig};
@@ -108,6 +110,8 @@ pub enum Sink {
     Console,
     /// See [`Files`].
     Files(Files),
+    /// See [`Log`].
+    Log(Log),
     /// See [`Sqlite`].
     Sqlite(Sqlite),
 }
@@ -198,6 +202,7 @@ impl Sink {
         match self {
             Sink::Console => None,
             Sink::Files(files) => Some(files),
+            Sink::Log(log) => Some(log),
             Sink::Sqlite(sqlite) => Some(sqlite),
         }
     }
@@ -374,6 +379,47 @@ impl SinkConfig {
     /// # Panics
     /// When a sink with a path is given none.
     pub fn check(
+        &self,
+        name: &str,
+        pipeline: &str,
+        path: Option<&Path>,
+        input: &Schema,
+        lookups: &BTreeMap<String, Schema>,
+        language: &Language,
+    ) -> Result<Sink, Vec<Problem>> {
+        if let Some(config) = self.log() {
+            let entries = log::entries(input).map_err(|problem| vec![problem])?;
+            let sink = config.check_plain(name, pipeline, path, &entries, lookups, language)?;
+            return Ok(match sink {
+                Sink::Files(files) => Sink::Log(Log::of(name, input, Arc::new(files))),
+                Sink::Sqlite(sqlite) => Sink::Log(Log::of(name, input, Arc::new(sqlite))),
+                other => other,
+            });
+        }
+        self.check_plain(name, pipeline, path, input, lookups, language)
+    }
+
+    /// What the entries of its log are written by, when it writes one.
+    fn log(&self) -> Option<SinkConfig> {
+        let mut config = self.clone();
+        let (write, key) = match &mut config {
+            SinkConfig::Console(_) => return None,
+            SinkConfig::Csv(config) => (&config.write, &mut config.key),
+            SinkConfig::Json(config) => (&config.write, &mut config.key),
+            SinkConfig::Ndjson(config) => (&config.write, &mut config.key),
+            SinkConfig::Parquet(config) => (&config.write, &mut config.key),
+            SinkConfig::Sqlite(config) => (&config.write, &mut config.key),
+        };
+        if write.as_deref() != Some("append") {
+            return None;
+        }
+        if !key.is_empty() {
+            *key = log::entry_key(key);
+        }
+        Some(config)
+    }
+
+    fn check_plain(
         &self,
         name: &str,
         pipeline: &str,

@@ -19,6 +19,8 @@
 
 pub mod console;
 pub mod files;
+pub mod log;
+pub mod mode;
 pub mod policy;
 pub mod sqlite;
 
@@ -60,6 +62,8 @@ pub struct Updates {
     pub rows: RecordBatch,
     /// The owner of each row.
     pub owners: Vec<Key>,
+    /// Of each row whether the sink was told a row of its id before.
+    pub known: Vec<bool>,
     /// Rows that it yields no longer, each with the owner that it had.
     pub retractions: Vec<(RowId, Key)>,
 }
@@ -136,6 +140,16 @@ pub trait Fenced {
     /// write as many.
     fn gathers(&self) -> usize {
         0
+    }
+
+    /// Whether files at a path, or below it, would be taken for those of this sink.
+    fn covers(&self, _path: &Path) -> bool {
+        false
+    }
+
+    /// Whether the target is its own alone, so that what others write there goes.
+    fn replaces(&self) -> bool {
+        false
     }
 
     /// Whether the target is made for no row at all.

@@ -225,10 +225,7 @@ impl Check<'_> {
         let Some((path, _)) = sink.target() else {
             return Ok(());
         };
-        let covers = |sink: &Sink, path: &Path| match sink {
-            Sink::Files(files) => files.covers(path),
-            _ => false,
-        };
+        let covers = |sink: &Sink, path: &Path| sink.fenced().is_some_and(|sink| sink.covers(path));
         let same = checked.sinks.iter().find(|(_, other)| {
             let (there, _) = other.target().unzip();
             other.target() == sink.target()
@@ -236,9 +233,10 @@ impl Check<'_> {
         });
         if let Some((other, _)) = same {
             let other = self.graph.nodes[*other].name();
-            let (field, what) = match sink {
-                Sink::Files(_) => ("path", "target"),
-                _ => ("table", "table"),
+            let (field, what) = if covers(sink, path) {
+                ("path", "target")
+            } else {
+                ("table", "table")
             };
             return Err(vec![
                 Problem::at(

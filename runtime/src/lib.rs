@@ -8,6 +8,7 @@ mod epoch;
 pub mod error;
 mod evaluate;
 mod fetch;
+mod held;
 pub mod inspect;
 mod job;
 pub mod load;

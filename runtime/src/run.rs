@@ -13,7 +13,6 @@
 //! and keeps what the differ finds.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -21,24 +20,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
-use operators::digest::{bytes_hash, row_hashes};
-use operators::key::Key;
+use operators::digest::bytes_hash;
 use operators::sink::policy::Lookups;
-use operators::sink::{Fence, Fenced};
-use operators::value::Value;
+use operators::sink::{Fence, Fenced, SinkError, Writer};
 use pipelines::document::Document;
 use pipelines::plan::{Plan, SinkPlan};
 
 use crate::commit::{Committer, Target};
 use crate::dimensions::Dimensions;
 use crate::error::RunError;
-use crate::job::{Abort, Held, HeldRow, Job, Purpose, Told};
+use crate::held::{all_held, is_as_told, take_over};
+use crate::job::{Abort, Job, Purpose, Told};
 use crate::load::{Loaded, Pins, Request};
 use crate::recover::recover;
 use crate::report::run::Report;
 use crate::scan::Scan;
-use crate::sink_rows::{plain_columns, row_id};
-use crate::state::{Staged, State, ToldChange};
+use crate::state::State;
 use crate::worker;
 
 /// What came of a pipeline file.
@@ -147,41 +144,9 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
             help,
         });
     };
-    let mut told = Vec::new();
-    let columns: Vec<usize> = (0..plan.schema.columns().len()).collect();
-    for (owner, rows) in held((plan, fenced), &columns, &state)? {
-        told.extend(rows.into_iter().map(|(id, row)| ToldChange::Told {
-            id,
-            owner: owner.clone(),
-            hash: row.hash,
-            from: None,
-        }));
-    }
-    let count = told.len();
     let mut writer = fenced.open(false)?;
-    let next = Fence {
-        state_id: state.id().to_owned(),
-        epoch: state.take_epoch()?,
-    };
-    let before = writer.fence()?;
-    state.discard(sink)?;
-    writer.begin(before.as_ref(), &next)?;
-    let (sink_name, epoch) = (sink.to_owned(), next.epoch);
-    let staged = Staged {
-        sink: sink_name,
-        epoch,
-        changes: told,
-        unclean: Vec::new(),
-        replaces_all: true,
-    };
-    if let Err(error) = state.stage(&staged) {
-        writer.rollback()?;
-        return Err(error.into());
-    }
-    writer.commit()?;
-    state.publish(sink)?;
-    state.set_fingerprint(sink, &fenced.fingerprint())?;
-    Ok(count)
+    let (rows, _) = take_over((plan, fenced), writer.as_mut(), &state)?;
+    Ok(rows)
 }
 
 fn pins(state: &State) -> Result<Pins, RunError> {
@@ -289,7 +254,7 @@ fn targets<'a>(
         let mut writer = fenced.open(purpose != Purpose::Commit)?;
         let fence = match purpose {
             Purpose::Compare => None,
-            _ => recover(state, &sink.name, fenced, writer.as_mut())?,
+            _ => together((sink, fenced), writer.as_mut(), state, purpose)?,
         };
         targets.push(Target::fenced(
             sink,
@@ -301,59 +266,35 @@ fn targets<'a>(
     Ok(targets)
 }
 
+/// Brings a sink together with the state, and gives the fence that it has then. One that is ours
+/// alone is taken over as it is, where it is not as it was told: so what others wrote there goes.
+fn together(
+    (sink, fenced): (&SinkPlan, &dyn Fenced),
+    writer: &mut dyn Writer,
+    state: &State,
+    purpose: Purpose,
+) -> Result<Option<Fence>, RunError> {
+    let recovered = recover(state, &sink.name, fenced, writer);
+    if !fenced.replaces() {
+        return recovered;
+    }
+    match recovered {
+        Ok(fence) if is_as_told((sink, fenced), state)? => return Ok(fence),
+        Ok(_) | Err(RunError::Adopt { .. } | RunError::Sink(SinkError::Unfit { .. })) => {}
+        Err(error) => return Err(error),
+    }
+    let before = writer.fence()?;
+    let (_, next) = take_over((sink, fenced), writer, state)?;
+    Ok(match purpose {
+        Purpose::Commit => Some(next),
+        _ => before,
+    })
+}
+
 fn lookups(sink: &SinkPlan, fenced: &dyn Fenced, dimensions: &Dimensions) -> Lookups {
     let rows = sink
         .lookups
         .iter()
         .map(|(name, dimension)| (name.clone(), dimensions.rows[*dimension].rows.clone()));
     fenced.lookups(&rows.collect::<BTreeMap<String, RecordBatch>>())
-}
-
-fn all_held(plan: &Plan, state: &State) -> Result<Vec<Held>, RunError> {
-    let of = |sink: &SinkPlan| match sink.sink.fenced() {
-        Some(fenced) => held((sink, fenced), &plain_columns(sink), state),
-        None => Ok(Held::new()),
-    };
-    plan.sinks.iter().map(of).collect()
-}
-
-/// What a sink holds, with the hash of the columns at `hashed`. The owner of a row that does not
-/// name it is the one that the state knows.
-fn held(
-    (sink, fenced): (&SinkPlan, &dyn Fenced),
-    hashed: &[usize],
-    state: &State,
-) -> Result<Held, RunError> {
-    let policies = fenced.policy_columns();
-    let snapshot = state.snapshot()?;
-    let mut failed = None;
-    let mut held = Held::new();
-    let mut writer = fenced.open(true)?;
-    writer.live_rows(&mut |rows, owners| {
-        let hashes = row_hashes(&rows, hashed);
-        for (row, owner) in owners.into_iter().enumerate() {
-            let cell = |column: usize| Value::at(rows.column(column), row);
-            let owner = owner.map(|owner| Key::of_owner(&owner));
-            let owner = owner.or_else(|| Key::of_value(&cell(sink.schema.key()?)));
-            let id = row_id(&rows, fenced.key(), row);
-            let owner = match owner {
-                None if sink.schema.key().is_none() => snapshot.owner(&sink.name, &id),
-                owner => Ok(owner),
-            };
-            let Ok(owner) = owner.map_err(|error| failed = Some(error)) else {
-                return ControlFlow::Break(());
-            };
-            // A row without an owner belongs to no key that a source yields: it is taken back.
-            let key = owner.unwrap_or_else(|| Key::reserved(&sink.name));
-            held.entry(key).or_default().insert(
-                id,
-                HeldRow {
-                    hash: hashes[row],
-                    policies: policies.iter().map(|&column| cell(column)).collect(),
-                },
-            );
-        }
-        ControlFlow::Continue(())
-    })?;
-    failed.map_or(Ok(held), |error| Err(error.into()))
 }

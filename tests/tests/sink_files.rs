@@ -292,3 +292,122 @@ fn refused_rows_come_again_and_the_others_are_written() {
     scratch.run().exits(0);
     is_current(&scratch, "refused rows");
 }
+
+const MODES: &str = r#"
+[sinks.log_table]
+type  = "sqlite"
+input = "clashes"
+path  = "output/rooms.db"
+table = "log"
+key   = ["booking", "other_booking"]
+write = "append"
+
+[sinks.log_files]
+type  = "parquet"
+input = "clashes"
+path  = "output/log"
+key   = ["booking", "other_booking"]
+write = "append"
+
+[sinks.log_lines]
+type  = "ndjson"
+input = "priced"
+path  = "output/log.ndjson"
+key   = ["booking"]
+write = "append"
+
+[sinks.own_table]
+type  = "sqlite"
+input = "priced"
+path  = "output/rooms.db"
+table = "own"
+key   = ["booking"]
+write = "replace"
+
+[sinks.own_file]
+type  = "csv"
+input = "priced"
+path  = "output/own.csv"
+key   = ["booking"]
+write = "replace"
+
+[sinks.own_folder]
+type  = "parquet"
+input = "priced"
+path  = "output/own"
+key   = ["booking"]
+write = "replace"
+"#;
+
+/// The pipeline with logs, and with targets that are its own alone, after its first run.
+fn modes() -> Scratch {
+    let scratch = new();
+    let pipeline = String::from_utf8(scratch.bytes("pipeline.toml")).unwrap();
+    let (stages, _) = pipeline.split_once(SINKS).unwrap();
+    scratch.write("pipeline.toml", format!("{stages}{MODES}"));
+    scratch.run().exits(0);
+    scratch
+}
+
+#[test]
+fn a_log_sums_up_to_a_run_from_nothing() {
+    let mut scratch = modes();
+    scratch.verify().exits(0);
+    change_much(&scratch);
+    let before = scratch.bytes("output/log.ndjson");
+    for point in ["file-written", "manifest-renamed", "committed"] {
+        for time in [1, 3] {
+            scratch.fault = Some(format!("die:{point}@{time}"));
+            scratch.run();
+        }
+    }
+    scratch.fault = None;
+    scratch.run().exits(0);
+    let verified = scratch.verify().exits(0);
+    assert_eq!(verified.number("/not_yet_run"), 0);
+    let after = scratch.bytes("output/log.ndjson");
+    assert!(after.starts_with(&before), "a log grows at its end");
+    assert!(after.len() > before.len());
+    assert_eq!(scratch.run().exits(0).number("/keys/recomputed"), 0);
+}
+
+#[test]
+fn what_others_write_to_a_target_of_ours_alone_goes() {
+    let scratch = modes();
+    let is_ours = |scratch: &Scratch| {
+        scratch.run().exits(0);
+        scratch.verify().exits(0);
+        let fresh = scratch.never_ran();
+        fresh.run().exits(0);
+        assert_eq!(
+            scratch.bytes("output/own.csv"),
+            fresh.bytes("output/own.csv")
+        );
+        let own = |scratch: &Scratch| scratch.tables()["own"].rows.len();
+        assert_eq!(own(scratch), own(&fresh));
+        assert_eq!(scratch.run().exits(0).number("/keys/recomputed"), 0);
+    };
+    is_ours(&scratch);
+    change_much(&scratch);
+    is_ours(&scratch);
+    scratch.sql("INSERT INTO own (booking, person) VALUES (999, 'Zoe')");
+    scratch.sql("UPDATE own SET price = price + 1 WHERE booking = 2");
+    scratch.plan().exits(0);
+    assert_eq!(
+        scratch.tables()["own"].rows.len(),
+        33,
+        "a plan changes nothing"
+    );
+    is_ours(&scratch);
+    let mut lines = scratch.bytes("output/own.csv");
+    lines.extend(b"999,Zoe,,,,,\n");
+    scratch.write("output/own.csv", &lines);
+    let part = scratch.path("output/own/part-00000.parquet");
+    fs::remove_file(part).unwrap();
+    is_ours(&scratch);
+    fs::remove_dir_all(scratch.path("output/.tidemill")).unwrap();
+    for log in ["log_table", "log_files", "log_lines"] {
+        scratch.adopt(log).exits(0);
+    }
+    is_ours(&scratch);
+}

@@ -44,6 +44,7 @@ pub use check::Declared;
 
 use crate::order::By;
 use crate::schema::Schema;
+use crate::sink::mode::Mode;
 use crate::sink::{Fenced, SinkError, Writer};
 use format::Format;
 use place::Place;
@@ -68,6 +69,7 @@ struct Plan {
     format: Box<dyn Format>,
     place: Place,
     limits: Limits,
+    mode: Mode,
     /// The columns of the input.
     schema: Schema,
     /// These, and [`OWNER`] where the sink stores it.
@@ -86,6 +88,8 @@ struct Plan {
 /// How many rows files have.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
+    /// A commit waits for so many updates.
+    gathered: usize,
     /// A file with fewer takes new rows.
     joined: usize,
     /// No file has more.
@@ -95,22 +99,13 @@ struct Limits {
 impl Limits {
     /// All rows are in one file.
     const SINGLE: Limits = Limits {
+        gathered: usize::MAX,
         joined: usize::MAX,
         file: usize::MAX,
     };
 }
 
 impl Files {
-    /// Whether files at a path, or below it, would be taken for those of this sink.
-    pub fn covers(&self, path: &Path) -> bool {
-        match self.plan.place.single {
-            Some(_) => *path == *self.path,
-            None => {
-                path.starts_with(&self.path) && path.extension().is_none_or(|end| end == "parquet")
-            }
-        }
-    }
-
     fn new(plan: Plan) -> Self {
         let path = plan.place.path();
         Files {
@@ -123,6 +118,15 @@ impl Files {
 impl Fenced for Files {
     fn target(&self) -> (&Path, String) {
         (&self.path, String::new())
+    }
+
+    fn covers(&self, path: &Path) -> bool {
+        match self.plan.place.single {
+            Some(_) => *path == *self.path,
+            None => {
+                path.starts_with(&self.path) && path.extension().is_none_or(|end| end == "parquet")
+            }
+        }
     }
 
     fn columns(&self) -> &Schema {
@@ -148,7 +152,14 @@ impl Fenced for Files {
     /// A file is written as a whole, so updates wait until a row group of a folder is full, and
     /// those of a single file until the end of the run.
     fn gathers(&self) -> usize {
-        self.plan.limits.joined
+        match self.plan.mode {
+            Mode::Replace => usize::MAX,
+            Mode::Merge | Mode::Append => self.plan.limits.gathered,
+        }
+    }
+
+    fn replaces(&self) -> bool {
+        self.plan.mode == Mode::Replace
     }
 
     fn exists_empty(&self) -> bool {

@@ -33,6 +33,7 @@ use serde::Deserialize;
 use crate::expression::Language;
 use crate::problem::{Problem, Step, suggest};
 use crate::schema::Schema;
+use crate::sink::mode::Mode;
 use crate::sink::policy::{ColumnConfig, Declared, LookupConfig, Lookups, Policies};
 use crate::sink::{Fenced, SinkError, Writer, positions};
 use crate::value::Value;
@@ -54,7 +55,7 @@ pub struct SqliteConfig {
     /// Of several rows of one id the one with the greatest values here is kept.
     #[serde(default)]
     pub newest_by: Vec<String>,
-    /// How rows are written: `merge`, by their id. It is the default.
+    /// How rows are written: `merge` (the default), `append` or `replace`; see [`Mode`].
     pub write: Option<String>,
     /// What becomes of a row that is no longer yielded: `mark` (the default where `columns` are
     /// declared), `delete` (the default where not) or `ignore`.
@@ -91,6 +92,7 @@ struct Plan {
     table: Table,
     newest_by: Vec<usize>,
     on_retract: OnRetract,
+    replaces: bool,
     policies: Policies,
 }
 
@@ -106,7 +108,11 @@ impl Sqlite {
         language: &Language,
     ) -> Result<Sqlite, Vec<Problem>> {
         let mut problems = names(config, schema);
-        problems.extend(merges(config));
+        let mode = Mode::parse(config.write.as_deref(), "sqlite").unwrap_or_else(|problem| {
+            problems.push(problem);
+            Mode::Merge
+        });
+        problems.extend(plain(config, mode));
         let on_retract = retracts(config).unwrap_or_else(|problem| {
             problems.push(problem);
             OnRetract::Mark
@@ -149,6 +155,7 @@ impl Sqlite {
                 table,
                 newest_by,
                 on_retract,
+                replaces: mode == Mode::Replace,
                 policies,
             }),
         })
@@ -194,6 +201,15 @@ impl Fenced for Sqlite {
 
     fn open(&self, dry: bool) -> Result<Box<dyn Writer>, SinkError> {
         Ok(Box::new(SqliteWriter::open(&self.plan, dry)?))
+    }
+
+    /// A table that is replaced is written in one transaction.
+    fn gathers(&self) -> usize {
+        if self.plan.replaces { usize::MAX } else { 0 }
+    }
+
+    fn replaces(&self) -> bool {
+        self.plan.replaces
     }
 
     fn ignores_retractions(&self) -> bool {
@@ -256,15 +272,25 @@ fn names(config: &SqliteConfig, schema: &Schema) -> Vec<Problem> {
     problems
 }
 
-fn merges(config: &SqliteConfig) -> Option<Problem> {
-    let write = config.write.as_deref().unwrap_or("merge");
-    (write != "merge").then(|| {
-        Problem::at(
-            ["write"],
-            format!("a sink of type `sqlite` does not write `{write}`"),
-        )
-        .help("this sink writes `merge`: leave `write` out")
-    })
+/// Only rows that are merged have a life of their own in the table.
+fn plain(config: &SqliteConfig, mode: Mode) -> Vec<Problem> {
+    let what = match mode {
+        Mode::Merge => return Vec::new(),
+        Mode::Append => "an entry of a log is never changed",
+        Mode::Replace => "a table that is replaced keeps nothing of its rows",
+    };
+    let on_retract = config.on_retract.as_deref();
+    let fields = [
+        ("columns", !config.columns.is_empty()),
+        (
+            "on_retract",
+            on_retract.is_some_and(|what| what != "delete"),
+        ),
+    ];
+    let given = fields.into_iter().filter(|(_, is_given)| *is_given);
+    given
+        .map(|(field, _)| Problem::at([field], what).help("leave it out, or let the sink `merge`"))
+        .collect()
 }
 
 fn retracts(config: &SqliteConfig) -> Result<OnRetract, Problem> {

@@ -317,6 +317,9 @@ impl Turn {
                 .values()
                 .map(|written| written.owner.clone())
                 .collect(),
+            known: (self.rows.values())
+                .map(|written| written.before.is_some())
+                .collect(),
             retractions: self.retractions.clone(),
         }
     }

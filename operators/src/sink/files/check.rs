@@ -7,8 +7,10 @@ use super::format::Format;
 use super::place::Place;
 use super::{Files, Limits, OWNER, Plan};
 use crate::order::By;
-use crate::problem::{Problem, Step, suggest};
+use crate::problem::{Problem, Step};
 use crate::schema::{Schema, Type};
+use crate::sink::log::EPOCH;
+use crate::sink::mode::Mode;
 use crate::sink::positions;
 
 /// A sink as its pipeline declares it.
@@ -52,12 +54,16 @@ impl Common<'_> {
         format: &Making<'_>,
     ) -> Result<Files, Vec<Problem>> {
         let schema = declared.schema;
-        problems.extend(self.choices());
+        let mode = Mode::parse(self.write, self.kind).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Mode::Merge
+        });
+        problems.extend(self.retracts());
         problems.extend(reserved(schema));
         let key = positions("key", self.key, schema, &mut problems);
         let newest_by = positions("newest_by", self.newest_by, schema, &mut problems);
         let partition_by = positions("partition_by", self.partition_by, schema, &mut problems);
-        let order = self.order(schema, &key, &mut problems);
+        let order = self.order(schema, &key, mode, &mut problems);
         if self.key.is_empty() {
             problems.push(
                 Problem::at(["key"], "no column identifies a row")
@@ -90,8 +96,16 @@ impl Common<'_> {
             schema: schema.clone(),
             full: Arc::new(full),
             stores_owner,
+            limits: match mode {
+                // A log is never written again.
+                Mode::Append if place.single.is_none() => Limits {
+                    joined: 0,
+                    ..limits
+                },
+                _ => limits,
+            },
+            mode,
             place,
-            limits,
             key,
             newest_by,
             partition_by,
@@ -100,30 +114,21 @@ impl Common<'_> {
         }))
     }
 
-    fn choices(&self) -> Vec<Problem> {
-        let kind = self.kind;
-        let write = self.write.filter(|write| *write != "merge").map(|write| {
-            Problem::at(
-                ["write"],
-                format!("a sink of type `{kind}` does not write `{write}`"),
-            )
-            .help(suggest(write, ["merge"].into_iter(), "choices"))
-        });
-        let on_retract = self
-            .on_retract
-            .filter(|what| *what != "delete")
-            .map(|what| {
-                Problem::at(
-                    ["on_retract"],
-                    format!("a retraction cannot `{what}` in a file"),
-                )
-                .help("rows of files are deleted when they are retracted: leave it out")
-            });
-        write.into_iter().chain(on_retract).collect()
+    fn retracts(&self) -> Option<Problem> {
+        let on_retract = self.on_retract.filter(|what| *what != "delete")?;
+        let message = format!("a retraction cannot `{on_retract}` in a file");
+        let help = "rows of files are deleted when they are retracted: leave it out";
+        Some(Problem::at(["on_retract"], message).help(help))
     }
 
     /// The author's order, and the key where that leaves rows equal.
-    fn order(&self, schema: &Schema, key: &[usize], problems: &mut Vec<Problem>) -> Vec<By> {
+    fn order(
+        &self,
+        schema: &Schema,
+        key: &[usize],
+        mode: Mode,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<By> {
         let mut order: Vec<By> = Vec::new();
         for (index, text) in self.order_by.iter().enumerate() {
             let field = vec![Step::from("order_by"), Step::from(index)];
@@ -132,10 +137,14 @@ impl Common<'_> {
                 Err(problem) => problems.push(problem),
             }
         }
-        order.extend(key.iter().map(|&position| By {
+        let ascending = |position| By {
             position,
             descending: false,
-        }));
+        };
+        if mode == Mode::Append && order.is_empty() {
+            order.extend(schema.position(EPOCH).map(ascending));
+        }
+        order.extend(key.iter().copied().map(ascending));
         order
     }
 

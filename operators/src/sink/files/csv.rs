@@ -38,7 +38,8 @@ pub struct CsvConfig {
     /// where this is left out.
     #[serde(default)]
     pub order_by: Vec<String>,
-    /// How rows are written: `merge`, by their id. It is the default.
+    /// How rows are written: `merge` (the default), `append` or `replace`; see
+    /// [`Mode`](crate::sink::mode::Mode).
     pub write: Option<String>,
     /// What becomes of a row that is no longer yielded: `delete`, which is the default.
     pub on_retract: Option<String>,

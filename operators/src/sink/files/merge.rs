@@ -91,6 +91,7 @@ impl<'a> Merge<'a> {
             rows,
             owners,
             retractions,
+            ..
         } = updates;
         assert_eq!(rows.num_rows(), owners.len(), "every row has an owner");
         let (folders, folder_of) = folders(plan, rows);

@@ -39,7 +39,8 @@ pub struct ParquetConfig {
     /// Of several rows of one id the one with the greatest values here is kept.
     #[serde(default)]
     pub newest_by: Vec<String>,
-    /// How rows are written: `merge`, by their id. It is the default.
+    /// How rows are written: `merge` (the default), `append` or `replace`; see
+    /// [`Mode`](crate::sink::mode::Mode).
     pub write: Option<String>,
     /// What becomes of a row that is no longer yielded: `delete`, which is the default.
     pub on_retract: Option<String>,
@@ -85,6 +86,7 @@ impl ParquetConfig {
             (Place::single(declared.path), Limits::SINGLE)
         } else {
             let limits = Limits {
+                gathered: row_group_rows,
                 joined: row_group_rows,
                 file: row_group_rows.saturating_mul(ROW_GROUPS),
             };

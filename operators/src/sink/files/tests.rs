@@ -110,6 +110,7 @@ impl Fixture {
         Updates {
             rows: batch(self.schema.arrow(), columns, rows.len()).unwrap(),
             owners: rows.iter().map(|(_, owner)| Key::of(owner)).collect(),
+            known: vec![false; rows.len()],
             retractions: gone
                 .map(|(id, owner)| (RowId::of(id), Key::of(owner)))
                 .collect(),

@@ -158,6 +158,7 @@ impl Fixture {
         Updates {
             rows: rows(&self.schema, cells),
             owners: cells.iter().map(owner).collect(),
+            known: vec![false; cells.len()],
             retractions: retracted
                 .iter()
                 .map(|id| (RowId::of(id), owner(id)))

@@ -14,13 +14,13 @@ fn all_problems_of_a_section_are_told_at_once() {
         problems(
             "parquet",
             "a",
-            r#", "key": ["idd"], "newest_by": ["name", "name"], "write": "append", "on_retract":
+            r#", "key": ["idd"], "newest_by": ["name", "name"], "write": "upsert", "on_retract":
             "mark", "partition_by": ["nam"], "row_group_rows": 0, "compression": "zst", "level": 3"#
         ),
         [
             "compression: pages cannot be packed with `zst`",
             "row_group_rows: a row group has at least one row",
-            "write: a sink of type `parquet` does not write `append`",
+            "write: a sink of type `parquet` does not write `upsert`",
             "on_retract: a retraction cannot `mark` in a file",
             "key.0: there is no column `idd`",
             "newest_by.1: `name` is listed twice",

@@ -96,6 +96,7 @@ fn two_sinks_of_one_file_have_fences_of_their_own() {
             },
             newest_by: Vec::new(),
             on_retract: OnRetract::Delete,
+            replaces: false,
             policies: Arc::into_inner(other.plan).unwrap().policies,
         }),
     }

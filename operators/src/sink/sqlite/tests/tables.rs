@@ -181,7 +181,7 @@ fn every_problem_of_a_section_is_named_at_its_field() {
         &["id", "x", "id"],
     );
     fixture.config.table = "sqlite_x".into();
-    fixture.config.write = Some("append".into());
+    fixture.config.write = Some("upsert".into());
     fixture.config.on_retract = Some("deleet".into());
     fixture.config.newest_by = vec!["w".into()];
     let fixture = fixture
@@ -195,7 +195,7 @@ fn every_problem_of_a_section_is_named_at_its_field() {
             "table: a table cannot be called \"sqlite_x\" | names that begin with `sqlite_` are SQLite's, those with `_tidemill_` are tidemill's",
             "input: SQLite does not tell column `V` from `v` | rename one of the two",
             "columns._tidemill_live: a column of this sink cannot be called \"_tidemill_live\" | rename it in a stage before",
-            "write: a sink of type `sqlite` does not write `append` | this sink writes `merge`: leave `write` out",
+            "write: a sink of type `sqlite` does not write `upsert` | the choices are `merge`, `append`, `replace`",
             "on_retract: a retraction cannot `deleet` | did you mean `delete`?",
             "key.1: there is no column `x` | the columns are `id`, `v`, `V`",
             "key.2: `id` is listed twice | leave one of the two out",
