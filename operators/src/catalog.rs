@@ -30,6 +30,7 @@ use crate::transform::latest::{Latest, LatestConfig};
 use crate::transform::lookup::{Lookup, LookupConfig};
 use crate::transform::rules::{Rules, RulesConfig};
 use crate::transform::select::{Select, SelectConfig};
+use crate::transform::sql::{Sql, SqlConfig};
 use crate::transform::union::{Union, UnionConfig};
 use crate::transform::{Evaluation, StageError};
 
@@ -37,7 +38,7 @@ use crate::transform::{Evaluation, StageError};
 pub const SOURCES: [&str; 2] = ["csv", "parquet"];
 
 /// The types of transforms.
-pub const TRANSFORMS: [&str; 10] = [
+pub const TRANSFORMS: [&str; 11] = [
     "batch-partition",
     "conflict-join",
     "derive",
@@ -47,6 +48,7 @@ pub const TRANSFORMS: [&str; 10] = [
     "lookup",
     "rules",
     "select",
+    "sql",
     "union",
 ];
 
@@ -83,6 +85,8 @@ pub enum TransformConfig {
     Rules(RulesConfig),
     /// `type = "select"`.
     Select(SelectConfig),
+    /// `type = "sql"`.
+    Sql(SqlConfig),
     /// `type = "union"`.
     Union(UnionConfig),
 }
@@ -136,8 +140,28 @@ pub enum Transform {
     Rules(Rules),
     /// See [`Select`].
     Select(Select),
+    /// See [`Sql`].
+    Sql(Sql),
     /// See [`Union`].
     Union(Union),
+}
+
+/// A stage that another takes rows from or looks rows up in.
+#[derive(Clone, Copy, Debug)]
+pub struct Upstream<'a> {
+    /// Its columns.
+    pub schema: &'a Schema,
+    /// What becomes of its rows.
+    pub role: Role,
+}
+
+/// What becomes of the rows of a stage in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// They flow through it.
+    Input,
+    /// They are looked up: read whole, before any key is opened.
+    Dimension,
 }
 
 /// Something that decodes a section of the pipeline file into a config struct.
@@ -232,6 +256,7 @@ impl TransformConfig {
             "lookup" => section.decode().map(TransformConfig::Lookup),
             "rules" => section.decode().map(TransformConfig::Rules),
             "select" => section.decode().map(TransformConfig::Select),
+            "sql" => section.decode().map(TransformConfig::Sql),
             "union" => section.decode().map(TransformConfig::Union),
             _ => return None,
         })
@@ -249,6 +274,7 @@ impl TransformConfig {
             TransformConfig::Lookup(config) => ("left", &config.left),
             TransformConfig::Rules(config) => ("input", &config.input),
             TransformConfig::Select(config) => ("input", &config.input),
+            TransformConfig::Sql(config) => return config.inputs(),
             TransformConfig::Union(config) => return config.inputs(),
         };
         vec![(vec![field.into()], name)]
@@ -269,13 +295,13 @@ impl TransformConfig {
     /// When a stage is given fewer than it names.
     pub fn check(
         &self,
-        upstream: &[&Schema],
+        upstream: &[Upstream],
         needed: &BTreeSet<usize>,
         language: &Language,
     ) -> Result<(Transform, Schema), Vec<Problem>> {
-        // Only a union may be told to take rows of no stage, and it refuses to.
+        // Only stages with `inputs` may be told to take rows of no stage, and they refuse to.
         let nothing = Schema::new(Vec::new());
-        let input = upstream.first().copied().unwrap_or(&nothing);
+        let input = upstream.first().map_or(&nothing, |input| input.schema);
         Ok(match self {
             TransformConfig::BatchPartition(config) => {
                 let (stage, schema) = BatchPartition::check(config, input, needed)?;
@@ -302,7 +328,7 @@ impl TransformConfig {
                 (Transform::Latest(stage), schema)
             }
             TransformConfig::Lookup(config) => {
-                let right = upstream[1];
+                let right = upstream[1].schema;
                 let (stage, schema) = Lookup::check(config, input, right)?;
                 (Transform::Lookup(stage), schema)
             }
@@ -314,8 +340,13 @@ impl TransformConfig {
                 let (stage, schema) = Select::check(config, input)?;
                 (Transform::Select(stage), schema)
             }
+            TransformConfig::Sql(config) => {
+                let (stage, schema) = Sql::check(config, upstream, language)?;
+                (Transform::Sql(stage), schema)
+            }
             TransformConfig::Union(config) => {
-                let (stage, schema) = Union::check(config, upstream)?;
+                let inputs: Vec<&Schema> = upstream.iter().map(|input| input.schema).collect();
+                let (stage, schema) = Union::check(config, &inputs)?;
                 (Transform::Union(stage), schema)
             }
         })
@@ -465,6 +496,7 @@ impl Transform {
             }
             Transform::Rules(stage) => stage.reads(needed),
             Transform::Select(stage) => stage.reads(needed),
+            Transform::Sql(stage) => return stage.reads(),
             Transform::Union(stage) => return stage.reads(needed),
         };
         vec![of_input]
@@ -478,6 +510,7 @@ impl Transform {
         upstream: &[&Schema],
     ) -> Option<(Transform, Schema)> {
         match self {
+            Transform::Sql(stage) => Some((Transform::Sql(stage.clone()), stage.schema().clone())),
             Transform::Union(stage) => {
                 let (stage, schema) = stage.narrowed(wanted, upstream);
                 Some((Transform::Union(stage), schema))
@@ -516,8 +549,23 @@ impl Transform {
         })
     }
 
-    /// The expressions that it evaluates, for the stamp and for warnings.
-    pub fn expressions(&self) -> Vec<&Expression> {
+    /// What it evaluates, with parameters and the pinned now put in: for the stamp.
+    pub fn folded(&self) -> Vec<&str> {
+        match self {
+            Transform::Sql(stage) => vec![stage.folded()],
+            _ => self.expressions().iter().map(|it| it.folded()).collect(),
+        }
+    }
+
+    /// Whether it reads `now()` or `current_timestamp`, which are finer than `current_date`.
+    pub fn reads_instant(&self) -> bool {
+        match self {
+            Transform::Sql(stage) => stage.reads_instant(),
+            _ => self.expressions().iter().any(|it| it.reads_instant()),
+        }
+    }
+
+    fn expressions(&self) -> Vec<&Expression> {
         match self {
             Transform::Derive(stage) => stage.set().iter().map(|set| &set.value).collect(),
             Transform::Filter(stage) => vec![stage.when()],
@@ -542,6 +590,7 @@ impl Transform {
             Transform::Lookup(stage) => stage.evaluate(input, at),
             Transform::Rules(stage) => stage.evaluate(&input, at),
             Transform::Select(stage) => stage.evaluate(&input, at),
+            Transform::Sql(stage) => stage.evaluate(inputs, at),
             Transform::Union(stage) => stage.evaluate(inputs, at),
         }
     }

@@ -29,6 +29,7 @@ mod locate;
 mod names;
 mod operands;
 mod plan;
+mod query;
 mod refusal;
 mod syntax;
 #[cfg(test)]
@@ -48,6 +49,8 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
 
 pub use columns::Columns;
+pub(crate) use query::{Query, Table, now_or_never};
+pub(crate) use refusal::spoken;
 pub(crate) use syntax::words;
 
 use crate::problem::Problem;
@@ -56,7 +59,6 @@ use crate::value::Value;
 use constants::Constants;
 use locate::locate;
 use plan::Scope;
-use refusal::spoken;
 
 /// What is the same for all expressions of a run.
 #[derive(Clone, Debug)]
@@ -99,14 +101,23 @@ impl Language {
     /// # Panics
     /// When the system has no thread to give.
     pub fn expression(&self, sql: &str, columns: &Columns) -> Result<Expression, Problem> {
-        std::thread::scope(|scope| {
-            std::thread::Builder::new()
-                .stack_size(PLANNING_STACK)
-                .spawn_scoped(scope, || self.plan(sql, columns))
-                .expect("the system has a thread to give")
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        on_a_deep_stack(|| self.plan(sql, columns))
+    }
+
+    /// Plans a query over tables, and makes of it what `then` does.
+    ///
+    /// # Errors
+    /// As [`Language::expression`], and those of `then`.
+    ///
+    /// # Panics
+    /// As [`Language::expression`].
+    pub(crate) fn query<T: Send>(
+        &self,
+        sql: &str,
+        tables: &[Table],
+        then: impl FnOnce(Query) -> Result<T, Problem> + Send,
+    ) -> Result<T, Problem> {
+        on_a_deep_stack(|| Query::plan(sql, tables, &self.settings, &self.state).and_then(then))
     }
 
     /// Plans an expression that must give a bool.
@@ -256,6 +267,18 @@ impl Expression {
             }
         }
     }
+}
+
+/// Runs something that recurs deeply in a thread of its own.
+fn on_a_deep_stack<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .stack_size(PLANNING_STACK)
+            .spawn_scoped(scope, run)
+            .expect("the system has a thread to give")
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// What to write instead of a value that no column can hold.

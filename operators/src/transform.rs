@@ -22,12 +22,13 @@ pub mod latest;
 pub mod lookup;
 pub mod rules;
 pub mod select;
+pub mod sql;
 pub mod union;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::error::ArrowError;
 use serde::Deserialize;
 
@@ -79,10 +80,21 @@ pub enum StageError {
     },
 }
 
+/// What stages need of dimensions, made ready once per run, by the name of the stage.
+#[derive(Default)]
+pub struct Prepared {
+    /// The indexes of lookups.
+    pub indexes: BTreeMap<Arc<str>, Index>,
+    /// The rows of the dimensions of a query, in the order in which it names them.
+    pub tables: BTreeMap<Arc<str>, Vec<RecordBatch>>,
+}
+
 /// One evaluation of some stages over a chunk: what they share, and the errors that they report.
 pub struct Evaluation<'a> {
     place: Place,
-    indexes: &'a BTreeMap<Arc<str>, Index>,
+    prepared: &'a Prepared,
+    /// Behind the gate: the position of the key that all rows of a whole partition are of.
+    whole: Option<u32>,
     stage: Arc<str>,
     errors: Vec<RowError>,
     ghosts: BTreeSet<u32>,
@@ -90,17 +102,26 @@ pub struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// An evaluation at a place, with the indexes of the lookups by the name of their stage.
-    pub fn new(place: Place, indexes: &'a BTreeMap<Arc<str>, Index>) -> Self {
+    /// An evaluation at a place.
+    pub fn new(place: Place, prepared: &'a Prepared) -> Self {
         let (errors, ghosts) = (Vec::new(), BTreeSet::new());
         Evaluation {
             place,
-            indexes,
+            prepared,
+            whole: None,
             stage: Arc::from(""),
             errors,
             ghosts,
             sources: None,
         }
+    }
+
+    /// The same of a batch in which all rows are of the key at this position; it is there even when
+    /// no row is.
+    #[must_use]
+    pub fn of_whole(mut self, position: Option<u32>) -> Self {
+        self.whole = position;
+        self
     }
 
     /// The stage that reports from here on.
@@ -137,9 +158,42 @@ impl<'a> Evaluation<'a> {
 
     /// The index of the lookup that is being evaluated.
     pub(crate) fn index(&self) -> &'a Index {
-        self.indexes
-            .get(&self.stage)
-            .expect("a lookup is indexed before it is evaluated")
+        let index = self.prepared.indexes.get(&self.stage);
+        index.expect("a lookup is indexed before it is evaluated")
+    }
+
+    /// The rows of the dimensions of the query that is being evaluated.
+    pub(crate) fn tables(&self) -> &'a [RecordBatch] {
+        let tables = self.prepared.tables.get(&self.stage);
+        tables.map_or(&[], Vec::as_slice)
+    }
+
+    /// The origin of whatever is made of all rows together; none where they are of several keys, or
+    /// none of them is in the batch.
+    pub(crate) fn only_origin(&self) -> Option<u32> {
+        match self.place {
+            Place::Dimension => Some(0),
+            Place::BeforeGate | Place::BehindGate => self.whole,
+        }
+    }
+
+    /// Reports what is wrong with all rows of an origin together.
+    pub(crate) fn report_origin(
+        &mut self,
+        origin: u32,
+        message: String,
+        on_error: OnError,
+    ) -> Result<(), StageError> {
+        let stage = Arc::clone(&self.stage);
+        if on_error == OnError::Stop {
+            return Err(StageError::Stopped { stage, message });
+        }
+        self.errors.push(RowError {
+            origin,
+            stage,
+            message,
+        });
+        Ok(())
     }
 
     /// Reports what is wrong with rows of a chunk (position, message); rows that are dropped for it

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use operators::catalog::Transform;
 use operators::digest::bytes_hash;
-use operators::expression::Expression;
 use operators::problem::Problem;
 use operators::source::Source;
 use operators::way::{Feed, Step, Way};
@@ -109,18 +108,20 @@ impl Assemble<'_> {
         looked_up.iter().map(dimension).collect()
     }
 
-    /// For each lookup the dimension that it looks rows up in.
+    /// For each stage the dimensions that it looks rows up in.
     fn lookups(
         &self,
         used: &BTreeSet<usize>,
         dimension_of: &BTreeMap<usize, usize>,
-    ) -> BTreeMap<Arc<str>, usize> {
+    ) -> BTreeMap<Arc<str>, Vec<usize>> {
         let transforms = used
             .iter()
             .filter(|&&node| !self.graph.nodes[node].is_sink());
         let lookup = |&node: &usize| {
-            let dimension = self.graph.nodes[node].dimensions().next()?;
-            Some((self.name(node), dimension_of[&dimension.stage]))
+            let dimensions = self.graph.nodes[node].dimensions();
+            let dimensions = dimensions.map(|dimension| dimension_of[&dimension.stage]);
+            let dimensions: Vec<usize> = dimensions.collect();
+            (!dimensions.is_empty()).then(|| (self.name(node), dimensions))
         };
         transforms.filter_map(lookup).collect()
     }
@@ -324,9 +325,8 @@ impl Assemble<'_> {
             let name = stage.name();
             let text = stage.section.canonical();
             parts.insert(format!("`{name}`"), bytes_hash(text.as_bytes()));
-            let expressions = self.checked.transforms[&node].expressions();
-            if behind && !expressions.is_empty() {
-                let folded: Vec<&str> = expressions.iter().map(|value| value.folded()).collect();
+            let folded = self.checked.transforms[&node].folded();
+            if behind && !folded.is_empty() {
                 parts.insert(
                     format!("parameters or the day in `{name}`"),
                     bytes_hash(folded.join("\0").as_bytes()),
@@ -384,11 +384,7 @@ impl Assemble<'_> {
             let Some(transform) = self.checked.transforms.get(&at) else {
                 continue;
             };
-            let now = transform
-                .expressions()
-                .into_iter()
-                .any(Expression::reads_instant);
-            if now && step_of.contains_key(&at) {
+            if transform.reads_instant() && step_of.contains_key(&at) {
                 let problem =
                     Problem::at(["type"], format!("`{}` reads now() behind the gate", node.name()))
                         .label("every run opens every key")

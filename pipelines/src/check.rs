@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use operators::catalog::{Sink, Transform, TransformConfig};
+use operators::catalog::{Sink, Transform, TransformConfig, Upstream};
 use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::{Schema, Type};
@@ -105,25 +105,30 @@ impl Check<'_> {
         checked: &mut Checked,
     ) -> Result<(), Vec<Problem>> {
         let node = &self.graph.nodes[at];
-        let upstream = node.upstream.iter();
-        let schemas = upstream.filter_map(|upstream| checked.schemas.get(&upstream.stage));
-        let schemas: Vec<&Schema> = schemas.collect();
-        if !node.is_connected || schemas.len() < node.upstream.len() {
+        let upstream = node.upstream.iter().filter_map(|upstream| {
+            Some(Upstream {
+                schema: checked.schemas.get(&upstream.stage)?,
+                role: upstream.role,
+            })
+        });
+        let upstream: Vec<Upstream> = upstream.collect();
+        if !node.is_connected || upstream.len() < node.upstream.len() {
             return Ok(());
         }
         let narrowed = first.and_then(|(all, needed)| {
             let transform = &all.transforms[&at];
+            let schemas: Vec<&Schema> = upstream.iter().map(|it| it.schema).collect();
             transform.narrowed(&needed[&at], &schemas)
         });
         let (transform, schema) = if let Some(narrowed) = narrowed {
             narrowed
         } else {
-            let input = schemas.first().into_iter();
-            let names = input.flat_map(|input| input.names().enumerate());
+            let input = upstream.first().into_iter();
+            let names = input.flat_map(|input| input.schema.names().enumerate());
             let passing = names
                 .filter(|(_, name)| first.is_none_or(|(_, needed)| needed[&at].contains(*name)));
             let passing = passing.map(|(column, _)| column).collect();
-            config.check(&schemas, &passing, self.language)?
+            config.check(&upstream, &passing, self.language)?
         };
         self.aligned(at, &transform, checked)?;
         checked.schemas.insert(at, schema);
@@ -156,14 +161,29 @@ impl Check<'_> {
             Transform::ConflictJoin(stage) => ("conflict-join", "on", Some(stage.on())),
             Transform::Distinct(_) => ("distinct", "input", None),
             Transform::Latest(stage) => ("latest", "by", Some(stage.by())),
+            Transform::Sql(_) => ("sql", "query", None),
             _ => return Ok(()),
         };
         let mut inputs = self.graph.nodes[at].inputs();
-        let input = &checked.schemas[&inputs.next().expect("it is checked against one")];
-        let help = match input.key() {
-            Some(key) if by.is_none_or(|by| by.contains(&key)) => return Ok(()),
-            Some(key) => format!("add `{}`, the partition key", input.columns()[key].0),
-            None => {
+        let keys = inputs.try_fold(Vec::new(), |mut keys, input| {
+            let input = &checked.schemas[&input];
+            keys.push((input, input.key()?));
+            Some(keys)
+        });
+        let help = match (keys.as_deref(), transform) {
+            (Some(_), Transform::Sql(stage)) => {
+                return stage
+                    .misaligned()
+                    .map_or(Ok(()), |problem| Err(vec![problem.clone()]));
+            }
+            (Some(keys), _) => {
+                let (input, key) = keys[0];
+                if by.is_none_or(|by| by.contains(&key)) {
+                    return Ok(());
+                }
+                format!("add `{}`, the partition key", input.columns()[key].0)
+            }
+            (None, _) => {
                 let mut behind = before[partition..].iter();
                 let lost = behind.find(|stage| checked.schemas[stage].key().is_none());
                 let lost = lost.expect("the partition has its key, and the input has not");

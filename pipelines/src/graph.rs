@@ -8,7 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use operators::catalog::{SINKS, SOURCES, SinkConfig, SourceConfig, TRANSFORMS, TransformConfig};
+use operators::catalog::{
+    Role, SINKS, SOURCES, SinkConfig, SourceConfig, TRANSFORMS, TransformConfig,
+};
 use operators::problem::{Problem, Step, suggest};
 
 use crate::diagnostic::Diagnostic;
@@ -45,15 +47,6 @@ pub struct Upstream {
     pub stage: usize,
     /// What becomes of its rows.
     pub role: Role,
-}
-
-/// What becomes of the rows of a stage in another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// They flow through it.
-    Input,
-    /// They are looked up: read whole, before any key is opened.
-    Dimension,
 }
 
 /// A decoded section.
@@ -131,6 +124,7 @@ impl<'a> Graph<'a> {
         };
         graph.connect(document, diagnostics);
         graph.sort(diagnostics);
+        graph.find_dimensions();
         graph
     }
 
@@ -246,6 +240,25 @@ impl<'a> Graph<'a> {
                 node.errors_of = None;
                 node.upstream.clear();
                 node.is_connected = false;
+            }
+        }
+    }
+
+    /// What a query behind the gate reads and is not behind it is a dimension.
+    fn find_dimensions(&mut self) {
+        for at in self.order.clone() {
+            let Config::Transform(TransformConfig::Sql(_)) = self.nodes[at].config else {
+                continue;
+            };
+            let inputs = self.nodes[at].inputs();
+            let grouped: BTreeSet<usize> = inputs.filter(|&it| self.is_grouped(it)).collect();
+            if grouped.is_empty() {
+                continue;
+            }
+            for upstream in &mut self.nodes[at].upstream {
+                if !grouped.contains(&upstream.stage) {
+                    upstream.role = Role::Dimension;
+                }
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use operators::catalog::TransformConfig;
+use operators::catalog::{Role, TransformConfig};
 use operators::problem::{Problem, Step};
 
 use crate::diagnostic::Diagnostic;
-use crate::graph::{Config, Graph, Node, Role, Upstream};
+use crate::graph::{Config, Graph, Node, Upstream};
 
 /// Checks that there is exactly one batch-partition on every way from a source to a sink, and that
 /// every stage stands where it can be evaluated.
@@ -91,6 +91,7 @@ fn before_gate(node: &Node, partition: &str) -> Option<Problem> {
         TransformConfig::Latest(_) => ("latest", "it would look at rows of many keys at once"),
         TransformConfig::Rules(_) => ("rules", "its columns would be part of what is compared"),
         TransformConfig::ConflictJoin(_) => ("conflict-join", "it pairs rows of one key"),
+        TransformConfig::Sql(_) => ("sql", "it would look at rows of many keys at once"),
         _ => return None,
     };
     Some(

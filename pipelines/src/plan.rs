@@ -42,8 +42,8 @@ pub struct Plan {
     pub partition: Arc<Transform>,
     /// Its name.
     pub partition_name: Arc<str>,
-    /// For each lookup on a way, the dimension that it looks rows up in.
-    pub lookups: BTreeMap<Arc<str>, usize>,
+    /// For each stage on a way, the dimensions that it looks rows up in, if it does.
+    pub lookups: BTreeMap<Arc<str>, Vec<usize>>,
     /// The stages behind the gate.
     pub key_function: Way,
     /// The sinks.

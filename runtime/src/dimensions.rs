@@ -13,8 +13,7 @@ use operators::dimension::Dimension;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::order::canonical;
-use operators::transform::lookup::Index;
-use operators::transform::{Evaluation, Place};
+use operators::transform::{Evaluation, Place, Prepared};
 use pipelines::plan::{DimensionPlan, Plan};
 
 use crate::error::RunError;
@@ -24,8 +23,8 @@ use crate::job::Reading;
 pub(crate) struct Dimensions {
     /// Their rows, in the plan's order.
     pub(crate) rows: Vec<Dimension>,
-    /// The indexes of lookups, by the name of their stage.
-    pub(crate) indexes: BTreeMap<Arc<str>, Index>,
+    /// What stages need of them.
+    pub(crate) prepared: Prepared,
     /// What is wrong with their rows: it stands under the reserved key of the dimension.
     pub(crate) errors: Vec<(Key, ErrorRow)>,
     /// What is odd about them, by the lookup that meets it.
@@ -40,14 +39,14 @@ impl Dimensions {
     pub(crate) fn load(plan: &Plan) -> Result<Dimensions, RunError> {
         let mut loaded = Dimensions {
             rows: Vec::new(),
-            indexes: BTreeMap::new(),
+            prepared: Prepared::default(),
             errors: Vec::new(),
             warnings: BTreeMap::new(),
             readings: BTreeMap::new(),
         };
         let mut sources: BTreeMap<usize, (Chunk, Vec<RowError>)> = BTreeMap::new();
         for dimension in &plan.dimensions {
-            loaded.index(plan, &dimension.way.steps);
+            loaded.prepare(plan, &dimension.way.steps);
             let (mut starts, mut errors) = (Vec::new(), Vec::new());
             for &source in &dimension.sources {
                 let read = match sources.entry(source) {
@@ -61,23 +60,37 @@ impl Dimensions {
             loaded.rows.push(evaluated);
         }
         for input in &plan.inputs {
-            loaded.index(plan, &input.way.steps);
+            loaded.prepare(plan, &input.way.steps);
         }
-        loaded.index(plan, &plan.key_function.steps);
+        loaded.prepare(plan, &plan.key_function.steps);
         Ok(loaded)
     }
 
-    /// Indexes what these stages look rows up in.
-    fn index(&mut self, plan: &Plan, steps: &[operators::way::Step]) {
+    /// Makes ready what these stages look rows up in.
+    fn prepare(&mut self, plan: &Plan, steps: &[operators::way::Step]) {
         for step in steps {
-            if let Transform::Lookup(lookup) = step.transform.as_ref()
-                && !self.indexes.contains_key(&step.name)
-            {
-                let index = lookup.index(&self.rows[plan.lookups[&step.name]]);
-                if let Some(warning) = lookup.warning(&index) {
-                    self.warnings.insert(Arc::clone(&step.name), warning);
+            let Some(dimensions) = plan.lookups.get(&step.name) else {
+                continue;
+            };
+            let dimensions: Vec<&Dimension> = dimensions.iter().map(|&at| &self.rows[at]).collect();
+            let name = Arc::clone(&step.name);
+            let prepared = &mut self.prepared;
+            match step.transform.as_ref() {
+                Transform::Lookup(lookup) if !prepared.indexes.contains_key(&name) => {
+                    let index = lookup.index(dimensions[0]);
+                    if let Some(warning) = lookup.warning(&index) {
+                        self.warnings.insert(Arc::clone(&name), warning);
+                    }
+                    prepared.indexes.insert(name, index);
                 }
-                self.indexes.insert(Arc::clone(&step.name), index);
+                Transform::Sql(sql) if !prepared.tables.contains_key(&name) => {
+                    if let Some(warning) = sql.warning(&dimensions) {
+                        self.warnings.insert(Arc::clone(&name), warning);
+                    }
+                    let tables = dimensions.iter().map(|dimension| dimension.rows.clone());
+                    prepared.tables.insert(name, tables.collect());
+                }
+                _ => {}
             }
         }
     }
@@ -132,7 +145,7 @@ impl Dimensions {
         starts: &[Chunk],
         errors: Vec<RowError>,
     ) -> Result<Dimension, RunError> {
-        let mut at = Evaluation::new(Place::Dimension, &self.indexes);
+        let mut at = Evaluation::new(Place::Dimension, &self.prepared);
         at.carry_in(errors);
         let rows = dimension.way.end(starts, &mut at)?;
         let key = Key::reserved(&dimension.name);

@@ -11,8 +11,7 @@ use operators::fault;
 use operators::group::{Batch, ErrorRow};
 use operators::key::Key;
 use operators::row_id::RowId;
-use operators::transform::lookup::Index;
-use operators::transform::{Evaluation, Place, StageError};
+use operators::transform::{Evaluation, Place, Prepared, StageError};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::vec::Map;
@@ -207,8 +206,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
     let read_again = fault::seeded("dimension-per-batch").then(|| read_again(job));
-    let indexes = read_again.as_ref().unwrap_or(&job.indexes);
-    let mut at = Evaluation::new(Place::BehindGate, indexes);
+    let prepared = read_again.as_ref().unwrap_or(&job.prepared);
+    let whole = (0..)
+        .zip(&batch.keys)
+        .find(|(_, key)| **key == Key::whole());
+    let whole = whole.filter(|_| job.partition().is_whole());
+    let mut at = Evaluation::new(Place::BehindGate, prepared).of_whole(whole.map(|(at, _)| at));
     let input = Chunk::by_origin(&batch.inputs).map_err(|source| {
         let stage = Arc::clone(&job.plan.partition_name);
         StageError::Columns { stage, source }
@@ -238,13 +241,13 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
 }
 
 /// The dimensions as they are now, not as they were when the run began: a fault.
-fn read_again(job: &Job) -> BTreeMap<Arc<str>, Index> {
+fn read_again(job: &Job) -> Prepared {
     let dimensions = job.check(Dimensions::load(&job.plan));
-    dimensions.map_or_else(BTreeMap::new, |dimensions| {
+    dimensions.map_or_else(Prepared::default, |dimensions| {
         for (source, reading) in dimensions.readings {
             job.has_read(&source, reading);
         }
-        dimensions.indexes
+        dimensions.prepared
     })
 }
 

@@ -10,8 +10,8 @@ use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::source::{Instant, Pinned, Scanned, Skipped, SourceError};
+use operators::transform::Prepared;
 use operators::transform::batch_partition::BatchPartition;
-use operators::transform::lookup::Index;
 use operators::value::Value;
 use pipelines::plan::Plan;
 use serde::Serialize;
@@ -41,8 +41,8 @@ pub(crate) struct Job {
     pub(crate) plan: Arc<Plan>,
     /// The stamp of this run.
     pub(crate) stamp: u128,
-    /// The indexes of lookups, by the name of their stage.
-    pub(crate) indexes: BTreeMap<Arc<str>, Index>,
+    /// What stages need of dimensions.
+    pub(crate) prepared: Prepared,
     /// The state. A snapshot of it is taken for each batch: one that is held would keep old pages of
     /// the store from being used again.
     pub(crate) state: Arc<State>,

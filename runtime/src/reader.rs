@@ -145,7 +145,7 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
     let piece = &job.scan.pieces[number];
     let plan = &job.plan.inputs[piece.input];
     let name = &job.plan.sources[plan.source].name;
-    let mut at = Evaluation::new(Place::BeforeGate, &job.indexes);
+    let mut at = Evaluation::new(Place::BeforeGate, &job.prepared);
     at.carry_in(read.errors);
     let rows = job.check(plan.way.end(std::slice::from_ref(&read.chunk), &mut at))?;
     let from = SourceRows {

@@ -181,7 +181,7 @@ fn execute(
         spill: spill_folder(loaded),
         plan: Arc::clone(plan),
         stamp,
-        indexes: dimensions.indexes,
+        prepared: dimensions.prepared,
         state: Arc::clone(state),
         told,
         workers: request.workers,

@@ -16,8 +16,7 @@ use operators::order::canonical;
 use operators::parcel::{SourceRows, parcels};
 use operators::source::Read;
 use operators::transform::batch_partition::BatchPartition;
-use operators::transform::lookup::Index;
-use operators::transform::{Evaluation, Place};
+use operators::transform::{Evaluation, Place, Prepared};
 use operators::value::Value;
 use pipelines::plan::{DimensionPlan, Plan, SinkPlan, SinkRows, SourcePlan};
 
@@ -29,9 +28,9 @@ use crate::reference::{Fault, Outcome, Rows};
 /// When a source cannot be read or a stage stops the run.
 pub fn run(plan: &Plan) -> Outcome {
     let mut outcome = Outcome::default();
-    let indexes = dimensions(plan, &mut outcome);
-    let batch = groups(plan, &indexes);
-    let mut at = Evaluation::new(Place::BehindGate, &indexes);
+    let prepared = dimensions(plan, &mut outcome);
+    let batch = groups(plan, &prepared);
+    let mut at = Evaluation::new(Place::BehindGate, &prepared);
     let input = &Chunk::by_origin(&batch.inputs).expect("the groups are small");
     let steps = plan
         .key_function
@@ -85,10 +84,10 @@ fn read(source: &SourcePlan) -> Vec<Read> {
     reads
 }
 
-fn dimensions(plan: &Plan, outcome: &mut Outcome) -> BTreeMap<Arc<str>, Index> {
-    let mut indexes = BTreeMap::new();
+fn dimensions(plan: &Plan, outcome: &mut Outcome) -> Prepared {
+    let mut prepared = Prepared::default();
     for (number, dimension) in plan.dimensions.iter().enumerate() {
-        let rows = dimension_rows(plan, dimension, &indexes, outcome);
+        let rows = dimension_rows(plan, dimension, &prepared, outcome);
         let dimension = Dimension {
             name: Arc::clone(&dimension.name),
             rows,
@@ -101,22 +100,23 @@ fn dimensions(plan: &Plan, outcome: &mut Outcome) -> BTreeMap<Arc<str>, Index> {
             .chain(inputs);
         for step in ways.chain([&plan.key_function]).flat_map(|way| &way.steps) {
             if let Transform::Lookup(lookup) = step.transform.as_ref()
-                && plan.lookups[&step.name] == number
+                && plan.lookups[&step.name] == [number]
             {
-                indexes.insert(Arc::clone(&step.name), lookup.index(&dimension));
+                let index = lookup.index(&dimension);
+                prepared.indexes.insert(Arc::clone(&step.name), index);
             }
         }
     }
-    indexes
+    prepared
 }
 
 fn dimension_rows(
     plan: &Plan,
     dimension: &DimensionPlan,
-    indexes: &BTreeMap<Arc<str>, Index>,
+    prepared: &Prepared,
     outcome: &mut Outcome,
 ) -> RecordBatch {
-    let mut at = Evaluation::new(Place::Dimension, indexes);
+    let mut at = Evaluation::new(Place::Dimension, prepared);
     let start = |&source: &usize| {
         let source = &plan.sources[source];
         let reads = read(source);
@@ -148,7 +148,7 @@ fn sorted(rows: &RecordBatch, id: &[usize]) -> RecordBatch {
 }
 
 /// The groups of all keys.
-fn groups(plan: &Plan, indexes: &BTreeMap<Arc<str>, Index>) -> Batch {
+fn groups(plan: &Plan, prepared: &Prepared) -> Batch {
     let partition = partition(plan);
     let inputs = plan.inputs.iter();
     let mut groups = {
@@ -160,7 +160,7 @@ fn groups(plan: &Plan, indexes: &BTreeMap<Arc<str>, Index>) -> Batch {
     for (number, input) in (0..).zip(&plan.inputs) {
         let source = &plan.sources[input.source];
         for read in read(source) {
-            let mut at = Evaluation::new(Place::BeforeGate, indexes);
+            let mut at = Evaluation::new(Place::BeforeGate, prepared);
             at.carry_in(read.errors);
             let rows = input
                 .way

@@ -192,6 +192,11 @@ fn mistakes_in_several_sections_are_told_at_once() {
 }
 
 #[test]
+fn queries_that_cannot_be_are_told() {
+    tells("queries");
+}
+
+#[test]
 fn unions_of_what_does_not_go_together_are_told() {
     tells("unions");
 }

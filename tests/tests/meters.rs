@@ -69,6 +69,47 @@ fn a_street_has_the_meters_of_both_sheets() {
 }
 
 #[test]
+fn a_query_of_a_street_reads_its_meters_and_the_prices_of_all() {
+    let mut scratch = example();
+    run(&mut scratch);
+    let columns = ["street", "bill", "meters"];
+    let first = [
+        r#"Elm 44 [{"meter":1,"reading":10},{"meter":2,"reading":12}]"#,
+        r#"Oak 18 [{"meter":3,"reading":7},{"meter":4,"reading":5}]"#,
+        r#"Pine 4.5 [{"meter":5,"reading":9}]"#,
+    ];
+    assert_eq!(rows(&scratch, "bills", &columns), first);
+    assert_eq!(run(&mut scratch).number("/keys/recomputed"), 0);
+    // A price that the query does not see changes nothing; one that it sees may change all keys.
+    scratch.sheet("prices", |prices| {
+        prices.set(("street", "Pine"), "price", "1.0")
+    });
+    assert_eq!(run(&mut scratch).number("/keys/recomputed"), 0);
+    scratch.sheet("prices", |prices| {
+        prices.set(("street", "Ash"), "price", "4.0")
+    });
+    let ran = run(&mut scratch);
+    assert_eq!(ran.number("/keys/recomputed"), 3);
+    assert_eq!(ran.number("/sinks/bills/updated"), 0);
+    // A parameter opens all keys, and only bills change that it is in.
+    scratch.edit("pipeline.toml", "price = 0.5", "price = 1.5");
+    let ran = run(&mut scratch);
+    assert_eq!(ran.number("/sinks/bills/updated"), 1);
+    // Two prices of a street: both are taken, and a warning tells of them.
+    scratch.sheet("prices", |prices| prices.push(&["Elm", "3.0"]));
+    let ran = run(&mut scratch);
+    assert!(
+        ran.report
+            .to_string()
+            .contains("2 rows of `prices` share their `street`")
+    );
+    assert_eq!(ran.number("/sinks/bills/updated"), 1);
+    scratch.sheet("prices", |prices| drop(prices.delete(("price", "3.0"))));
+    let ran = run(&mut scratch);
+    assert_eq!(ran.number("/sinks/bills/updated"), 1);
+}
+
+#[test]
 fn all_rows_can_be_one_key() {
     let mut scratch = example();
     scratch.edit("pipeline.toml", "by    = \"street\"", "whole = true");

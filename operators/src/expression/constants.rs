@@ -20,9 +20,7 @@ struct Constant {
 
 impl Constants {
     pub(super) fn new(settings: &Settings) -> Self {
-        let now = settings.now.with_timezone(&settings.timezone).naive_local();
-        let instant = Value::Timestamp(now.and_utc().timestamp_micros());
-        let day = Value::Date(Date32Type::from_naive_date(now.date()));
+        let (instant, day) = instant_and_day(settings);
         let constant = |table, name: &str, value: &Value| Constant {
             table,
             name: name.to_owned(),
@@ -54,6 +52,16 @@ impl Constants {
             .find(|constant| constant.table == table && constant.name == column.name)
             .map(|constant| &constant.value)
     }
+}
+
+/// The pinned now, as the wall clock in the pipeline's time zone, and its day.
+pub(super) fn instant_and_day(settings: &Settings) -> (Value, Value) {
+    let now = settings.now.with_timezone(&settings.timezone).naive_local();
+    let instant = Value::Timestamp(now.and_utc().timestamp_micros());
+    (
+        instant,
+        Value::Date(Date32Type::from_naive_date(now.date())),
+    )
 }
 
 fn literal(value: &Value) -> ScalarValue {

@@ -252,7 +252,7 @@ fn has_clauses(function: &Function) -> bool {
 
 /// How deep an expression may be: planning and evaluating it take a piece of the stack for each
 /// level, and a chain `a and b and c ..` is as deep as it is long.
-const MAX_DEPTH: usize = 256;
+pub(super) const MAX_DEPTH: usize = 256;
 
 const ELSEWHERE: &str =
     "stages that see several rows are `latest`, `distinct`, `lookup` and `conflict-join`";

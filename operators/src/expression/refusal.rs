@@ -41,8 +41,14 @@ impl Refusal {
 /// The first sentence is the message; what follows it says what to do.
 impl From<DataFusionError> for Refusal {
     fn from(error: DataFusionError) -> Self {
-        let mut error = &error;
-        while let DataFusionError::Diagnostic(_, inner) = error {
+        Refusal::from(&error)
+    }
+}
+
+impl From<&DataFusionError> for Refusal {
+    fn from(mut error: &DataFusionError) -> Self {
+        while let DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) = error
+        {
             error = inner;
         }
         let text = match error {
@@ -92,7 +98,7 @@ fn without_values(error: &ArrowError) -> String {
 }
 
 /// The name of an Arrow type: that of ours which holds its values, else a word of SQL.
-pub(super) fn spoken(arrow: &DataType) -> String {
+pub(crate) fn spoken(arrow: &DataType) -> String {
     match arrow {
         DataType::Null => "null".to_owned(),
         DataType::Interval(_) => "interval".to_owned(),

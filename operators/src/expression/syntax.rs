@@ -8,19 +8,50 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use datafusion::sql::sqlparser::ast::{CastKind, Expr, Spanned};
+use datafusion::sql::sqlparser::ast::{CastKind, Expr, Query, Spanned};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 use crate::problem::{Part, Problem};
 
 /// The syntax tree of an expression, and where its nodes stand.
 pub(super) fn parse(sql: &str) -> Result<(Expr, Places), Problem> {
+    let (expr, next, places) = parsed(sql, "the expression is empty", |it| {
+        let expr = it.parse_expr()?;
+        Ok(expr)
+    })?;
+    if next.token == Token::EOF {
+        return Ok((expr, places));
+    }
+    let message = format!("expected an operator or the end, found `{}`", next.token);
+    Err(problem(places.bytes(next.span), message).label("the expression ends before this"))
+}
+
+/// The syntax tree of a query, and where its nodes stand.
+pub(super) fn parse_query(sql: &str) -> Result<(Box<Query>, Places), Problem> {
+    let (query, next, places) = parsed(sql, "the query is empty", |parser| {
+        let query = parser.parse_query()?;
+        let _: bool = parser.consume_token(&Token::SemiColon);
+        Ok(query)
+    })?;
+    if next.token == Token::EOF {
+        return Ok((query, places));
+    }
+    let message = format!("expected the end of the query, found `{}`", next.token);
+    Err(problem(places.bytes(next.span), message).label("the query ends before this"))
+}
+
+/// What a text is parsed to, the token behind it, and where its nodes stand.
+fn parsed<T>(
+    sql: &str,
+    empty: &str,
+    parse: impl FnOnce(&mut Parser) -> Result<T, ParserError>,
+) -> Result<(T, TokenWithSpan, Places), Problem> {
     let dialect = PostgreSqlDialect {};
     let places = Places::new(sql);
     if places.whole().is_empty() {
-        return Err(problem(places.whole(), "the expression is empty"));
+        return Err(problem(places.whole(), empty));
     }
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
@@ -30,15 +61,9 @@ pub(super) fn parse(sql: &str) -> Result<(Expr, Places), Problem> {
         })?;
     let places = places.with_tokens(tokens.iter().map(|token| (&token.token, token.span)));
     let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
-    let expr = parser
-        .parse_expr()
-        .map_err(|error| places.syntax_error(error))?;
+    let tree = parse(&mut parser).map_err(|error| places.syntax_error(error))?;
     let next = parser.peek_token();
-    if next.token == Token::EOF {
-        return Ok((expr, places));
-    }
-    let message = format!("expected an operator or the end, found `{}`", next.token);
-    Err(problem(places.bytes(next.span), message).label("the expression ends before this"))
+    Ok((tree, next, places))
 }
 
 /// The words of an expression, also of one that is wrong: each name in it is one of them.

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use chrono::Utc;
 
-use super::lookup::Index;
-use super::{Evaluation, Place};
+use super::{Evaluation, Place, Prepared};
 use crate::chunk::{Chunk, batch};
 use crate::expression::{Language, Settings};
 use crate::problem::{Problem, Step};
@@ -67,7 +66,10 @@ pub(crate) fn lines(chunk: &Chunk) -> Vec<String> {
 
 /// An evaluation of one stage, called `stage`, that looks nothing up.
 pub(crate) fn at(place: Place) -> Evaluation<'static> {
-    static NONE: BTreeMap<Arc<str>, Index> = BTreeMap::new();
+    static NONE: Prepared = Prepared {
+        indexes: BTreeMap::new(),
+        tables: BTreeMap::new(),
+    };
     let mut at = Evaluation::new(place, &NONE);
     at.enter(&Arc::from("stage"));
     at

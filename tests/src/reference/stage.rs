@@ -32,6 +32,7 @@ pub(super) fn types(transform: &Transform, input: &[Type], right: &[Type]) -> Ve
         }
         Transform::Lookup(stage) => types.extend(at(right, stage.brought())),
         Transform::Rules(stage) => types.extend(stage.when().iter().map(|_| Type::Text)),
+        Transform::Sql(stage) => return stage.schema().columns().iter().map(|it| it.1).collect(),
         Transform::Union(stage) => return at(input, &stage.columns()[0]),
     }
     types
@@ -110,7 +111,7 @@ fn one(name: &str, stage: &Transform, types: &[Type], row: &mut Row) {
         }
         Transform::Derive(stage) => derive(name, stage, types, row),
         Transform::Rules(stage) => rules(name, stage, types, row),
-        _ => unreachable!("the others look at several rows"),
+        _ => panic!("the others look at several rows, and the reference renders no query"),
     }
 }
 

@@ -129,7 +129,7 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
                 Feed::Step(step) => (steps.made[step].clone(), steps.types[step].clone()),
             };
             let inputs: Vec<Typed> = step.inputs.iter().map(input).collect();
-            let dimension = self.plan.lookups.get(&step.name).copied();
+            let dimension = self.plan.lookups.get(&step.name).map(|at| at[0]);
             let right = dimension.map(|at| self.plan.dimensions[at].schema.columns());
             let right = right.unwrap_or_default().iter();
             let right: Vec<Type> = right.map(|(_, ty)| *ty).collect();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::fixture::{errors, lines, table, told};
 use super::*;
 use crate::transform::Place;
+use crate::transform::Prepared;
 
 const LEFT: &str = "
     id int | who text | at int
@@ -65,8 +66,11 @@ fn found(config: &LookupConfig, place: Place, right: &str) -> (Vec<String>, Vec<
         name: Arc::clone(&name),
         rows: dimension.rows().clone(),
     };
-    let indexes = BTreeMap::from([(Arc::clone(&name), lookup.index(&dimension))]);
-    let mut at = Evaluation::new(place, &indexes);
+    let prepared = Prepared {
+        indexes: BTreeMap::from([(Arc::clone(&name), lookup.index(&dimension))]),
+        ..Prepared::default()
+    };
+    let mut at = Evaluation::new(place, &prepared);
     at.enter(&name);
     let rows = lookup.evaluate(chunk, &mut at).unwrap();
     assert_eq!(rows.rows().schema(), out.arrow());
@@ -186,8 +190,11 @@ fn before_the_gate_each_of_several_rows_has_an_origin_of_its_own() {
         name: Arc::clone(&name),
         rows: dimension.rows().clone(),
     };
-    let indexes = BTreeMap::from([(Arc::clone(&name), lookup.index(&dimension))]);
-    let mut at = Evaluation::new(Place::BeforeGate, &indexes);
+    let prepared = Prepared {
+        indexes: BTreeMap::from([(Arc::clone(&name), lookup.index(&dimension))]),
+        ..Prepared::default()
+    };
+    let mut at = Evaluation::new(Place::BeforeGate, &prepared);
     at.enter(&name);
     let rows = lookup.evaluate(chunk, &mut at).unwrap();
     // The rows without a match were numbered, too, before they were dropped.
