@@ -538,7 +538,7 @@ impl Transform {
         let none = BTreeSet::new();
         Some(match self {
             Transform::BatchPartition(stage) => stage.reads(&none),
-            Transform::ConflictJoin(stage) => stage.reads(&none),
+            Transform::ConflictJoin(stage) => stage.gathers(),
             Transform::Derive(stage) => stage.reads(&none),
             Transform::Filter(stage) => stage.reads(&none),
             Transform::Latest(stage) => stage.reads(&none),

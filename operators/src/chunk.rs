@@ -181,6 +181,23 @@ impl Chunk {
         ))
     }
 
+    /// The cells of a column at these rows, in this order, be it here or away.
+    pub fn cells(&self, column: usize, rows: &UInt32Array) -> Result<ArrayRef, ArrowError> {
+        match &self.columns[column] {
+            Column::Here(cells) => take(cells, rows, None),
+            Column::Away(Away { places, column }) => {
+                let at = rows.values().iter().map(|&row| places.at[row as usize]);
+                let batches = Arc::clone(&places.batches);
+                let places = Places {
+                    batches,
+                    at: at.collect(),
+                };
+                let (places, column) = (Arc::new(places), *column);
+                Column::Away(Away { places, column }).gather()
+            }
+        }
+    }
+
     /// The origin of each row; never null.
     pub fn origin(&self) -> &UInt32Array {
         &self.origin

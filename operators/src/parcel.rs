@@ -38,8 +38,10 @@ pub struct Parcel {
     pub rows: RecordBatch,
     /// The hash of each of these rows.
     pub hashes: Arc<[u128]>,
-    /// The parcel's rows: (row, position of its key in `keys`).
-    pub at: Vec<(u32, u32)>,
+    /// The parcel's rows, key by key.
+    pub at: Vec<u32>,
+    /// For each key the end of its rows in `at`; they begin where those of the key before it end.
+    pub ends: Vec<u32>,
     /// What is wrong, with the key it belongs to.
     pub errors: Vec<(Key, ErrorRow)>,
 }
@@ -72,8 +74,17 @@ impl Parcel {
             rows: nothing(),
             hashes: Arc::default(),
             at: Vec::new(),
+            ends: Vec::new(),
             errors,
         }
+    }
+
+    /// The keys, each with its rows.
+    pub fn rows_of_keys(&self) -> impl Iterator<Item = (&Key, &[u32])> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let ranges = starts.zip(&self.ends);
+        let rows = ranges.map(|(start, end)| &self.at[*start as usize..*end as usize]);
+        self.keys.iter().zip(rows)
     }
 
     /// The bytes of memory that are held for its rows: its share of the chunk's.
@@ -114,8 +125,8 @@ pub fn parcels(
         }
         let parcel = parcels.entry(owner(key, workers));
         let parcel = parcel.or_insert_with(|| empty.clone());
-        let number = number(parcel.keys.len());
-        parcel.at.extend(rows.into_iter().map(|row| (row, number)));
+        parcel.at.extend(rows);
+        parcel.ends.push(number(parcel.at.len()));
         parcel.keys.push(key.clone());
     }
     for (key, error) in errors(chunk, at, from, (&keys, &key_of)) {
@@ -212,26 +223,30 @@ struct Packed {
     input: u16,
     unit: u32,
     keys: Vec<Key>,
+    /// The origin of a row is the position of its key.
     rows: Chunk,
+    ends: Vec<u32>,
     hashes: Vec<u128>,
     errors: Vec<(Key, ErrorRow)>,
 }
 
 impl From<Parcel> for Packed {
     fn from(parcel: Parcel) -> Self {
-        let at = parcel.at.iter();
-        let hashes = at.clone().map(|(row, _)| parcel.hashes[*row as usize]);
-        let keys = UInt32Array::from_iter_values(at.clone().map(|(_, key)| *key));
+        let hashes = parcel.at.iter().map(|row| parcel.hashes[*row as usize]);
+        let keys = (0..).zip(parcel.rows_of_keys());
+        let keys = keys.flat_map(|(key, (_, rows))| rows.iter().map(move |_| key));
+        let keys = UInt32Array::from_iter_values(keys);
         let rows = if parcel.rows.num_columns() == 0 {
             batch(Arc::new(Schema::empty()), Vec::new(), keys.len())
         } else {
-            let rows = UInt32Array::from_iter_values(at.map(|(row, _)| *row));
+            let rows = UInt32Array::from(parcel.at.clone());
             take_record_batch(&parcel.rows, &rows)
         };
         Packed {
             input: parcel.input,
             unit: parcel.unit,
             hashes: hashes.collect(),
+            ends: parcel.ends,
             rows: Chunk::new(rows.expect("the rows are rows of the chunk"), keys),
             keys: parcel.keys,
             errors: parcel.errors,
@@ -241,11 +256,12 @@ impl From<Parcel> for Packed {
 
 impl From<Packed> for Parcel {
     fn from(packed: Packed) -> Self {
-        let at = (0..).zip(packed.rows.origin().values().iter().copied());
+        let at = (0..).take(packed.rows.len());
         Parcel {
             input: packed.input,
             unit: packed.unit,
             at: at.collect(),
+            ends: packed.ends,
             keys: packed.keys,
             rows: packed.rows.rows().clone(),
             hashes: packed.hashes.into(),

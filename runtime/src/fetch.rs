@@ -37,8 +37,8 @@ const AGAIN: Duration = Duration::from_millis(1);
 /// The parcels of all inputs, each with the worker that owns its keys, in the epoch of the survey of
 /// their stretch.
 ///
-/// While more rows are kept than may be, and earlier batches are still on their way to the commit, no
-/// more is taken: they will make room. Else rows go to disk.
+/// While plenty of rows are kept, and earlier batches are still on their way to the commit, no more is
+/// taken: they will make room. Where there are none, rows that find no room go to disk.
 pub(crate) fn parcels<'scope>(
     scope: Scope<'scope, Epoch>,
     job: &Arc<Job>,
@@ -49,7 +49,7 @@ pub(crate) fn parcels<'scope>(
     let is_first = scope.index() == 0;
     source::<_, CapacityContainerBuilder<Vec<_>>, _, _>(scope, "Fetch", move |capability, info| {
         let wake = worker.sync_activator_for(info.address.to_vec());
-        let receiver = spawn(Arc::clone(&job), All, wake);
+        let receiver = spawn(Arc::clone(&job), All { is_first }, wake);
         let again = worker.activator_for(info.address);
         let mut capability = Some(capability);
         let mut is_started = !is_first;
@@ -59,7 +59,7 @@ pub(crate) fn parcels<'scope>(
                 let errors = from_no_row(&job);
                 output.session(held).give_iterator(errors.into_iter());
             }
-            if job.is_full() && committed.less_than(held.time()) && !job.abort.is_raised() {
+            if job.has_plenty() && committed.less_than(held.time()) && !job.abort.is_raised() {
                 again.activate_after(AGAIN);
                 return;
             }
@@ -80,11 +80,22 @@ pub(crate) fn parcels<'scope>(
 }
 
 /// All pieces, shared between the workers' threads.
-struct All;
+struct All {
+    is_first: bool,
+}
 
 impl Work for All {
     fn next(&mut self, job: &Job) -> Option<usize> {
         job.scan.next()
+    }
+
+    fn counts(&self, job: &Job) -> Vec<usize> {
+        let inputs = if self.is_first {
+            job.scan.inputs.len()
+        } else {
+            0
+        };
+        (0..inputs).collect()
     }
 
     fn ask<'a>(&'a self, job: &'a Job, input: usize) -> (&'a Ask, bool) {
@@ -169,6 +180,7 @@ pub(crate) fn open_parcels<'scope>(
 /// A worker's share of the pieces that hold rows of open keys.
 struct Share {
     pieces: VecDeque<usize>,
+    counts: Vec<usize>,
     asks: Vec<Ask>,
 }
 
@@ -187,9 +199,14 @@ impl Share {
             .flat_map(|wanted| &wanted.pieces)
             .copied()
             .collect();
+        let inputs = pieces
+            .iter()
+            .map(|&piece| job.scan.pieces[piece as usize].input);
+        let inputs: BTreeSet<usize> = inputs.collect();
         let share = pieces.into_iter().enumerate();
         let share = share.filter(|(at, _)| at % peers == index);
         Share {
+            counts: inputs.into_iter().filter(|_| index == 0).collect(),
             pieces: share.map(|(_, piece)| piece as usize).collect(),
             asks: asks.collect(),
         }
@@ -199,6 +216,10 @@ impl Share {
 impl Work for Share {
     fn next(&mut self, _: &Job) -> Option<usize> {
         self.pieces.pop_front()
+    }
+
+    fn counts(&self, _: &Job) -> Vec<usize> {
+        self.counts.clone()
     }
 
     fn ask<'a>(&'a self, _: &'a Job, input: usize) -> (&'a Ask, bool) {

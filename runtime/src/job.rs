@@ -174,6 +174,12 @@ impl Job {
         self.kept.load(Ordering::Relaxed) >= self.memory_of_rows()
     }
 
+    /// Whether so many are kept that no more should be read as long as others are on their way to the
+    /// commit, and make room.
+    pub(crate) fn has_plenty(&self) -> bool {
+        self.kept.load(Ordering::Relaxed) >= self.memory_of_rows() / 2
+    }
+
     /// Notes what was read of a source.
     pub(crate) fn has_read(&self, source: &str, reading: Reading) {
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);

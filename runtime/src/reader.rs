@@ -4,7 +4,7 @@
 //! unit --read--> chunk --way before the gate--> keys, hashes --> parcels --> [bounded channel] --> worker
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -33,6 +33,9 @@ pub(crate) enum Told {
 pub(crate) trait Work: Send + 'static {
     /// The number of the next piece.
     fn next(&mut self, job: &Job) -> Option<usize>;
+
+    /// The inputs of which this thread counts the reading, which it may share with other threads.
+    fn counts(&self, job: &Job) -> Vec<usize>;
 
     /// What is wanted of an input, and whether its rows are, or just what is told of them.
     fn ask<'a>(&'a self, job: &'a Job, input: usize) -> (&'a Ask, bool);
@@ -99,7 +102,9 @@ impl Drop for Voice {
 
 fn read(job: &Job, mut work: impl Work, voice: &Voice) {
     let mut stretch = 0;
+    let counted: BTreeSet<usize> = work.counts(job).into_iter().collect();
     let mut tallies: BTreeMap<usize, (Scanned, u64)> = BTreeMap::new();
+    tallies.extend(counted.iter().map(|input| (*input, Default::default())));
     while let Some(number) = work.next(job) {
         let piece = &job.scan.pieces[number];
         if piece.stretch > stretch {
@@ -135,7 +140,9 @@ fn read(job: &Job, mut work: impl Work, voice: &Voice) {
         if job.check(plan.source.unchanged(pinned)).is_none() {
             return;
         }
-        job.has_read(&plan.name, Reading::of(pinned, scanned, lost));
+        let reads = u64::from(counted.contains(&input));
+        let reading = Reading::of(pinned, scanned, lost);
+        job.has_read(&plan.name, Reading { reads, ..reading });
     }
     let _: ControlFlow<()> = voice.tell(Told::End);
 }

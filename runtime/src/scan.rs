@@ -97,6 +97,15 @@ impl Scan {
         self.ends.partition_point(|end| end.as_str() <= key.text())
     }
 
+    /// Whether a key is complete when the first `reached` stretches are.
+    pub(crate) fn is_complete(&self, key: &Key, reached: usize) -> bool {
+        match reached.checked_sub(1).map(|last| self.ends.get(last)) {
+            None => false,
+            Some(Some(end)) => !key.is_reserved() && key.text() < end.as_str(),
+            Some(None) => true,
+        }
+    }
+
     /// The next piece to be read; each is given once.
     pub(crate) fn next(&self) -> Option<usize> {
         let next = self.next.fetch_add(1, Ordering::Relaxed);

@@ -84,19 +84,17 @@ impl Keeper {
             .iter()
             .chain(parcel.errors.iter().map(|(key, _)| key))
         {
-            let stretch = self.job.scan.stretch_of(key);
-            if stretch < *reached {
+            if self.job.scan.is_complete(key, *reached) {
                 let plan = &self.job.plan;
                 let input = &plan.inputs[usize::from(parcel.input)];
                 let input = plan.sources[input.source].name.to_string();
                 self.job.abort.raise(RunError::Bounds { input });
                 return;
             }
-            if !seen[stretch].contains(key) {
-                seen[stretch].insert(key.clone());
-            }
         }
-        self.accounted(groups, |groups| groups.add(parcel));
+        for key in self.accounted(groups, |groups| groups.add(parcel)) {
+            seen[self.job.scan.stretch_of(&key)].insert(key);
+        }
         self.spill(groups);
     }
 

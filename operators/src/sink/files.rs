@@ -149,7 +149,7 @@ impl Fenced for Files {
         Ok(Box::new(FileWriter::open(&self.plan, dry)?))
     }
 
-    /// A file is written as a whole, so updates wait until a row group of a folder is full, and
+    /// A file is written as a whole, so updates wait until there are enough for one of a folder, and
     /// those of a single file until the end of the run.
     fn gathers(&self) -> usize {
         match self.plan.mode {

@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take;
 use arrow::datatypes::{Field, Int64Type, Schema as ArrowSchema, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::row::Rows;
@@ -94,6 +93,8 @@ pub enum Bounds {
 /// A checked conflict-join.
 pub struct ConflictJoin {
     on: Vec<usize>,
+    /// `on` without the partition key, in which rows of one origin are equal anyhow.
+    rest: Vec<usize>,
     unequal: Vec<usize>,
     order: Order,
     overlap: Option<Overlap>,
@@ -156,9 +157,12 @@ impl ConflictJoin {
         }
         let schema = Schema::new(columns).with_key(input.key());
         let order = config.order;
+        let rest = on.iter().copied();
+        let rest = rest.filter(|&column| input.key() != Some(column)).collect();
         Ok((
             ConflictJoin {
                 on,
+                rest,
                 unequal,
                 order,
                 overlap,
@@ -193,12 +197,15 @@ impl ConflictJoin {
         let columns = self.schema.columns().len() / 2;
         let mut reads: BTreeSet<usize> = needed.iter().map(|&output| output % columns).collect();
         reads.extend(self.on.iter().chain(&self.unequal));
-        reads.extend(
-            self.overlap
-                .iter()
-                .flat_map(|overlap| [overlap.start, overlap.end]),
-        );
+        reads.extend(self.gathers());
         reads
+    }
+
+    /// The input columns that are read of every row; others are read of pairs only.
+    pub fn gathers(&self) -> BTreeSet<usize> {
+        let overlap = self.overlap.iter();
+        let overlap = overlap.flat_map(|overlap| [overlap.start, overlap.end]);
+        self.rest.iter().copied().chain(overlap).collect()
     }
 
     /// The pairs.
@@ -218,7 +225,7 @@ impl ConflictJoin {
     /// one origin, which is the position of their key, so equal ones are looked for within it.
     fn candidates(&self, input: &Chunk) -> Vec<(u32, u32)> {
         let rows = input.rows();
-        let on = equatable(rows, &self.on);
+        let on = equatable(rows, &self.rest);
         let mut pairs = Vec::new();
         let mut groups: Vec<Vec<u32>> = Vec::new();
         let mut group: Vec<u32> = Vec::new();
@@ -226,7 +233,11 @@ impl ConflictJoin {
         let mut all: Vec<u32> = (0..row_number(input.len())).collect();
         all.sort_by_key(|&row| origins[row as usize]);
         for of_one in all.chunk_by(|&a, &b| origins[a as usize] == origins[b as usize]) {
-            let known = |row: &u32| !any_null(rows, &self.on, *row as usize);
+            if self.rest.is_empty() {
+                groups.push(of_one.to_vec());
+                continue;
+            }
+            let known = |row: &u32| !any_null(rows, &self.rest, *row as usize);
             group.extend(of_one.iter().copied().filter(known));
             group.sort_by(|&a, &b| on.row(a as usize).cmp(&on.row(b as usize)));
             let equal = group.chunk_by(|&a, &b| on.row(a as usize) == on.row(b as usize));
@@ -243,13 +254,9 @@ impl ConflictJoin {
     /// Keeps the pairs that differ in `unequal`.
     fn keep_unequal(&self, input: &Chunk, pairs: &mut Vec<(u32, u32)>) -> Result<(), ArrowError> {
         for &position in &self.unequal {
-            let column = input.rows().column(position);
             let of = |side: fn(&(u32, u32)) -> u32| {
-                take(
-                    column,
-                    &UInt32Array::from_iter_values(pairs.iter().map(side)),
-                    None,
-                )
+                let rows = UInt32Array::from_iter_values(pairs.iter().map(side));
+                input.cells(position, &rows)
             };
             let (left, right) = (of(|pair| pair.0)?, of(|pair| pair.1)?);
             let known = |row| left.is_valid(row) && right.is_valid(row);

@@ -61,6 +61,10 @@ const ROW_GROUP_ROWS: usize = 122_880;
 /// How many row groups a file has at most, so that one changed row rewrites no more than these.
 const ROW_GROUPS: usize = 4;
 
+/// How many files the rows of a row group may come in: a run writes while it still evaluates, and a
+/// file that is as full as this says is not written again for new rows.
+const FILES: usize = 8;
+
 impl ParquetConfig {
     /// Checks a sink of this type; all problems at once.
     pub(crate) fn check(&self, declared: Declared<'_>) -> Result<Files, Vec<Problem>> {
@@ -86,8 +90,8 @@ impl ParquetConfig {
             (Place::single(declared.path), Limits::SINGLE)
         } else {
             let limits = Limits {
-                gathered: row_group_rows,
-                joined: row_group_rows,
+                gathered: row_group_rows.div_ceil(FILES),
+                joined: row_group_rows.div_ceil(FILES),
                 file: row_group_rows.saturating_mul(ROW_GROUPS),
             };
             (Some(Place::folder(declared.path)), limits)
