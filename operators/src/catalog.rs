@@ -21,6 +21,7 @@ use crate::sink::sqlite::{Sqlite, SqliteConfig};
 use crate::source::Source;
 use crate::source::csv::{Csv, CsvConfig};
 use crate::source::parquet::{Parquet, ParquetConfig};
+use crate::source::sqlite::{Sqlite as SqliteSource, SqliteConfig as SqliteSourceConfig};
 use crate::transform::batch_partition::{BatchPartition, BatchPartitionConfig};
 use crate::transform::conflict_join::{ConflictJoin, ConflictJoinConfig};
 use crate::transform::derive::{Derive, DeriveConfig};
@@ -35,7 +36,7 @@ use crate::transform::union::{Union, UnionConfig};
 use crate::transform::{Evaluation, StageError};
 
 /// The types of sources.
-pub const SOURCES: [&str; 2] = ["csv", "parquet"];
+pub const SOURCES: [&str; 3] = ["csv", "parquet", "sqlite"];
 
 /// The types of transforms.
 pub const TRANSFORMS: [&str; 11] = [
@@ -62,6 +63,8 @@ pub enum SourceConfig {
     Csv(CsvConfig),
     /// `type = "parquet"`.
     Parquet(ParquetConfig),
+    /// `type = "sqlite"`.
+    Sqlite(SqliteSourceConfig),
 }
 
 /// A decoded transform.
@@ -179,6 +182,7 @@ impl SourceConfig {
         Some(match kind {
             "csv" => section.decode().map(SourceConfig::Csv),
             "parquet" => section.decode().map(SourceConfig::Parquet),
+            "sqlite" => section.decode().map(SourceConfig::Sqlite),
             _ => return None,
         })
     }
@@ -190,6 +194,7 @@ impl SourceConfig {
         match self {
             SourceConfig::Csv(config) => &config.path,
             SourceConfig::Parquet(config) => &config.path,
+            SourceConfig::Sqlite(config) => &config.path,
         }
     }
 
@@ -198,6 +203,7 @@ impl SourceConfig {
         match self {
             SourceConfig::Csv(config) => config.condition.as_deref(),
             SourceConfig::Parquet(config) => config.condition.as_deref(),
+            SourceConfig::Sqlite(config) => config.condition.as_deref(),
         }
     }
 
@@ -215,6 +221,9 @@ impl SourceConfig {
             }
             SourceConfig::Parquet(config) => {
                 Parquet::check(config, name, path, timezone).map(Source::new)
+            }
+            SourceConfig::Sqlite(config) => {
+                SqliteSource::check(config, name, path, timezone, pinned).map(Source::new)
             }
         }
     }

@@ -38,6 +38,7 @@ mod names;
 pub mod parquet;
 mod pattern;
 mod scan;
+pub mod sqlite;
 #[cfg(test)]
 mod tests;
 mod unit;

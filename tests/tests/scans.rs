@@ -1,7 +1,7 @@
-//! Goal: many files are one source, of which only what is needed is opened.
+//! Goal: many files are one source, of which only what is needed is opened; a table is another.
 //!
-//! Method: visits lie in a folder for each state, as Parquet or as compressed CSV; what a run wrote,
-//! what it read and what it spared are compared with what is known of the files.
+//! Method: visits lie in a folder for each state, or in a database; what a run wrote, what it read
+//! and what it spared are compared with what is known of them.
 
 use std::fs::{self, File};
 use std::sync::Arc;
@@ -112,5 +112,32 @@ fn folders_that_a_condition_rules_out_are_not_opened() {
     scratch.edit("pipeline.toml", "state <> 'CA'", "state <> 'NJ'");
     scratch.run().exits(0);
     assert_eq!(rows(&scratch), ["7 078-05-TX TX", "9 078-05-CA CA"]);
+    scratch.verify().exits(0);
+}
+
+#[test]
+fn a_database_is_read_as_it_is_now() {
+    let scratch = folder();
+    let source = "type = \"sqlite\"\npath = \"visits.db\"\ntable = \"visits\"\n";
+    let parquet = "type  = \"parquet\"\npath  = \"visits/state={state}/*.parquet\"\n";
+    scratch.edit("pipeline.toml", parquet, source);
+    let execute = |sql: &str| {
+        let database = rusqlite::Connection::open(scratch.path("visits.db")).unwrap();
+        database.execute_batch(sql).unwrap();
+    };
+    let missing = scratch.run().exits(78);
+    assert!(
+        missing
+            .report
+            .to_string()
+            .contains("there is no file `visits.db`")
+    );
+    execute("create table visits (visit integer, ssn text, state text);");
+    execute("insert into visits values (1, 'a', 'NY'), (2, 'b', 'NJ'), (3, 'c', 'CA');");
+    scratch.run().exits(0);
+    assert_eq!(rows(&scratch), ["2 b NJ"]);
+    execute("update visits set visit = visit + 1;");
+    assert_eq!(scratch.run().exits(0).number("/keys/open"), 2);
+    assert_eq!(rows(&scratch), ["2 a NY", "3 b NJ"]);
     scratch.verify().exits(0);
 }

@@ -28,7 +28,7 @@ use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 
 mod chunks;
-mod infer;
+pub(super) mod infer;
 mod records;
 #[cfg(test)]
 mod tests;

@@ -7,14 +7,14 @@ use crate::source::decode;
 
 /// What a column can still be, after the texts seen so far. What is inferred, decodes: no text
 /// that was seen is an error of its row.
-pub(super) struct Candidates {
+pub(in crate::source) struct Candidates {
     seen: bool,
     left: Vec<Type>,
 }
 
 impl Candidates {
     /// Nothing seen.
-    pub(super) fn new() -> Self {
+    pub(in crate::source) fn new() -> Self {
         // The narrower first: every int is a float, and every date a timestamp.
         let left = vec![
             Type::Bool,
@@ -27,13 +27,13 @@ impl Candidates {
     }
 
     /// Sees a text that is not null.
-    pub(super) fn see(&mut self, text: &str) {
+    pub(in crate::source) fn see(&mut self, text: &str) {
         self.seen = true;
         self.left.retain(|ty| fits(*ty, text));
     }
 
     /// The narrowest type of all that was seen.
-    pub(super) fn narrowest(&self) -> Type {
+    pub(in crate::source) fn narrowest(&self) -> Type {
         let first = self.left.first().filter(|_| self.seen);
         first.copied().unwrap_or(Type::Text)
     }
