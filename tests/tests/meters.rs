@@ -82,11 +82,11 @@ fn a_query_of_a_street_reads_its_meters_and_the_prices_of_all() {
     assert_eq!(run(&mut scratch).number("/keys/recomputed"), 0);
     // A price that the query does not see changes nothing; one that it sees may change all keys.
     scratch.sheet("prices", |prices| {
-        prices.set(("street", "Pine"), "price", "1.0")
+        prices.set(("street", "Pine"), "price", "1.0");
     });
     assert_eq!(run(&mut scratch).number("/keys/recomputed"), 0);
     scratch.sheet("prices", |prices| {
-        prices.set(("street", "Ash"), "price", "4.0")
+        prices.set(("street", "Ash"), "price", "4.0");
     });
     let ran = run(&mut scratch);
     assert_eq!(ran.number("/keys/recomputed"), 3);

@@ -17,10 +17,7 @@ use crate::problem::{Part, Problem};
 
 /// The syntax tree of an expression, and where its nodes stand.
 pub(super) fn parse(sql: &str) -> Result<(Expr, Places), Problem> {
-    let (expr, next, places) = parsed(sql, "the expression is empty", |it| {
-        let expr = it.parse_expr()?;
-        Ok(expr)
-    })?;
+    let (expr, next, places) = parsed(sql, "the expression is empty", Parser::parse_expr)?;
     if next.token == Token::EOF {
         return Ok((expr, places));
     }
@@ -46,21 +43,21 @@ pub(super) fn parse_query(sql: &str) -> Result<(Box<Query>, Places), Problem> {
 fn parsed<T>(
     sql: &str,
     empty: &str,
-    parse: impl FnOnce(&mut Parser) -> Result<T, ParserError>,
+    parse: impl FnOnce(&mut Parser<'static>) -> Result<T, ParserError>,
 ) -> Result<(T, TokenWithSpan, Places), Problem> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = &PostgreSqlDialect {};
     let places = Places::new(sql);
     if places.whole().is_empty() {
         return Err(problem(places.whole(), empty));
     }
-    let tokens = Tokenizer::new(&dialect, sql)
+    let tokens = Tokenizer::new(dialect, sql)
         .tokenize_with_location()
         .map_err(|error| {
             let from = places.byte(error.location).min(places.whole().end);
             problem(from..places.whole().end, decapitalized(&error.message))
         })?;
     let places = places.with_tokens(tokens.iter().map(|token| (&token.token, token.span)));
-    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+    let mut parser = Parser::new(dialect).with_tokens_with_locations(tokens);
     let tree = parse(&mut parser).map_err(|error| places.syntax_error(error))?;
     let next = parser.peek_token();
     Ok((tree, next, places))
