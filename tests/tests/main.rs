@@ -8,6 +8,7 @@ mod diagnostics;
 mod failures;
 mod faults;
 mod flagship;
+mod honey_duck;
 mod kills;
 mod meters;
 mod promise;
