@@ -119,7 +119,11 @@ pub fn parcels(
         ..Parcel::errors(from.input, Vec::new())
     };
     let mut parcels: BTreeMap<u64, Parcel> = BTreeMap::new();
-    for (key, rows) in keys.iter().zip(rows_of(chunk, at, keys.len(), &key_of)) {
+    let (rows, ends) = rows_by_key(chunk, at, keys.len(), &key_of);
+    let mut start = 0;
+    for (key, end) in keys.iter().zip(ends) {
+        let rows = &rows[start..end];
+        start = end;
         if rows.is_empty() {
             continue;
         }
@@ -137,17 +141,34 @@ pub fn parcels(
     parcels.into_iter().collect()
 }
 
-/// The rows of each key, but for ghosts.
-fn rows_of(chunk: &Chunk, at: &Evaluation, keys: usize, key_of: &[Option<u32>]) -> Vec<Vec<u32>> {
-    let mut rows_of = vec![Vec::new(); keys];
+/// The rows of all keys but ghosts, key by key, and for each key where its rows end. Counted first, so
+/// that a key costs no memory of its own.
+fn rows_by_key(
+    chunk: &Chunk,
+    at: &Evaluation,
+    keys: usize,
+    key_of: &[Option<u32>],
+) -> (Vec<u32>, Vec<usize>) {
     let ghosts = at.has_ghosts();
-    for (row, key) in key_of.iter().enumerate() {
-        let Some(key) = key else { continue };
-        if !ghosts || !at.is_ghost(chunk.origin().value(row)) {
-            rows_of[*key as usize].push(number(row));
-        }
+    let is_ghost = |row: usize| ghosts && at.is_ghost(chunk.origin().value(row));
+    let keyed = key_of.iter().enumerate();
+    let keyed = keyed.filter_map(|(row, key)| Some((row, (*key)? as usize)));
+    let keyed = keyed.filter(|(row, _)| !is_ghost(*row));
+    let mut ends = vec![0; keys];
+    for (_, key) in keyed.clone() {
+        ends[key] += 1;
     }
-    rows_of
+    let mut all = 0;
+    for end in &mut ends {
+        // For now where the rows of the key begin.
+        (*end, all) = (all, all + *end);
+    }
+    let mut rows = vec![0; all];
+    for (row, key) in keyed {
+        rows[ends[key]] = number(row);
+        ends[key] += 1;
+    }
+    (rows, ends)
 }
 
 /// No rows of no columns.

@@ -168,7 +168,7 @@ pub(super) fn told(found: &Result<Type, DataType>) -> String {
 }
 
 /// The most rows of a chunk.
-const ROWS: u64 = 8192;
+const ROWS: u64 = 16_384;
 
 /// The bytes, before compression, beyond which rows of a usual length are no longer added to a
 /// chunk: it keeps a column of texts far below the 2 GiB that Arrow's offsets reach.
