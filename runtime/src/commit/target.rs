@@ -68,6 +68,12 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// Whether nothing becomes of it, neither of the sink nor of the keys of its rows.
+    pub(crate) fn does_nothing(&self) -> bool {
+        let settles = !self.lost.is_empty() || !self.waiting.is_empty();
+        !settles && self.is_empty() && self.printed.is_empty()
+    }
+
     /// Whether the sink is to be told something.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.retractions.is_empty()
@@ -156,6 +162,11 @@ impl<'a> Target<'a> {
         }
         self.waiting.clear();
         std::mem::take(&mut self.gathered)
+    }
+
+    /// Whether it waits for commits that are worth it.
+    pub(crate) fn gathers(&self) -> bool {
+        (self.plan.sink.fenced()).is_some_and(|sink| sink.gathers() > 0)
     }
 
     /// Whether a commit writes the sink: with rows, or at the end of the run so that its target is

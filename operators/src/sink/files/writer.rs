@@ -94,9 +94,9 @@ impl FileWriter {
                 plan.place.temporary(&file.path, file.epoch),
                 plan.place.file(&file.path),
             );
-            match fs::rename(&from, &to) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                renamed => renamed.map_err(|error| plan.failed("renaming", &from, error))?,
+            if is_written(&from, file) {
+                let renamed = fs::rename(&from, &to);
+                renamed.map_err(|error| plan.failed("renaming", &from, error))?;
             }
             folders.extend(to.parent().map(Path::to_owned));
             die_at("file-renamed");
@@ -126,13 +126,11 @@ impl FileWriter {
     fn at(&self, file: &DataFile) -> PathBuf {
         let plan = &self.plan;
         let temporary = plan.place.temporary(&file.path, file.epoch);
-        let written = self
-            .begun
-            .iter()
-            .any(|begun| begun.written.contains(&file.path));
-        let pending = self.manifest.iter().flat_map(Manifest::pending);
-        let mut pending = pending.filter(|pending| *pending == file);
-        if written || (pending.next().is_some() && temporary.exists()) {
+        let mut begun = self.begun.iter();
+        let is_ours = begun.any(|begun| begun.written.contains(&file.path));
+        let mut pending = self.manifest.iter().flat_map(Manifest::pending);
+        let is_pending = pending.any(|pending| pending == file);
+        if is_ours || (is_pending && is_written(&temporary, file)) {
             temporary
         } else {
             plan.place.file(&file.path)
@@ -376,6 +374,10 @@ impl Writer for FileWriter {
         if self.dry {
             return self.rollback();
         }
+        if self.begun.is_none() {
+            // Only what a commit owes on disk is left to do.
+            return self.settle();
+        }
         self.complete()?;
         let plan = Arc::clone(&self.plan);
         let begun = self.begun.as_ref().expect("a commit has begun");
@@ -393,9 +395,9 @@ impl Writer for FileWriter {
         plan.put(&manifest)?;
         die_at("manifest-renamed");
         self.manifest = Some(manifest);
-        self.settle()?;
-        self.begun = None;
-        Ok(())
+        // From here on it has happened, and nothing of it is taken back; the lock is held on.
+        let _begun = self.begun.take();
+        self.settle()
     }
 
     fn rollback(&mut self) -> Result<(), SinkError> {
@@ -403,6 +405,10 @@ impl Writer for FileWriter {
             return Ok(());
         };
         self.held.clear();
+        if self.plan.manifest()?.map(|manifest| manifest.fence()) == Some(begun.next.clone()) {
+            // A commit that failed has happened nevertheless: what it owes is made up later.
+            return Ok(());
+        }
         for path in &begun.written {
             let at = self.plan.place.temporary(path, begun.next.epoch);
             match fs::remove_file(&at) {
@@ -442,4 +448,10 @@ impl Drop for FileWriter {
         // What cannot be removed now is removed when the sink is opened again.
         self.rollback().ok();
     }
+}
+
+/// Whether a file of this size lies there: what a writer left that died before its commit may have
+/// the same name.
+fn is_written(temporary: &Path, file: &DataFile) -> bool {
+    fs::metadata(temporary).is_ok_and(|found| found.len() == file.bytes)
 }

@@ -185,6 +185,27 @@ fn what_a_writer_owes_that_dies_in_the_commit_is_made_up() {
 }
 
 #[test]
+fn a_commit_that_fails_when_it_has_happened_is_not_taken_back() {
+    let mut fixture = Fixture::new("csv", "a.csv", &COLUMNS, "");
+    let mut writer = fixture.open();
+    writer.begin(None, &fence(1)).unwrap();
+    let updates = fixture.updates(&[(row(1, "x"), "k")], &[]);
+    writer.apply(&updates, &Lookups::default(), None).unwrap();
+    // No file takes the name of a folder.
+    fs::create_dir(fixture.path("a.csv")).unwrap();
+    writer.commit().unwrap_err();
+    writer.rollback().unwrap();
+    drop(writer);
+    fs::remove_dir(fixture.path("a.csv")).unwrap();
+    fixture.epoch = 1;
+    assert_eq!(fixture.live().len(), 1);
+    let mut writer = fixture.open();
+    assert_eq!(writer.fence().unwrap(), fixture.stands());
+    assert_eq!(fixture.text("a.csv"), "id,name\n1,x\n");
+    writer.intact().unwrap();
+}
+
+#[test]
 fn the_fence_keeps_other_states_and_lost_epochs_out() {
     let mut fixture = several();
     let mut writer = fixture.open();
