@@ -150,9 +150,17 @@ impl Chunk {
                 Column::Here(cells) => Arc::clone(cells),
                 Column::Away(_) => Arc::new(NullArray::new(self.len())),
             });
-            let field = |(field, column): (&Arc<Field>, &Column)| match column {
-                Column::Here(_) => Arc::clone(field),
-                Column::Away(_) => Arc::new(Field::new(field.name(), DataType::Null, true)),
+            let is_here = |column: &Column| match column {
+                // A source that was asked for less has put nothing in the place of the rest.
+                Column::Here(cells) => *cells.data_type() != DataType::Null,
+                Column::Away(_) => false,
+            };
+            let field = |(field, column): (&Arc<Field>, &Column)| {
+                if is_here(column) {
+                    Arc::clone(field)
+                } else {
+                    Arc::new(Field::new(field.name(), DataType::Null, true))
+                }
             };
             let fields = self.schema.fields().iter().zip(&self.columns).map(field);
             let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
@@ -306,6 +314,18 @@ impl Chunk {
         let mut order: Vec<u32> = (0..).take(all.len()).collect();
         order.sort_by_key(|&row| all.origin.value(row as usize));
         all.take(&UInt32Array::from(order))
+    }
+
+    /// The rows of some of the columns of `schema`, in place; what is not among them is not here.
+    pub fn some_of(schema: SchemaRef, rows: &RecordBatch) -> Chunk {
+        let column = |field: &Arc<Field>| match rows.column_by_name(field.name()) {
+            Some(cells) => Arc::clone(cells),
+            None => Arc::new(NullArray::new(rows.num_rows())),
+        };
+        let columns = schema.fields().iter().map(column);
+        let columns = columns.map(Column::Here).collect();
+        let origin = UInt32Array::from_iter_values((0..).take(rows.num_rows()));
+        Chunk::of(schema, columns, origin)
     }
 
     /// The rows of all chunks, whose columns are here, one after the other, their origins as they

@@ -81,11 +81,14 @@ pub struct Batch {
 impl Groups {
     /// No groups yet of inputs with these columns, of which some identify a row. A group with more
     /// rows than `most` is an error of the stage named there, and has none.
+    ///
+    /// Errors count in the digests of an input, unless its rows go by a version: then not all of its
+    /// columns are looked at, and what is wrong with a row is mended by another version of it.
     pub fn new(
-        inputs: impl IntoIterator<Item = (SchemaRef, Vec<usize>)>,
+        inputs: impl IntoIterator<Item = (SchemaRef, Vec<usize>, bool)>,
         most: (u64, Arc<str>),
     ) -> Self {
-        let input = |(schema, id)| Input::new(schema, id);
+        let input = |(schema, id, by_version)| Input::new(schema, id, by_version);
         Groups {
             inputs: inputs.into_iter().map(input).collect(),
             bytes: 0,
@@ -113,8 +116,9 @@ impl Groups {
             group.is_in(parcel.unit);
         }
         for (key, error) in &parcel.errors {
+            let counts = !input.by_version || key.is_reserved();
             let group = input.group(key, &mut new);
-            if group.errors.insert(error.clone()) {
+            if group.errors.insert(error.clone()) && counts {
                 group.digest.add_error(error.hash());
             }
         }

@@ -16,7 +16,7 @@ use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::{Chunk, batch};
-use crate::digest::row_hashes;
+use crate::digest::{bytes_hash, row_hashes};
 use crate::group::ErrorRow;
 use crate::key::Key;
 use crate::transform::Evaluation;
@@ -60,6 +60,8 @@ pub struct SourceRows<'a> {
     pub id: &'a [usize],
     /// The positions, among the columns that pass the partition, of those whose content counts.
     pub hashed: &'a [usize],
+    /// The positions, in the source's chunk, of those that say which version of a row it is.
+    pub version: &'a [usize],
     /// Whether the rows go along; else only what is told of them.
     pub keeps_rows: bool,
 }
@@ -114,7 +116,7 @@ pub fn parcels(
     };
     let empty = Parcel {
         rows,
-        hashes: row_hashes(chunk.rows(), from.hashed).into(),
+        hashes: hashes(chunk, at, from).into(),
         unit: from.unit,
         ..Parcel::errors(from.input, Vec::new())
     };
@@ -139,6 +141,20 @@ pub fn parcels(
         parcel.errors.push((key, error));
     }
     parcels.into_iter().collect()
+}
+
+/// What is known of each row by its content: by the columns that count, and by its version.
+fn hashes(chunk: &Chunk, at: &Evaluation, from: &SourceRows) -> Vec<u128> {
+    let mut hashes = row_hashes(chunk.rows(), from.hashed);
+    if !from.version.is_empty() {
+        let versions = row_hashes(from.source, from.version);
+        for (hash, &origin) in hashes.iter_mut().zip(chunk.origin().values()) {
+            let version = versions[at.source_row(origin) as usize];
+            let both = [hash.to_le_bytes(), version.to_le_bytes()];
+            *hash = bytes_hash(both.as_flattened());
+        }
+    }
+    hashes
 }
 
 /// The rows of all keys but ghosts, key by key, and for each key where its rows end. Counted first, so

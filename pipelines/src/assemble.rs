@@ -12,7 +12,7 @@ use operators::way::{Feed, Step, Way};
 use crate::check::Checked;
 use crate::diagnostic::{self, Diagnostic};
 use crate::graph::{Config, Graph, Upstream};
-use crate::plan::{DimensionPlan, InputPlan, Plan, SinkPlan, SinkRows, SourcePlan};
+use crate::plan::{DigestPlan, DimensionPlan, InputPlan, Plan, SinkPlan, SinkRows, SourcePlan};
 use crate::settings::Settings;
 
 /// What changes when the engine computes something else of the same plan.
@@ -222,25 +222,55 @@ impl Assemble<'_> {
                 way: self.chain(branch),
                 source_id: positions(&plan.schema),
                 id: positions(passing),
-                key: self
-                    .key_of(branch)
+                key: passing
+                    .key()
+                    .and_then(|key| self.column_of(branch, key))
                     .map(|column| plan.columns[column].clone()),
-                hashed: (0..passing.columns().len()).collect(),
+                digest: self.digest(branch, plan),
             }
         };
         branches.iter().map(input).collect()
     }
 
-    /// The position of the source's column that holds the key at the end of a chain, if the stages of
-    /// the chain bring it unchanged.
-    fn key_of(&self, branch: &[usize]) -> Option<usize> {
+    /// What digests of a chain's rows are over: all that passes the partition. With a version it is
+    /// the source's id and version, and what stages on the way have brought or made.
+    fn digest(&self, branch: &[usize], source: &SourcePlan) -> DigestPlan {
         let partition = branch.last().expect("a chain ends at the partition");
-        let mut key = self.checked.schemas[partition].key();
-        for stage in branch[1..].iter().rev() {
-            let transform = &self.checked.transforms[stage];
-            key = key.and_then(|column| transform.source_of(column));
+        let passing = &self.checked.schemas[partition];
+        let all = 0..passing.columns().len();
+        let version = source.source.version();
+        if version.is_empty() {
+            return DigestPlan {
+                columns: all.collect(),
+                version: Vec::new(),
+                reads: source.columns.clone(),
+            };
         }
-        key
+        let is_brought = |column: &usize| self.column_of(branch, *column).is_none();
+        let columns: Vec<usize> = all.filter(is_brought).collect();
+        let mut reads: BTreeSet<usize> = columns.iter().copied().chain(passing.key()).collect();
+        for step in self.chain(branch).steps.iter().rev() {
+            let of_inputs = step.transform.reads(&reads);
+            reads = of_inputs.into_iter().next().unwrap_or_default();
+        }
+        let named = source.source.id().iter().chain(version);
+        let version: BTreeSet<usize> = named
+            .filter_map(|name| source.schema.position(name))
+            .collect();
+        reads.extend(&version);
+        DigestPlan {
+            columns,
+            version: version.into_iter().collect(),
+            reads: reads.iter().map(|&at| source.columns[at].clone()).collect(),
+        }
+    }
+
+    /// The position of the source's column that a column at the end of a chain holds, if the stages
+    /// of the chain bring it unchanged.
+    fn column_of(&self, branch: &[usize], column: usize) -> Option<usize> {
+        branch[1..].iter().rev().try_fold(column, |column, stage| {
+            self.checked.transforms[stage].source_of(column)
+        })
     }
 
     /// The way along a chain of stages that a source begins. Of a union goes on what comes from the

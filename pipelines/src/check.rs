@@ -85,7 +85,11 @@ impl Check<'_> {
                 needed
                     .get(&at)
                     .is_some_and(|columns| columns.contains(name))
-                    || source.id().iter().any(|id| id == name)
+                    || source
+                        .id()
+                        .iter()
+                        .chain(source.version())
+                        .any(|it| it == name)
             }
             None => true,
         };

@@ -101,8 +101,19 @@ pub struct InputPlan {
     pub id: Vec<usize>,
     /// The source's column that holds the key, if the way brings it unchanged.
     pub key: Option<String>,
-    /// The positions, among the columns that pass the partition, of those over which digests are.
-    pub hashed: Vec<usize>,
+    /// What digests are over.
+    pub digest: DigestPlan,
+}
+
+/// What the digest of a row is over.
+pub struct DigestPlan {
+    /// The positions, among the columns that pass the partition, of those that count.
+    pub columns: Vec<usize>,
+    /// The source's columns that say for its others which version of a row it is, by position; empty
+    /// where no version is declared and all columns count themselves.
+    pub version: Vec<usize>,
+    /// The source's columns that must be read for it.
+    pub reads: Vec<String>,
 }
 
 /// A sink.

@@ -51,7 +51,7 @@ const MEMORY: u64 = 2 << 30;
 
 /// Batches between the gate and the commit when the author does not say: one is committed while
 /// the next are evaluated.
-const EPOCHS_IN_FLIGHT: u64 = 4;
+const EPOCHS_IN_FLIGHT: u64 = 16;
 
 impl Settings {
     /// Reads the settings of a file in `folder`; `set` are `name=value` of the command line.

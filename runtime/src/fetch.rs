@@ -100,7 +100,11 @@ impl Work for All {
 
     fn ask<'a>(&'a self, job: &'a Job, input: usize) -> (&'a Ask, bool) {
         let input = &job.scan.inputs[input];
-        (&input.ask, !input.reads_twice)
+        if input.reads_twice {
+            (&input.digest_ask, false)
+        } else {
+            (&input.ask, true)
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use operators::chunk::Chunk;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::parcel::{Parcel, SourceRows, owner, parcels};
@@ -151,7 +152,14 @@ fn read(job: &Job, mut work: impl Work, voice: &Voice) {
 fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(u64, Parcel)>> {
     let piece = &job.scan.pieces[number];
     let plan = &job.plan.inputs[piece.input];
-    let name = &job.plan.sources[plan.source].name;
+    let source = &job.plan.sources[plan.source];
+    let name = &source.name;
+    let read = if read.chunk.schema().fields().len() < source.columns.len() {
+        let chunk = Chunk::some_of(source.schema.arrow(), read.chunk.rows());
+        Read { chunk, ..read }
+    } else {
+        read
+    };
     let mut at = Evaluation::new(Place::BeforeGate, &job.prepared);
     at.carry_in(read.errors);
     let rows = job.check(plan.way.end(std::slice::from_ref(&read.chunk), &mut at))?;
@@ -161,7 +169,8 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
         unit: u32::try_from(number).expect("a run reads fewer than 2^32 units"),
         source: read.chunk.rows(),
         id: &plan.source_id,
-        hashed: &plan.hashed,
+        hashed: &plan.digest.columns,
+        version: &plan.digest.version,
         keeps_rows,
     };
     let mut parcels = parcels(job.partition(), &rows, &at, &from, job.workers as u64);

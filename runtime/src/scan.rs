@@ -33,8 +33,10 @@ pub(crate) struct Scan {
 
 /// An input of the partition.
 pub(crate) struct Input {
-    /// What is wanted of its source.
+    /// What is wanted of its source: all that is read of it.
     pub(crate) ask: Ask,
+    /// What is wanted for digests only.
+    pub(crate) digest_ask: Ask,
     /// The source's files.
     pub(crate) pinned: Pinned,
     /// Whether the first read is for digests only, and the rows of open keys are read afterwards.
@@ -69,7 +71,12 @@ impl Scan {
                 unit: unit.clone(),
                 stretch: 0,
             }));
+            let digest_ask = Ask {
+                columns: input.digest.reads.clone(),
+                ..ask.clone()
+            };
             inputs.push(Input {
+                digest_ask,
                 reads_twice: few && source.source.selects() && input.key.is_some(),
                 ask,
                 pinned,

@@ -58,7 +58,10 @@ impl Keeper {
         let inputs = job.plan.inputs.iter();
         let most = job.partition().max_group_rows();
         let groups = Groups::new(
-            inputs.map(|input| (Arc::clone(&schema), input.id.clone())),
+            inputs.map(|input| {
+                let by_version = !input.digest.version.is_empty();
+                (Arc::clone(&schema), input.id.clone(), by_version)
+            }),
             (most, Arc::clone(&job.plan.partition_name)),
         );
         let kept = Kept {

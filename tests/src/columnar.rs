@@ -152,8 +152,10 @@ fn groups(plan: &Plan, prepared: &Prepared) -> Batch {
     let partition = partition(plan);
     let inputs = plan.inputs.iter();
     let mut groups = {
-        let of =
-            |input: &pipelines::plan::InputPlan| (partition.schema().arrow(), input.id.clone());
+        let of = |input: &pipelines::plan::InputPlan| {
+            let by_version = !input.digest.version.is_empty();
+            (partition.schema().arrow(), input.id.clone(), by_version)
+        };
         let most = (partition.max_group_rows(), Arc::clone(&plan.partition_name));
         Groups::new(inputs.map(of), most)
     };
@@ -170,7 +172,8 @@ fn groups(plan: &Plan, prepared: &Prepared) -> Batch {
                 input: number,
                 name: &source.name,
                 unit: 0,
-                hashed: &input.hashed,
+                hashed: &input.digest.columns,
+                version: &input.digest.version,
                 keeps_rows: true,
                 source: read.chunk.rows(),
                 id: &input.source_id,

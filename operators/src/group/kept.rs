@@ -22,6 +22,8 @@ pub(super) struct Input {
     pub(super) schema: SchemaRef,
     /// The columns that identify a row, as far as they reach the partition.
     pub(super) id: Vec<usize>,
+    /// Whether its rows go by a version.
+    pub(super) by_version: bool,
     chunks: Vec<Kept>,
     pub(super) runs: Vec<Run>,
     pub(super) groups: BTreeMap<Key, Group>,
@@ -61,10 +63,11 @@ impl Group {
 
 impl Input {
     /// Nothing yet of an input with these columns, of which some identify a row.
-    pub(super) fn new(schema: SchemaRef, id: Vec<usize>) -> Self {
+    pub(super) fn new(schema: SchemaRef, id: Vec<usize>, by_version: bool) -> Self {
         Input {
             schema,
             id,
+            by_version,
             chunks: Vec::new(),
             runs: Vec::new(),
             groups: BTreeMap::new(),

@@ -59,13 +59,17 @@ fn cut(chunk: &Chunk, wrong: &[u32], ghosts: &[usize], workers: u64) -> Vec<(u64
         source: chunk.rows(),
         id: &[1],
         hashed: &[0, 1],
+        version: &[],
         keeps_rows: true,
     };
     parcels(&partition(), &chunk, &at, &from, workers)
 }
 
 fn groups(parcels: impl IntoIterator<Item = (u64, Parcel)>) -> Groups {
-    let mut groups = Groups::new([(schema().arrow(), vec![1])], (u64::MAX, Arc::from("by")));
+    let mut groups = Groups::new(
+        [(schema().arrow(), vec![1], false)],
+        (u64::MAX, Arc::from("by")),
+    );
     for (_, parcel) in parcels {
         groups.add(parcel);
     }

@@ -292,6 +292,13 @@ impl Format for Parquet {
             let changed = file::unchanged(std::slice::from_ref(&unit.file)).err();
             changed.unwrap_or_else(|| footer::broken(path, error))
         };
+        // Columns that only the filter reads are among those of the unit.
+        let positions: Vec<usize> = columns.iter().map(|column| column.position).collect();
+        let bytes = if filter.is_some() {
+            unit.bytes
+        } else {
+            footer.bytes(group, &positions)
+        };
         let mut rows = 0;
         for read in reader(footer, group, &columns, filter)? {
             let read = read.and_then(|rows| self.chunk(&rows, &columns));
@@ -302,10 +309,7 @@ impl Format for Parquet {
             }
         }
         file::unchanged(std::slice::from_ref(&unit.file))?;
-        Ok(Scanned {
-            rows,
-            bytes: unit.bytes,
-        })
+        Ok(Scanned { rows, bytes })
     }
 
     fn selects(&self) -> bool {
