@@ -4,9 +4,20 @@
 //! by `TIDEMILL_FAULT`, a list like `gate-ignores-stamp,fail-batch:800`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 #[cfg(all(feature = "faults", not(debug_assertions)))]
 compile_error!("the feature `faults` is for tests: a release must not have it");
+
+/// Waits as many milliseconds as were chosen for this fault, so that what is slow elsewhere is slow
+/// in a test.
+pub fn wait(name: &str) {
+    let milliseconds = argument(name).and_then(|milliseconds| milliseconds.parse().ok());
+    if let Some(milliseconds) = milliseconds {
+        let (_never, waits) = std::sync::mpsc::channel::<()>();
+        waits.recv_timeout(Duration::from_millis(milliseconds)).ok();
+    }
+}
 
 /// Whether this fault was chosen.
 pub fn seeded(name: &str) -> bool {

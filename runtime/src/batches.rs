@@ -84,6 +84,10 @@ pub(crate) fn batches<'scope>(
                         again.activate_after(AGAIN);
                         break;
                     }
+                    if !job.stop.lets_start(epoch + number) {
+                        capability = None;
+                        break;
+                    }
                     let keys = stretches[reached].take(&cut);
                     held.downgrade(&(epoch + number));
                     in_flight.push_back(epoch + number);

@@ -1,123 +1,22 @@
 //! The command line.
 
+mod arguments;
+
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
+use self::arguments::{Color, Command, Format, Pipeline, StateVerb, Verb, Watch};
 use crate::error::{Exit, Refused, RunError};
-use crate::load::{Loaded, Request};
+use crate::load::Loaded;
+use crate::progress;
 use crate::report::{diagnostics, text};
 use crate::run::{self, Ran};
-
-#[derive(Parser)]
-#[command(name = "tidemill", version, about = ABOUT, after_help = EXIT_CODES)]
-struct Command {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-const ABOUT: &str = "Runs pipelines written in TOML, and recomputes only the keys that changed";
-
-const EXIT_CODES: &str = "Exit codes:
-  0   done
-  1   verify: rows differ
-  64  the command line is wrong
-  65  errors in data stand (see `tidemill state inspect`), or one stopped the run
-  66  the pipeline file cannot be read
-  70  a bug in tidemill
-  74  reading or writing failed
-  75  may work at the next try: a batch failed, or another run has the state or the sink
-  78  the pipeline file has errors, a source is missing, or a sink and the state do not fit (see `tidemill adopt`)";
-
-#[derive(Subcommand)]
-enum Verb {
-    /// Check a pipeline file: all its errors at once.
-    Validate(Pipeline),
-    /// Show the stages, and which keys a run would open and why; write nothing.
-    Plan {
-        #[command(flatten)]
-        pipeline: Pipeline,
-        /// Show also the rows that a run would insert, update and retract.
-        #[arg(long)]
-        rows: bool,
-    },
-    /// Bring the sinks up to date with the sources.
-    Run {
-        #[command(flatten)]
-        pipeline: Pipeline,
-        /// Write a report as JSON to this file.
-        #[arg(long, value_name = "FILE")]
-        report: Option<PathBuf>,
-    },
-    /// Prove that the sinks hold what a run from nothing yields.
-    Verify(Pipeline),
-    /// Take what a sink holds for what it was told, and open every key.
-    Adopt {
-        #[command(flatten)]
-        pipeline: Pipeline,
-        /// The sink.
-        sink: String,
-    },
-    /// Show what a pipeline remembers between runs.
-    State {
-        #[command(subcommand)]
-        verb: StateVerb,
-    },
-}
-
-#[derive(Subcommand)]
-enum StateVerb {
-    /// The states in the state folder.
-    List(Pipeline),
-    /// The state of this pipeline: keys (hashed), sinks, standing errors.
-    Inspect(Pipeline),
-}
-
-#[derive(Args)]
-struct Pipeline {
-    /// The pipeline file.
-    file: PathBuf,
-    /// Set a parameter of `[params]`.
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
-    /// The run's now, as in 2026-01-15T06:00:00Z; the clock when it is left out.
-    #[arg(long, value_name = "TIME")]
-    now: Option<DateTime<Utc>>,
-    /// The folder of the state, over the file's.
-    #[arg(long, value_name = "FOLDER")]
-    state_dir: Option<PathBuf>,
-    /// How many workers.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    workers: u16,
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Whether to print in colour.
-    #[arg(long, value_enum, default_value_t = Color::Auto)]
-    color: Color,
-    /// Say more: where the time went.
-    #[arg(short, long)]
-    verbose: bool,
-    /// Say nothing but errors.
-    #[arg(short, long, conflicts_with = "verbose")]
-    quiet: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Color {
-    Auto,
-    Always,
-    Never,
-}
+use crate::stop;
 
 /// Runs the command line of the process.
 ///
@@ -140,9 +39,17 @@ pub fn main() -> ExitCode {
     end_when_a_worker_panics();
     let (pipeline, done) = match &command.verb {
         Verb::Validate(pipeline) => (pipeline, validate(pipeline)),
-        Verb::Plan { pipeline, rows } => (pipeline, plan(pipeline, *rows)),
-        Verb::Run { pipeline, report } => (pipeline, run_once(pipeline, report.as_deref())),
-        Verb::Verify(pipeline) => (pipeline, verify(pipeline)),
+        Verb::Plan {
+            pipeline,
+            rows,
+            watch,
+        } => (pipeline, plan(pipeline, *rows, watch)),
+        Verb::Run {
+            pipeline,
+            report,
+            watch,
+        } => (pipeline, run_once(pipeline, report.as_deref(), watch)),
+        Verb::Verify { pipeline, watch } => (pipeline, verify(pipeline, watch)),
         Verb::Adopt { pipeline, sink } => (pipeline, adopt(pipeline, sink)),
         Verb::State {
             verb: StateVerb::List(pipeline),
@@ -176,12 +83,12 @@ fn validate(pipeline: &Pipeline) -> Result<i32, RunError> {
     Ok(0)
 }
 
-fn plan(pipeline: &Pipeline, rows: bool) -> Result<i32, RunError> {
+fn plan(pipeline: &Pipeline, rows: bool, watch: &Watch) -> Result<i32, RunError> {
     let Ran {
         report,
         plan,
         document,
-    } = run::plan(&pipeline.request(), rows)?;
+    } = run::plan(&pipeline.watched(watch), rows)?;
     pipeline.print_warnings(&document, &plan.warnings);
     pipeline.say(&match pipeline.format {
         Format::Text => text::plan(&report, &plan, rows),
@@ -190,7 +97,7 @@ fn plan(pipeline: &Pipeline, rows: bool) -> Result<i32, RunError> {
     Ok(report.exit)
 }
 
-fn run_once(pipeline: &Pipeline, file: Option<&Path>) -> Result<i32, RunError> {
+fn run_once(pipeline: &Pipeline, file: Option<&Path>, watch: &Watch) -> Result<i32, RunError> {
     // Made before the run, so that it is known before anything is written that it can be.
     let output = |source| {
         let what = file
@@ -198,6 +105,11 @@ fn run_once(pipeline: &Pipeline, file: Option<&Path>) -> Result<i32, RunError> {
             .unwrap_or_default();
         RunError::Output { what, source }
     };
+    let mut request = pipeline.watched(watch);
+    request.stop = asked_to_stop().map_err(|source| RunError::Output {
+        what: "signal handlers".to_owned(),
+        source,
+    })?;
     let report_file = file
         .map(std::fs::File::create)
         .transpose()
@@ -206,7 +118,7 @@ fn run_once(pipeline: &Pipeline, file: Option<&Path>) -> Result<i32, RunError> {
         report,
         plan,
         document,
-    } = run::run(&pipeline.request())?;
+    } = run::run(&request)?;
     pipeline.print_warnings(&document, &plan.warnings);
     if let Some(mut file) = report_file {
         file.write_all(json(&report).as_bytes()).map_err(output)?;
@@ -218,8 +130,8 @@ fn run_once(pipeline: &Pipeline, file: Option<&Path>) -> Result<i32, RunError> {
     Ok(report.exit)
 }
 
-fn verify(pipeline: &Pipeline) -> Result<i32, RunError> {
-    let Ran { report, .. } = run::verify(&pipeline.request())?;
+fn verify(pipeline: &Pipeline, watch: &Watch) -> Result<i32, RunError> {
+    let Ran { report, .. } = run::verify(&pipeline.watched(watch))?;
     pipeline.say(&match pipeline.format {
         Format::Text => text::verify(&report),
         Format::Json => json(&report),
@@ -257,16 +169,6 @@ fn inspect(pipeline: &Pipeline) -> Result<i32, RunError> {
 }
 
 impl Pipeline {
-    fn request(&self) -> Request {
-        Request {
-            file: self.file.clone(),
-            set: self.set.clone(),
-            now: self.now.unwrap_or_else(clock),
-            state_dir: self.state_dir.clone(),
-            workers: usize::from(self.workers),
-        }
-    }
-
     fn say(&self, words: &str) -> Result<(), RunError> {
         if self.quiet {
             return Ok(());
@@ -324,6 +226,19 @@ impl Pipeline {
     }
 }
 
+/// Raised when the person or the service manager that started the process asks it to stop, once; asked
+/// twice, the process ends on the spot.
+fn asked_to_stop() -> std::io::Result<stop::Asked> {
+    let asked = stop::Asked::default();
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the flag is not raised yet when the first signal comes by the first handler.
+        let code = Exit::Stopped as i32;
+        flag::register_conditional_shutdown(signal, code, stop::Asked::clone(&asked))?;
+        flag::register(signal, stop::Asked::clone(&asked))?;
+    }
+    Ok(asked)
+}
+
 /// Writes to standard output.
 fn print(words: &str) -> Result<(), RunError> {
     let mut out = std::io::stdout().lock();
@@ -366,14 +281,6 @@ fn complain(words: &str) {
     eprint!("{words}");
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where the clock is read"
-)]
-fn clock() -> DateTime<Utc> {
-    std::time::SystemTime::now().into()
-}
-
 /// A worker that panics would leave the others waiting for ever: the process ends instead. Panics of
 /// other threads end nothing by themselves, as the state takes some for damage of its file.
 #[expect(
@@ -384,6 +291,7 @@ fn end_when_a_worker_panics() {
     let speak = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !crate::state::looks_for_damage() {
+            progress::give_way();
             speak(panic);
         }
         if std::thread::current()

@@ -37,6 +37,7 @@ use crate::epoch::RETRIES;
 use crate::error::RunError;
 use crate::job::{Job, Purpose};
 use crate::part::{Message, Part, Update};
+use crate::recorder::{Lane, Phase, Task};
 use crate::state::State;
 use keys::Keys;
 use target::Turn;
@@ -59,6 +60,8 @@ pub(crate) struct Outcome {
     pub(crate) changes: BTreeMap<String, Vec<Change>>,
     /// Rows that differ between sink and pipeline, by sink: for `verify`.
     pub(crate) differences: BTreeMap<String, Vec<Difference>>,
+    /// Whether the run was asked to stop, and left something to the next one.
+    pub(crate) stopped: bool,
 }
 
 /// The committer of a run.
@@ -117,8 +120,11 @@ impl<'a> Committer<'a> {
             }
         }
         if !self.job.abort.is_raised() {
-            self.commit(true)?;
+            // What a run that stops holds of its rows waits for keys that were not evaluated: it comes
+            // again with the next run, as after a crash.
+            self.commit(!self.job.stop.leaves_some())?;
         }
+        self.outcome.stopped = self.job.stop.leaves_some();
         for target in self.targets {
             self.outcome
                 .sinks
@@ -165,7 +171,7 @@ impl<'a> Committer<'a> {
     /// Commits the complete epochs together. The last commit of a run settles what was held.
     fn commit(&mut self, last: bool) -> Result<(), RunError> {
         let mut updates: Vec<Vec<_>> = self.targets.iter().map(|_| Vec::new()).collect();
-        let mut epochs = Vec::new();
+        let (mut epochs, mut evaluated) = (Vec::new(), 0);
         for (epoch, parts) in std::mem::take(&mut self.complete) {
             epochs.push(epoch);
             self.outcome.batches += usize::from(!parts.iter().any(|part| part.retry));
@@ -182,6 +188,7 @@ impl<'a> Committer<'a> {
                         continue;
                     }
                 }
+                evaluated += part.rows();
                 self.outcome.recomputed += part
                     .keys
                     .iter()
@@ -199,6 +206,7 @@ impl<'a> Committer<'a> {
             Purpose::Compare => self.compare(updates),
             Purpose::Survey => {}
         }
+        self.job.recorder.advance(Phase::Write, evaluated);
         self.tell(&epochs);
         Ok(())
     }
@@ -208,7 +216,7 @@ impl<'a> Committer<'a> {
         let failed = last.then_some(&self.failed);
         let mut turns = Vec::new();
         for (target, updates) in self.targets.iter_mut().zip(updates) {
-            let due = target.due(updates, last);
+            let due = target.due(updates, last || self.job.stop.leaves_some());
             turns.push(target.net(due, &snapshot, failed)?);
         }
         // A snapshot that is held would keep old pages of the store from being used again.
@@ -234,7 +242,8 @@ impl<'a> Committer<'a> {
                 if !target.is_written(turn, last) {
                     continue;
                 }
-                let refused = target.write(turn, epoch, &unclean, self.state)?;
+                let to = (self.state, &*self.job.recorder);
+                let refused = target.write(turn, epoch, &unclean, to)?;
                 self.keys.refuse(target.name(), refused);
             }
         }
@@ -243,6 +252,7 @@ impl<'a> Committer<'a> {
         }
         let settled = self.keys.settle(&blocked, last);
         if !settled.is_empty() {
+            let _span = self.job.recorder.span(Lane::Writer, Task::Settle, "keys");
             self.state.settle(&settled)?;
         }
         die_at("settled");

@@ -13,11 +13,14 @@ use operators::dimension::Dimension;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::order::canonical;
+use operators::source::Read;
 use operators::transform::{Evaluation, Place, Prepared};
-use pipelines::plan::{DimensionPlan, Plan};
+use pipelines::plan::{DimensionPlan, Plan, SourcePlan};
 
 use crate::error::RunError;
 use crate::job::Reading;
+use crate::recorder::{Lane, Recorder};
+use crate::stop::Stop;
 
 /// The dimensions of a run.
 pub(crate) struct Dimensions {
@@ -36,7 +39,11 @@ pub(crate) struct Dimensions {
 impl Dimensions {
     /// Reads each source once, and evaluates the dimensions in the plan's order: a lookup in a
     /// dimension finds the one that it needs.
-    pub(crate) fn load(plan: &Plan) -> Result<Dimensions, RunError> {
+    pub(crate) fn load(
+        plan: &Plan,
+        recorder: &Recorder,
+        stop: &Stop,
+    ) -> Result<Dimensions, RunError> {
         let mut loaded = Dimensions {
             rows: Vec::new(),
             prepared: Prepared::default(),
@@ -51,7 +58,9 @@ impl Dimensions {
             for &source in &dimension.sources {
                 let read = match sources.entry(source) {
                     Entry::Occupied(read) => read.into_mut(),
-                    Entry::Vacant(unread) => unread.insert(loaded.read(plan, source)?),
+                    Entry::Vacant(unread) => {
+                        unread.insert(loaded.read(&plan.sources[source], recorder, stop)?)
+                    }
                 };
                 starts.push(read.0.clone());
                 errors.extend(read.1.iter().cloned());
@@ -96,12 +105,16 @@ impl Dimensions {
     }
 
     /// All rows of a source in canonical order, and what is wrong with them.
-    fn read(&mut self, plan: &Plan, source: usize) -> Result<(Chunk, Vec<RowError>), RunError> {
-        let source = &plan.sources[source];
+    fn read(
+        &mut self,
+        source: &SourcePlan,
+        recorder: &Recorder,
+        stop: &Stop,
+    ) -> Result<(Chunk, Vec<RowError>), RunError> {
         let mut batches: Vec<RecordBatch> = Vec::new();
         let mut errors = Vec::new();
         let (mut rows, mut lost) = (0_u32, 0);
-        let (pinned, scanned) = source.source.read_all(&source.ask(), &mut |read| {
+        let mut receive = |read: Read| {
             errors.extend(read.errors.into_iter().map(|mut error| {
                 error.origin += rows;
                 error
@@ -120,8 +133,17 @@ impl Dimensions {
             }));
             rows += u32::try_from(read.chunk.len()).expect("a dimension has fewer than 2^32 rows");
             batches.push(read.chunk.rows().clone());
+            if stop.is_asked() {
+                return ControlFlow::Break(());
+            }
             ControlFlow::Continue(())
-        })?;
+        };
+        let mut receive = recorder.chunks(Lane::Dimensions, &source.name, &mut receive);
+        let (pinned, scanned) = source.source.read_all(&source.ask(), &mut receive)?;
+        drop(receive);
+        if stop.is_asked() {
+            return Err(RunError::Stopped);
+        }
         let reading = Reading::of(&pinned, scanned, lost as u64);
         self.readings.insert(source.name.to_string(), reading);
         let all = arrow::compute::concat_batches(&source.schema.arrow(), &batches)

@@ -78,7 +78,10 @@ pub enum RunError {
         /// What it said.
         message: String,
     },
-    /// Standard output or the report could not be written.
+    /// The run was asked to stop before it had begun to write.
+    #[error("stopped on request: nothing was written")]
+    Stopped,
+    /// Standard output, the report or the trace could not be written.
     #[error("cannot write {what}")]
     Output {
         /// What was written.
@@ -118,6 +121,8 @@ pub enum Exit {
     TryAgain = 75,
     /// The pipeline file has errors, a source is missing, or sink and state do not fit (`EX_CONFIG`).
     Config = 78,
+    /// Stopped on request: what shells make of SIGINT, 128 + 2.
+    Stopped = 130,
 }
 
 impl RunError {
@@ -136,6 +141,7 @@ impl RunError {
             | RunError::State(StateError::InUse { .. }) => Exit::TryAgain,
             RunError::Stage(_) => Exit::DataErrors,
             RunError::Panicked { .. } => Exit::Bug,
+            RunError::Stopped => Exit::Stopped,
             RunError::Source(_)
             | RunError::Sink(_)
             | RunError::State(_)

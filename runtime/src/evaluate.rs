@@ -21,6 +21,7 @@ use crate::dimensions::Dimensions;
 use crate::epoch::{RETRIES, Rows};
 use crate::error::RunError;
 use crate::job::{Job, Told};
+use crate::recorder::{Lane, Phase, Task, bytes};
 use crate::sink_rows::{self, SinkRows};
 
 /// The sink number of the errors that the state keeps.
@@ -94,6 +95,7 @@ pub(crate) fn key_function<'scope>(
     job: &Arc<Job>,
 ) -> Rows<'scope, Evaluated> {
     let job = Arc::clone(job);
+    let lane = Lane::Worker(batches.scope().index());
     batches.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
         Pipeline,
         "KeyFunction",
@@ -103,7 +105,7 @@ pub(crate) fn key_function<'scope>(
                 input.for_each(|capability, batches| {
                     for batch in batches.drain(..).filter(|_| !job.abort.is_raised()) {
                         let epoch = *capability.time();
-                        let evaluated = evaluate(&batch, &job, epoch);
+                        let evaluated = evaluate(&batch, &job, (lane, epoch));
                         if evaluated.yielded.is_err() {
                             retries.push((capability.delayed(&(RETRIES + epoch), 0), batch));
                         }
@@ -114,8 +116,9 @@ pub(crate) fn key_function<'scope>(
                     return;
                 }
                 for (capability, batch) in retries.drain(..) {
-                    if !job.abort.is_raised() {
-                        let evaluated = evaluate(&batch, &job, *capability.time());
+                    let epoch = *capability.time();
+                    if !job.abort.is_raised() && job.stop.lets_start(epoch) {
+                        let evaluated = evaluate(&batch, &job, (lane, epoch));
                         output.session(&capability).give(evaluated);
                     }
                 }
@@ -174,7 +177,12 @@ fn told_rows(keys: &[Key], job: &Job) -> Result<Vec<ToldRow>, RunError> {
     Ok(told)
 }
 
-fn evaluate(batch: &Batch, job: &Job, epoch: Epoch) -> Evaluated {
+fn evaluate(batch: &Batch, job: &Job, (lane, epoch): (Lane, Epoch)) -> Evaluated {
+    let mut span = job.recorder.span(lane, Task::KeyFunction, &batch.cut);
+    for input in &batch.inputs {
+        span.count(input.len(), bytes(input));
+        job.recorder.advance(Phase::Compute, input.len() as u64);
+    }
     let yielded = if fails(&batch.cut) {
         Err(Arc::from("it was made to fail"))
     } else {
@@ -242,7 +250,7 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
 
 /// The dimensions as they are now, not as they were when the run began: a fault.
 fn read_again(job: &Job) -> Prepared {
-    let dimensions = job.check(Dimensions::load(&job.plan));
+    let dimensions = job.check(Dimensions::load(&job.plan, &job.recorder, &job.stop));
     dimensions.map_or_else(Prepared::default, |dimensions| {
         for (source, reading) in dimensions.readings {
             job.has_read(&source, reading);

@@ -30,6 +30,7 @@ use timely::dataflow::operators::probe::Handle;
 use crate::epoch::{Rows, survey};
 use crate::job::Job;
 use crate::reader::{Told, Work, hear, spawn};
+use crate::recorder::{Lane, Phase};
 
 /// How soon a worker looks again whether there is room for more rows.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -47,9 +48,10 @@ pub(crate) fn parcels<'scope>(
     let job = Arc::clone(job);
     let worker = scope.worker();
     let is_first = scope.index() == 0;
+    let lane = Lane::Fetch(scope.index());
     source::<_, CapacityContainerBuilder<Vec<_>>, _, _>(scope, "Fetch", move |capability, info| {
         let wake = worker.sync_activator_for(info.address.to_vec());
-        let receiver = spawn(Arc::clone(&job), All { is_first }, wake);
+        let receiver = spawn(Arc::clone(&job), lane, All { is_first }, wake);
         let again = worker.activator_for(info.address);
         let mut capability = Some(capability);
         let mut is_started = !is_first;
@@ -156,7 +158,8 @@ pub(crate) fn open_parcels<'scope>(
                 {
                     let (capability, wanted) = first.remove();
                     let share = Share::of(&job, &wanted, (index, peers));
-                    let receiver = spawn(Arc::clone(&job), share, wake.clone());
+                    job.recorder.expect(Phase::Fetch, share.bytes(&job));
+                    let receiver = spawn(Arc::clone(&job), Lane::Fetch(index), share, wake.clone());
                     reading = Some((capability, receiver));
                 }
                 let Some((capability, receiver)) = &reading else {
@@ -214,6 +217,12 @@ impl Share {
             pieces: share.map(|(_, piece)| piece as usize).collect(),
             asks: asks.collect(),
         }
+    }
+
+    /// What reading them costs.
+    fn bytes(&self, job: &Job) -> u64 {
+        let pieces = self.pieces.iter();
+        pieces.map(|&piece| job.scan.pieces[piece].unit.bytes).sum()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::catalog::Transform;
+use operators::digest::Digest;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::row_id::RowId;
@@ -17,8 +18,10 @@ use pipelines::plan::Plan;
 use serde::Serialize;
 
 use crate::error::RunError;
+use crate::recorder::{Phase, Recorder};
 use crate::scan::Scan;
 use crate::state::State;
+use crate::stop::Stop;
 
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,10 @@ pub(crate) struct Job {
     pub(crate) scan: Scan,
     /// Where rows go that find no room in memory.
     pub(crate) spill: PathBuf,
+    /// How it is stopped after what is finished.
+    pub(crate) stop: Stop,
+    /// What notes what is done when.
+    pub(crate) recorder: Arc<Recorder>,
     /// Bytes of rows in the workers' groups.
     pub(crate) kept: AtomicU64,
     /// Keys that were seen.
@@ -196,6 +203,25 @@ impl Job {
             }
             None => drop(readings.insert(source.to_owned(), reading)),
         }
+    }
+
+    /// Notes that the rows of this digest are to be evaluated and written.
+    pub(crate) fn expect(&self, digest: Digest) {
+        self.recorder.expect(Phase::Compute, digest.rows);
+        self.recorder.expect(Phase::Write, digest.rows);
+    }
+
+    /// Whether every key is evaluated, whatever the gate says.
+    pub(crate) fn opens_all(&self) -> bool {
+        self.purpose == Purpose::Compare
+    }
+
+    /// Whether nothing more is to be read: the run is ending, or was asked to stop.
+    pub(crate) fn reads_no_more(&self) -> bool {
+        if self.stop.is_at_once() {
+            self.abort.raise(RunError::Stopped);
+        }
+        !self.stop.lets_read() || self.abort.is_raised()
     }
 
     /// Unwraps, or ends the run and gives nothing.

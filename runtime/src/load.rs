@@ -18,7 +18,9 @@ use pipelines::settings::Settings;
 use serde_json::{Value as Json, json};
 
 use crate::error::{Refused, RunError};
+use crate::progress::Shown;
 use crate::state::{Snapshot, State};
+use crate::stop;
 
 /// What a command line asks of a pipeline.
 #[derive(Clone, Debug)]
@@ -33,6 +35,28 @@ pub struct Request {
     pub state_dir: Option<PathBuf>,
     /// How many workers.
     pub workers: usize,
+    /// What asks the run to stop.
+    pub stop: stop::Asked,
+    /// How its progress is shown.
+    pub progress: Shown,
+    /// Where its trace is written to.
+    pub trace: Option<PathBuf>,
+}
+
+impl Request {
+    /// A request that asks for nothing but a pipeline at a time.
+    pub fn of(file: PathBuf, now: DateTime<Utc>) -> Self {
+        Request {
+            file,
+            set: Vec::new(),
+            now,
+            state_dir: None,
+            workers: 1,
+            stop: stop::Asked::default(),
+            progress: Shown::default(),
+            trace: None,
+        }
+    }
 }
 
 /// A pipeline file that was read, with its settings.

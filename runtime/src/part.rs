@@ -51,6 +51,17 @@ pub(crate) struct Part {
     pub(crate) mended: Vec<(Key, u128)>,
 }
 
+impl Part {
+    /// How many rows of sources its keys have.
+    pub(crate) fn rows(&self) -> u64 {
+        let digests = self
+            .keys
+            .iter()
+            .flat_map(|(_, digests)| digests.iter().flatten());
+        digests.map(|digest| digest.rows).sum()
+    }
+}
+
 /// An update of a sink's row.
 pub(crate) struct Update {
     pub(crate) sink: u16,

@@ -10,15 +10,18 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use operators::chunk::Chunk;
+use operators::fault;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::parcel::{Parcel, SourceRows, owner, parcels};
-use operators::source::{Ask, Read, Scanned};
+use operators::source::{Ask, Read, Scanned, Unit};
 use operators::transform::{Evaluation, Place};
+use pipelines::plan::SourcePlan;
 use timely::scheduling::SyncActivator;
 
 use crate::error::RunError;
 use crate::job::{Job, Reading};
+use crate::recorder::{Lane, Phase, Task};
 
 /// What a thread tells its worker.
 pub(crate) enum Told {
@@ -47,14 +50,19 @@ pub(crate) trait Work: Send + 'static {
 const CHUNKS_AHEAD: usize = 4;
 
 /// Reads in a thread of its own, which wakes the worker with each word.
-pub(crate) fn spawn(job: Arc<Job>, work: impl Work, wake: SyncActivator) -> Receiver<Told> {
+pub(crate) fn spawn(
+    job: Arc<Job>,
+    lane: Lane,
+    work: impl Work,
+    wake: SyncActivator,
+) -> Receiver<Told> {
     let (sender, receiver) = bounded(CHUNKS_AHEAD);
     std::thread::spawn(move || {
         let voice = Voice {
             sender: Some(sender),
             wake,
         };
-        read(&job, work, &voice);
+        read(&job, lane, work, &voice);
     });
     receiver
 }
@@ -101,7 +109,7 @@ impl Drop for Voice {
     }
 }
 
-fn read(job: &Job, mut work: impl Work, voice: &Voice) {
+fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) {
     let mut stretch = 0;
     let counted: BTreeSet<usize> = work.counts(job).into_iter().collect();
     let mut tallies: BTreeMap<usize, (Scanned, u64)> = BTreeMap::new();
@@ -115,24 +123,38 @@ fn read(job: &Job, mut work: impl Work, voice: &Voice) {
             }
         }
         let (scanned, lost) = tallies.entry(piece.input).or_default();
-        let source = &job.plan.sources[job.plan.inputs[piece.input].source].source;
+        let SourcePlan { name, source, .. } =
+            &job.plan.sources[job.plan.inputs[piece.input].source];
         let (ask, keeps_rows) = work.ask(job, piece.input);
-        let outcome = source.read(&piece.unit, ask, &mut |read| {
+        let mut progress = Progress::of(job, &piece.unit);
+        let mut receive = |read: Read| {
             *lost += read.lost.len() as u64;
-            if job.abort.is_raised() {
+            if job.reads_no_more() {
                 return ControlFlow::Break(());
             }
-            match bring(job, number, read, keeps_rows) {
+            progress.advance(read.chunk.len());
+            let span = job.recorder.span(lane, Task::Way, name);
+            let parcels = bring(job, number, read, keeps_rows);
+            drop(span);
+            match parcels {
                 Some(parcels) => voice.tell(Told::Parcels(parcels)),
                 None => ControlFlow::Break(()),
             }
-        });
+        };
+        let mut receive = job.recorder.chunks(lane, name, &mut receive);
+        fault::wait("slow-fetch");
+        let outcome = source.read(&piece.unit, ask, &mut receive);
+        drop(receive);
+        progress.end();
         let Some(more) = job.check(outcome) else {
             return;
         };
         *scanned += more;
         if job.abort.is_raised() {
             return;
+        }
+        if job.reads_no_more() {
+            break;
         }
     }
     for (input, (scanned, lost)) in tallies {
@@ -146,6 +168,35 @@ fn read(job: &Job, mut work: impl Work, voice: &Voice) {
         job.has_read(&plan.name, Reading { reads, ..reading });
     }
     let _: ControlFlow<()> = voice.tell(Told::End);
+}
+
+/// How far the reading of a unit is, for whoever waits for it: by rows where their number is known.
+struct Progress<'a> {
+    job: &'a Job,
+    unit: &'a Unit,
+    told: u64,
+}
+
+impl<'a> Progress<'a> {
+    fn of(job: &'a Job, unit: &'a Unit) -> Self {
+        Progress { job, unit, told: 0 }
+    }
+
+    fn advance(&mut self, rows: usize) {
+        if let Some(all @ 1..) = self.unit.rows {
+            let left = self.unit.bytes - self.told;
+            self.tell((self.unit.bytes / all * rows as u64).min(left));
+        }
+    }
+
+    fn end(mut self) {
+        self.tell(self.unit.bytes - self.told);
+    }
+
+    fn tell(&mut self, bytes: u64) {
+        self.told += bytes;
+        self.job.recorder.advance(Phase::Fetch, bytes);
+    }
 }
 
 /// Brings what was read of a piece to the gate; `None` when that ends the run.

@@ -38,7 +38,7 @@ use crate::{batches, evaluate, fetch, part, survey};
 pub(crate) fn render(worker: &mut Worker, job: &Arc<Job>, link: Link) {
     worker.dataflow::<Epoch, _, _>(|scope| {
         let committed = Handle::new();
-        let keeper = Keeper::new(job);
+        let keeper = Keeper::new(job, scope.index());
         let parcels = fetch::parcels(scope, job, committed.clone());
         let seen = survey::group(parcels, job, keeper.clone());
         let stored = survey::stored(scope, job);

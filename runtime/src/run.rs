@@ -32,10 +32,13 @@ use crate::error::RunError;
 use crate::held::{all_held, is_as_told, take_over};
 use crate::job::{Abort, Job, Purpose, Told};
 use crate::load::{Loaded, Pins, Request};
+use crate::progress::{Progress, Shown};
+use crate::recorder::{Phase, Recorder};
 use crate::recover::recover;
 use crate::report::run::Report;
 use crate::scan::Scan;
 use crate::state::State;
+use crate::stop::Stop;
 use crate::worker;
 
 /// What came of a pipeline file.
@@ -153,6 +156,8 @@ fn pins(state: &State) -> Result<Pins, RunError> {
     Loaded::pinned(&state.snapshot()?)
 }
 
+/// Executes a plan under the eyes of whoever wants to see its progress or a trace of it; the trace is
+/// written also when the run fails.
 fn execute(
     request: &Request,
     loaded: &Loaded,
@@ -161,45 +166,92 @@ fn execute(
     purpose: Purpose,
     started: Instant,
 ) -> Result<Report, RunError> {
-    let planned = started.elapsed();
-    let dimensions = Dimensions::load(plan)?;
-    let parts = stamp_parts(plan, &dimensions);
-    let stamp = bytes_hash(format!("{parts:?}").as_bytes());
-    if purpose == Purpose::Commit {
-        state.set_stamp_parts(stamp, &parts)?;
-    }
-    let targets = targets(plan, state, purpose, &dimensions)?;
-    let told = match purpose {
-        Purpose::Compare => Told::Sinks(all_held(plan, state)?),
-        _ => Told::State,
+    let recorder = Recorder::start(&plan.settings.name, request.trace.as_deref())?;
+    let recorder = Arc::new(recorder);
+    // A console prints while the run goes on: bars would be drawn over its rows.
+    let prints = plan.sinks.iter().any(|sink| sink.sink.fenced().is_none());
+    let shown = match request.progress {
+        Shown::Bars if prints => Shown::Lines,
+        shown => shown,
     };
-    let dimensions_loaded = started.elapsed();
-    let scan = Scan::of(plan, purpose != Purpose::Compare && knows(state, stamp)?)?;
-    let job = Arc::new(Job {
+    let progress = Progress::show(&recorder, shown);
+    let run = Run {
+        request,
+        loaded,
+        plan,
+        state,
         purpose,
-        scan,
-        spill: spill_folder(loaded),
-        plan: Arc::clone(plan),
-        stamp,
-        prepared: dimensions.prepared,
-        state: Arc::clone(state),
-        told,
-        workers: request.workers,
-        abort: Abort::default(),
-        kept: AtomicU64::new(0),
-        seen: AtomicU64::new(0),
-        errors: dimensions.errors,
-        readings: Mutex::new(dimensions.readings),
-    });
-    let outcome = worker::run(&job, |committed| {
-        Committer::new(&job, state, targets, committed)
-    })?;
-    let mut report = Report::of(loaded, plan, state, outcome, purpose)?;
-    report.read(job.seen.load(Ordering::Relaxed), &job.readings);
-    report.explain_stamps(state, &parts)?;
-    report.warn(&dimensions.warnings);
-    report.took(planned, dimensions_loaded, started.elapsed());
+    };
+    let report = run.execute(&recorder, started);
+    drop(progress);
+    let traced = recorder.end();
+    let report = report?;
+    traced?;
     Ok(report)
+}
+
+/// What is executed, and what for.
+struct Run<'a> {
+    request: &'a Request,
+    loaded: &'a Loaded,
+    plan: &'a Arc<Plan>,
+    state: &'a Arc<State>,
+    purpose: Purpose,
+}
+
+impl Run<'_> {
+    fn execute(&self, recorder: &Arc<Recorder>, started: Instant) -> Result<Report, RunError> {
+        let Run {
+            plan,
+            state,
+            purpose,
+            ..
+        } = *self;
+        let planned = started.elapsed();
+        let stop = Stop::when(&self.request.stop);
+        let dimensions = Dimensions::load(plan, recorder, &stop)?;
+        let parts = stamp_parts(plan, &dimensions);
+        let stamp = bytes_hash(format!("{parts:?}").as_bytes());
+        if purpose == Purpose::Commit {
+            state.set_stamp_parts(stamp, &parts)?;
+        }
+        let targets = targets(plan, state, purpose, &dimensions)?;
+        let told = match purpose {
+            Purpose::Compare => Told::Sinks(all_held(plan, state)?),
+            _ => Told::State,
+        };
+        let dimensions_loaded = started.elapsed();
+        let scan = Scan::of(plan, purpose != Purpose::Compare && knows(state, stamp)?)?;
+        let bytes = scan.pieces.iter().map(|piece| piece.unit.bytes);
+        recorder.expect(Phase::Fetch, bytes.sum());
+        let job = Arc::new(Job {
+            purpose,
+            scan,
+            spill: spill_folder(self.loaded),
+            plan: Arc::clone(plan),
+            stamp,
+            prepared: dimensions.prepared,
+            state: Arc::clone(state),
+            told,
+            workers: self.request.workers,
+            abort: Abort::default(),
+            stop,
+            recorder: Arc::clone(recorder),
+            kept: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            errors: dimensions.errors,
+            readings: Mutex::new(dimensions.readings),
+        });
+        let outcome = worker::run(&job, |committed| {
+            Committer::new(&job, state, targets, committed)
+        })?;
+        let mut report = Report::of(self.loaded, plan, state, outcome, purpose)?;
+        report.read(job.seen.load(Ordering::Relaxed), &job.readings);
+        report.explain_stamps(state, &parts)?;
+        report.warn(&dimensions.warnings);
+        report.took(planned, dimensions_loaded, started.elapsed());
+        Ok(report)
+    }
 }
 
 /// Rows that find no room in memory go beside the state; where there is none, as for a `plan` before

@@ -24,6 +24,7 @@ use crate::error::RunError;
 use crate::fetch::Wanted;
 use crate::job::{Job, Purpose, Told};
 use crate::part::Link;
+use crate::recorder::{Lane, Task};
 
 /// An update of the gate's collections.
 pub(crate) type GateUpdate = (GateRow, Epoch, Diff);
@@ -40,6 +41,7 @@ const SLICES: u64 = 4;
 #[derive(Clone)]
 pub(crate) struct Keeper {
     job: Arc<Job>,
+    lane: Lane,
     kept: Rc<RefCell<Kept>>,
 }
 
@@ -53,7 +55,7 @@ struct Kept {
 
 impl Keeper {
     /// Nothing kept yet.
-    pub(crate) fn new(job: &Arc<Job>) -> Self {
+    pub(crate) fn new(job: &Arc<Job>, worker: usize) -> Self {
         let schema = job.partition().schema().arrow();
         let inputs = job.plan.inputs.iter();
         let most = job.partition().max_group_rows();
@@ -71,6 +73,7 @@ impl Keeper {
         };
         Keeper {
             job: Arc::clone(job),
+            lane: Lane::Worker(worker),
             kept: Rc::new(RefCell::new(kept)),
         }
     }
@@ -95,9 +98,13 @@ impl Keeper {
                 return;
             }
         }
+        let name = &self.job.plan.partition_name;
+        let mut span = self.job.recorder.span(self.lane, Task::Group, name);
+        span.count(parcel.at.len(), parcel.bytes());
         for key in self.accounted(groups, |groups| groups.add(parcel)) {
             seen[self.job.scan.stretch_of(&key)].insert(key);
         }
+        drop(span);
         self.spill(groups);
     }
 
@@ -138,9 +145,10 @@ impl Keeper {
 
     /// Takes a batch out.
     pub(crate) fn take(&self, cut: String, keys: BTreeSet<Key>) -> Result<Batch, ArrowError> {
+        let _span = self.job.recorder.span(self.lane, Task::Batch, &cut);
         let groups = &mut self.kept.borrow_mut().groups;
         self.accounted(groups, |groups| {
-            groups.take(cut, keys.into_iter().collect())
+            groups.take(cut.clone(), keys.into_iter().collect())
         })
     }
 
@@ -152,6 +160,9 @@ impl Keeper {
         let mut seen = Vec::new();
         for key in workload {
             for (input, digest) in kept.groups.digests_of(key) {
+                if self.job.opens_all() {
+                    self.job.expect(digest);
+                }
                 let clean = Some(Clean { digest, stamp });
                 let key = key.clone();
                 seen.push((GateRow { key, input, clean }, survey(stretch), 1));
@@ -288,6 +299,9 @@ pub(crate) fn observe<'scope>(
             move |(input, frontier), output| {
                 input.for_each(|capability, updates| {
                     for (row, _, diff) in updates.iter() {
+                        if *diff > 0 && !job.opens_all() {
+                            row.clean.iter().for_each(|clean| job.expect(clean.digest));
+                        }
                         found
                             .entry(row.key.clone())
                             .or_default()

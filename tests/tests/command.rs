@@ -119,7 +119,7 @@ fn parsed(text: &str) -> Json {
 fn help_and_version_are_no_errors_and_name_the_exit_codes() {
     let project = Project::new();
     let help = project.well("--help");
-    for code in ["0", "1", "64", "65", "66", "70", "74", "75", "78"] {
+    for code in ["0", "1", "64", "65", "66", "70", "74", "75", "78", "130"] {
         let line = format!("\n  {code} ");
         assert!(help.contains(&line), "{code} is missing: {help}");
     }

@@ -38,13 +38,8 @@ fn record(name: &str, report: &str) {
 
 /// What is told of a file: its errors, or its warnings when it has none.
 fn told(name: &str) -> (Document, Vec<Diagnostic>) {
-    let request = Request {
-        file: PathBuf::from(format!("broken/{name}.toml")),
-        set: Vec::new(),
-        now: "2026-01-15T06:00:00Z".parse().unwrap(),
-        state_dir: None,
-        workers: 1,
-    };
+    let file = PathBuf::from(format!("broken/{name}.toml"));
+    let request = Request::of(file, "2026-01-15T06:00:00Z".parse().unwrap());
     let checked = Loaded::of(&request).and_then(|loaded| Ok((run::check(&loaded)?, loaded)));
     match checked {
         Ok((plan, loaded)) => (loaded.document, plan.warnings.clone()),

@@ -17,4 +17,6 @@ mod rooms;
 mod scans;
 mod sink_files;
 mod stages;
+mod stop;
 mod visits;
+mod watch;

@@ -140,11 +140,8 @@ fn toml(case: &Case, world: &World, how: &How) -> String {
 
 fn request(folder: &Path, world: &World, workers: usize) -> Request {
     Request {
-        file: folder.join("pipeline.toml"),
-        set: Vec::new(),
-        now: world.now,
-        state_dir: None,
         workers,
+        ..Request::of(folder.join("pipeline.toml"), world.now)
     }
 }
 

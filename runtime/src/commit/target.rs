@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::claims::{self, Claims, Lost, Written};
 use crate::error::RunError;
 use crate::part::{Row, Update};
+use crate::recorder::{Lane, Recorder, Task};
 use crate::state::{Snapshot, Staged, State, ToldChange};
 
 /// A sink of the run.
@@ -227,7 +228,7 @@ impl<'a> Target<'a> {
         turn: &Turn,
         epoch: u64,
         unclean: &[Key],
-        state: &State,
+        (state, recorder): (&State, &Recorder),
     ) -> Result<Vec<(Refused, Option<Key>)>, RunError> {
         let Kind::Fenced {
             writer,
@@ -246,7 +247,10 @@ impl<'a> Target<'a> {
         } else {
             fence.clone()
         };
+        let mut span = recorder.span(Lane::Writer, Task::Apply, &self.plan.name);
+        fault::wait("slow-sink");
         let updates = turn.updates(self.plan);
+        span.count(turn.rows.len() + turn.retractions.len(), 0);
         writer.begin(expected.as_ref(), &next)?;
         let applied = match writer.apply(&updates, lookups, None) {
             Ok(applied) => applied,
@@ -255,6 +259,8 @@ impl<'a> Target<'a> {
                 return Err(error.into());
             }
         };
+        drop(span);
+        let span = recorder.span(Lane::Writer, Task::Stage, &self.plan.name);
         let refused = turn.refused(&applied);
         let changes = turn.told(&applied);
         let sink = self.plan.name.clone();
@@ -269,6 +275,8 @@ impl<'a> Target<'a> {
             writer.rollback()?;
             return Err(error.into());
         }
+        drop(span);
+        let _span = recorder.span(Lane::Writer, Task::Commit, &self.plan.name);
         die_at("staged");
         // When this fails nobody knows whether it happened: the next start sees it by the fence.
         writer.commit()?;

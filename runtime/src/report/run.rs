@@ -52,6 +52,8 @@ pub struct Report {
     /// What would be written, for `plan --rows`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<Vec<RowChange>>,
+    /// Whether the run was asked to stop, and left some batches to the next one.
+    pub stopped: bool,
     /// What the process ends with.
     pub exit: i32,
 }
@@ -140,6 +142,7 @@ impl Report {
             not_yet_run: None,
             differences: None,
             rows: (purpose == Purpose::Rehearse).then(|| rows(plan, &outcome.changes)),
+            stopped: outcome.stopped,
             exit: 0,
         };
         if purpose == Purpose::Compare {
@@ -233,6 +236,7 @@ impl Report {
             Purpose::Compare if self.differences.iter().any(|rows| !rows.is_empty()) => {
                 Exit::Differs
             }
+            Purpose::Commit if self.stopped => Exit::Stopped,
             Purpose::Commit if !self.batches.failed.is_empty() => Exit::TryAgain,
             Purpose::Commit if !self.errors.is_empty() => Exit::DataErrors,
             _ => Exit::Done,

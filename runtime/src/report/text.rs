@@ -21,6 +21,13 @@ pub fn run(report: &Report, with_times: bool) -> String {
         );
     }
     keys(&mut text, report, "opened");
+    if report.stopped {
+        let batches = count(report.batches.total as u64, "batch");
+        line(
+            &mut text,
+            &format!("stopped on request after {batches}: the next run does the rest"),
+        );
+    }
     for (sink, counts) in report.sinks() {
         let done: Vec<String> = counts
             .iter()
@@ -225,6 +232,7 @@ fn spared(report: &Report, source: &str) -> String {
 fn count(number: u64, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),
+        number if what.ends_with("ch") => format!("{number} {what}es"),
         number => format!("{number} {what}s"),
     }
 }

@@ -1,0 +1,188 @@
+//! What can be said on the command line, and what it asks for.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::load::Request;
+use crate::progress::Shown;
+
+#[derive(Parser)]
+#[command(name = "tidemill", version, about = ABOUT, after_help = EXIT_CODES)]
+pub(super) struct Command {
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+const ABOUT: &str = "Runs pipelines written in TOML, and recomputes only the keys that changed";
+
+const EXIT_CODES: &str = "Exit codes:
+  0   done
+  1   verify: rows differ
+  64  the command line is wrong
+  65  errors in data stand (see `tidemill state inspect`), or one stopped the run
+  66  the pipeline file cannot be read
+  70  a bug in tidemill
+  74  reading or writing failed
+  75  may work at the next try: a batch failed, or another run has the state or the sink
+  78  the pipeline file has errors, a source is missing, or a sink and the state do not fit (see `tidemill adopt`)
+  130 stopped on request (Ctrl-C): what was finished is committed, the next run does the rest";
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Check a pipeline file: all its errors at once.
+    Validate(Pipeline),
+    /// Show the stages, and which keys a run would open and why; write nothing.
+    Plan {
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// Show also the rows that a run would insert, update and retract.
+        #[arg(long)]
+        rows: bool,
+        #[command(flatten)]
+        watch: Watch,
+    },
+    /// Bring the sinks up to date with the sources.
+    Run {
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// Write a report as JSON to this file.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+        #[command(flatten)]
+        watch: Watch,
+    },
+    /// Prove that the sinks hold what a run from nothing yields.
+    Verify {
+        #[command(flatten)]
+        pipeline: Pipeline,
+        #[command(flatten)]
+        watch: Watch,
+    },
+    /// Take what a sink holds for what it was told, and open every key.
+    Adopt {
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// The sink.
+        sink: String,
+    },
+    /// Show what a pipeline remembers between runs.
+    State {
+        #[command(subcommand)]
+        verb: StateVerb,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum StateVerb {
+    /// The states in the state folder.
+    List(Pipeline),
+    /// The state of this pipeline: keys (hashed), sinks, standing errors.
+    Inspect(Pipeline),
+}
+
+#[derive(Args)]
+pub(super) struct Pipeline {
+    /// The pipeline file.
+    pub(super) file: PathBuf,
+    /// Set a parameter of `[params]`.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) set: Vec<String>,
+    /// The run's now, as in 2026-01-15T06:00:00Z; the clock when it is left out.
+    #[arg(long, value_name = "TIME")]
+    pub(super) now: Option<DateTime<Utc>>,
+    /// The folder of the state, over the file's.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) state_dir: Option<PathBuf>,
+    /// How many workers.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) workers: u16,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+    /// Whether to print in colour.
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub(super) color: Color,
+    /// Say more: where the time went.
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+    /// Say nothing but errors.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+}
+
+/// What can be seen of a run while it goes on, and afterwards.
+#[derive(Args)]
+pub(super) struct Watch {
+    /// How to show progress, on standard error.
+    #[arg(long, value_enum, default_value_t = HowProgress::Auto)]
+    pub(super) progress: HowProgress,
+    /// Write to this file what was done when, for Perfetto (ui.perfetto.dev).
+    #[arg(long, value_name = "FILE")]
+    pub(super) trace: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum HowProgress {
+    /// Bars on a terminal, else a line every 10 seconds.
+    Auto,
+    /// A line every 10 seconds.
+    Plain,
+    /// Nothing.
+    Off,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Pipeline {
+    pub(super) fn request(&self) -> Request {
+        Request {
+            set: self.set.clone(),
+            state_dir: self.state_dir.clone(),
+            workers: usize::from(self.workers),
+            ..Request::of(self.file.clone(), self.now.unwrap_or_else(clock))
+        }
+    }
+
+    /// A request of something that takes its time.
+    pub(super) fn watched(&self, watch: &Watch) -> Request {
+        let progress = match watch.progress {
+            HowProgress::Off => Shown::Not,
+            _ if self.quiet => Shown::Not,
+            HowProgress::Auto if is_terminal() => Shown::Bars,
+            HowProgress::Auto | HowProgress::Plain => Shown::Lines,
+        };
+        Request {
+            progress,
+            trace: watch.trace.clone(),
+            ..self.request()
+        }
+    }
+}
+
+/// Whether standard error is a terminal on which something can be drawn.
+fn is_terminal() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stderr().is_terminal() && !is_dumb
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the clock is read"
+)]
+fn clock() -> DateTime<Utc> {
+    std::time::SystemTime::now().into()
+}
