@@ -1,6 +1,6 @@
 //! Whole groups of open keys, batch by batch.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) fn batches<'scope>(
             let mut stretches: Vec<Stretch> = Vec::new();
             stretches.resize_with(job.scan.stretches(), Stretch::default);
             let mut reached = 0;
-            let mut in_flight = VecDeque::new();
+            let mut in_flight = Vec::new();
             move |(opened, opened_frontier), (cuts, cuts_frontier), output| {
                 opened.for_each(|capability, keys| {
                     let stretch = &mut stretches[stretch_at(*capability.time())];
@@ -74,12 +74,7 @@ pub(crate) fn batches<'scope>(
                         }
                         continue;
                     };
-                    while in_flight
-                        .front()
-                        .is_some_and(|first| !committed.less_equal(first))
-                    {
-                        in_flight.pop_front();
-                    }
+                    in_flight.retain(|epoch| committed.less_equal(epoch));
                     if in_flight.len() as u64 >= job.plan.settings.epochs_in_flight {
                         again.activate_after(AGAIN);
                         break;
@@ -90,8 +85,8 @@ pub(crate) fn batches<'scope>(
                     }
                     let keys = stretches[reached].take(&cut);
                     held.downgrade(&(epoch + number));
-                    in_flight.push_back(epoch + number);
-                    let batch = keeper.take(named(cut), keys).map_err(|source| {
+                    in_flight.push(epoch + number);
+                    let batch = keeper.take(&named(cut), keys).map_err(|source| {
                         let stage = Arc::clone(&job.plan.partition_name);
                         StageError::Columns { stage, source }
                     });

@@ -2,17 +2,19 @@
 
 mod arguments;
 
+use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use self::arguments::{Color, Command, Format, Pipeline, StateVerb, Verb, Watch};
+use self::arguments::{
+    Color, Command, Format, Pipeline, PlanArguments, RunArguments, StateVerb, Verb, VerifyArguments,
+};
 use crate::error::{Exit, Refused, RunError};
-use crate::load::Loaded;
+use crate::load::{Loaded, Request};
 use crate::progress;
 use crate::report::{diagnostics, text};
 use crate::run::{self, Ran};
@@ -39,17 +41,9 @@ pub fn main() -> ExitCode {
     end_when_a_worker_panics();
     let (pipeline, done) = match &command.verb {
         Verb::Validate(pipeline) => (pipeline, validate(pipeline)),
-        Verb::Plan {
-            pipeline,
-            rows,
-            watch,
-        } => (pipeline, plan(pipeline, *rows, watch)),
-        Verb::Run {
-            pipeline,
-            report,
-            watch,
-        } => (pipeline, run_once(pipeline, report.as_deref(), watch)),
-        Verb::Verify { pipeline, watch } => (pipeline, verify(pipeline, watch)),
+        Verb::Plan(arguments) => (&arguments.pipeline, plan(arguments)),
+        Verb::Run(arguments) => (&arguments.pipeline, run_once(arguments)),
+        Verb::Verify(arguments) => (&arguments.pipeline, verify(arguments)),
         Verb::Adopt { pipeline, sink } => (pipeline, adopt(pipeline, sink)),
         Verb::State {
             verb: StateVerb::List(pipeline),
@@ -83,12 +77,13 @@ fn validate(pipeline: &Pipeline) -> Result<i32, RunError> {
     Ok(0)
 }
 
-fn plan(pipeline: &Pipeline, rows: bool, watch: &Watch) -> Result<i32, RunError> {
+fn plan(arguments: &PlanArguments) -> Result<i32, RunError> {
+    let (pipeline, rows) = (&arguments.pipeline, arguments.rows);
     let Ran {
         report,
         plan,
         document,
-    } = run::plan(&pipeline.watched(watch), rows)?;
+    } = run::plan(&pipeline.watched(&arguments.watch), rows)?;
     pipeline.print_warnings(&document, &plan.warnings);
     pipeline.say(&match pipeline.format {
         Format::Text => text::plan(&report, &plan, rows),
@@ -97,31 +92,32 @@ fn plan(pipeline: &Pipeline, rows: bool, watch: &Watch) -> Result<i32, RunError>
     Ok(report.exit)
 }
 
-fn run_once(pipeline: &Pipeline, file: Option<&Path>, watch: &Watch) -> Result<i32, RunError> {
-    // Made before the run, so that it is known before anything is written that it can be.
-    let output = |source| {
-        let what = file
-            .map(|file| file.display().to_string())
-            .unwrap_or_default();
-        RunError::Output { what, source }
+fn run_once(arguments: &RunArguments) -> Result<i32, RunError> {
+    let pipeline = &arguments.pipeline;
+    let output = |what: String| move |source| RunError::Output { what, source };
+    let request = Request {
+        no_skip: arguments.no_skip,
+        stop: asked_to_stop().map_err(output("signal handlers".to_owned()))?,
+        ..pipeline.watched(&arguments.watch)
     };
-    let mut request = pipeline.watched(watch);
-    request.stop = asked_to_stop().map_err(|source| RunError::Output {
-        what: "signal handlers".to_owned(),
-        source,
-    })?;
-    let report_file = file
-        .map(std::fs::File::create)
-        .transpose()
-        .map_err(output)?;
+    // Made before the run, so that it is known before anything is written that it can be.
+    let report_file = match &arguments.report {
+        Some(path) => {
+            let name = path.display().to_string();
+            let file = File::create(path).map_err(output(name.clone()))?;
+            Some((file, name))
+        }
+        None => None,
+    };
     let Ran {
         report,
         plan,
         document,
     } = run::run(&request)?;
     pipeline.print_warnings(&document, &plan.warnings);
-    if let Some(mut file) = report_file {
-        file.write_all(json(&report).as_bytes()).map_err(output)?;
+    if let Some((mut file, name)) = report_file {
+        let written = file.write_all(json(&report).as_bytes());
+        written.map_err(output(name))?;
     }
     pipeline.say(&match pipeline.format {
         Format::Text => text::run(&report, pipeline.verbose),
@@ -130,8 +126,13 @@ fn run_once(pipeline: &Pipeline, file: Option<&Path>, watch: &Watch) -> Result<i
     Ok(report.exit)
 }
 
-fn verify(pipeline: &Pipeline, watch: &Watch) -> Result<i32, RunError> {
-    let Ran { report, .. } = run::verify(&pipeline.watched(watch))?;
+fn verify(arguments: &VerifyArguments) -> Result<i32, RunError> {
+    let pipeline = &arguments.pipeline;
+    let request = Request {
+        sample: arguments.keys,
+        ..pipeline.watched(&arguments.watch)
+    };
+    let Ran { report, .. } = run::verify(&request)?;
     pipeline.say(&match pipeline.format {
         Format::Text => text::verify(&report),
         Format::Json => json(&report),

@@ -26,9 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::channel::{Receiver, Sender};
-use operators::consolidate::{Diff, Epoch};
+use operators::consolidate::Epoch;
+use operators::digest::Digest;
 use operators::fault::{self, die_at};
-use operators::gate::GateRow;
 use operators::key::Key;
 use operators::sink::Change;
 use timely::scheduling::SyncActivator;
@@ -38,6 +38,8 @@ use crate::error::RunError;
 use crate::job::{Job, Purpose};
 use crate::part::{Message, Part, Update};
 use crate::recorder::{Lane, Phase, Task};
+use crate::report::batches::{BatchWeight, HEAVIEST};
+use crate::report::keys::Opened;
 use crate::state::State;
 use keys::Keys;
 use target::Turn;
@@ -47,11 +49,13 @@ pub(crate) use target::{Counts, Difference, Target};
 #[derive(Default)]
 pub(crate) struct Outcome {
     /// What the gate found, by key.
-    pub(crate) opened: BTreeMap<Key, Vec<(GateRow, Diff)>>,
+    pub(crate) opened: Opened,
     /// How many keys were evaluated.
     pub(crate) recomputed: usize,
-    /// How many batches there were.
-    pub(crate) batches: usize,
+    /// The keys with the most rows among them, the heaviest first.
+    pub(crate) heaviest: Vec<(u64, Key)>,
+    /// What each batch weighed that was evaluated.
+    pub(crate) batches: BTreeMap<String, BatchWeight>,
     /// Batches that failed at their last try, and why.
     pub(crate) failed: BTreeMap<String, String>,
     /// What was done to each sink, by name.
@@ -62,6 +66,40 @@ pub(crate) struct Outcome {
     pub(crate) differences: BTreeMap<String, Vec<Difference>>,
     /// Whether the run was asked to stop, and left something to the next one.
     pub(crate) stopped: bool,
+}
+
+impl Outcome {
+    /// Notes what a part weighed. What a batch weighed that is tried again counts once more; its keys
+    /// do not.
+    fn weigh(&mut self, part: &Part) {
+        let of_cut = self.batches.entry(part.cut.clone());
+        let mut weight = part.weight.clone();
+        if part.retry {
+            weight.keys = 0;
+        }
+        of_cut
+            .and_modify(|known| known.add(&weight))
+            .or_insert(weight);
+        if part.failed.is_some() {
+            return;
+        }
+        let rows =
+            |digests: &[Option<Digest>]| digests.iter().flatten().map(|digest| digest.rows).sum();
+        let keys = part.keys.iter().filter(|(key, _)| !key.is_reserved());
+        let least = if self.heaviest.len() < HEAVIEST {
+            0
+        } else {
+            self.heaviest[HEAVIEST - 1].0
+        };
+        let heavy = keys
+            .map(|(key, digests)| (rows(digests), key))
+            .filter(|(rows, _)| *rows > least);
+        self.heaviest
+            .extend(heavy.map(|(rows, key)| (rows, key.clone())));
+        self.heaviest
+            .sort_by(|(one, a), (other, b)| other.cmp(one).then_with(|| a.cmp(b)));
+        self.heaviest.truncate(HEAVIEST);
+    }
 }
 
 /// The committer of a run.
@@ -174,8 +212,8 @@ impl<'a> Committer<'a> {
         let (mut epochs, mut evaluated) = (Vec::new(), 0);
         for (epoch, parts) in std::mem::take(&mut self.complete) {
             epochs.push(epoch);
-            self.outcome.batches += usize::from(!parts.iter().any(|part| part.retry));
             for part in parts {
+                self.outcome.weigh(&part);
                 if let Some(reason) = &part.failed {
                     if part.retry {
                         self.failed

@@ -22,6 +22,7 @@ use crate::epoch::{RETRIES, Rows};
 use crate::error::RunError;
 use crate::job::{Job, Told};
 use crate::recorder::{Lane, Phase, Task, bytes};
+use crate::report::batches::BatchWeight;
 use crate::sink_rows::{self, SinkRows};
 
 /// The sink number of the errors that the state keeps.
@@ -38,6 +39,8 @@ pub(crate) struct Evaluated {
     pub(crate) digests: Arc<Vec<Vec<Option<Digest>>>>,
     /// What each sink is to hold; or why the batch failed.
     pub(crate) yielded: Result<Arc<Yielded>, Arc<str>>,
+    /// What it weighed on this worker.
+    pub(crate) weight: BatchWeight,
     /// When.
     pub(crate) epoch: Epoch,
 }
@@ -195,11 +198,23 @@ fn evaluate(batch: &Batch, job: &Job, (lane, epoch): (Lane, Epoch)) -> Evaluated
             Arc::from(reason)
         })
     };
+    let rows_out = yielded
+        .iter()
+        .flat_map(|yielded: &Arc<Yielded>| &yielded.rows);
+    let weight = BatchWeight {
+        cut: batch.cut.clone(),
+        keys: batch.keys.len(),
+        rows_in: span.rows,
+        rows_out: rows_out.map(|sink| sink.ids.len() as u64).sum(),
+        bytes: span.bytes,
+        milliseconds: span.taken().as_secs_f64() * 1e3,
+    };
     Evaluated {
         cut: batch.cut.clone(),
         keys: Arc::new(batch.keys.clone()),
         digests: Arc::new(batch.digests.clone()),
         yielded,
+        weight,
         epoch,
     }
 }

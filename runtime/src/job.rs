@@ -1,6 +1,6 @@
 //! What all workers of a run share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::error::RunError;
 use crate::recorder::{Phase, Recorder};
+use crate::sample::Sample;
 use crate::scan::Scan;
 use crate::state::State;
 use crate::stop::Stop;
@@ -67,6 +68,12 @@ pub(crate) struct Job {
     pub(crate) kept: AtomicU64,
     /// Keys that were seen.
     pub(crate) seen: AtomicU64,
+    /// The cuts of keys that were seen.
+    pub(crate) cuts: Mutex<BTreeSet<String>>,
+    /// Whether keys are evaluated that the gate leaves closed.
+    pub(crate) no_skip: bool,
+    /// The keys that are evaluated at all, if not all.
+    pub(crate) sample: Option<Sample>,
     /// What is wrong with dimensions, under their reserved keys.
     pub(crate) errors: Vec<(Key, ErrorRow)>,
     /// What was read, by source.
@@ -213,7 +220,25 @@ impl Job {
 
     /// Whether every key is evaluated, whatever the gate says.
     pub(crate) fn opens_all(&self) -> bool {
-        self.purpose == Purpose::Compare
+        self.no_skip || self.purpose == Purpose::Compare
+    }
+
+    /// Whether a key is looked at.
+    pub(crate) fn looks_at(&self, key: &Key) -> bool {
+        self.sample.is_none_or(|sample| sample.holds(key))
+    }
+
+    /// Notes the keys that a worker saw.
+    pub(crate) fn saw(&self, keys: &BTreeSet<Key>) {
+        let partition = self.partition();
+        let (mut seen, mut cuts) = (0, BTreeSet::new());
+        for key in keys {
+            seen += u64::from(!key.is_reserved());
+            cuts.insert(partition.cut(key));
+        }
+        self.seen.fetch_add(seen, Ordering::Relaxed);
+        let mut all = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        all.append(&mut cuts);
     }
 
     /// Whether nothing more is to be read: the run is ending, or was asked to stop.

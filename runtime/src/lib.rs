@@ -20,6 +20,7 @@ mod recover;
 mod render;
 pub mod report;
 pub mod run;
+pub mod sample;
 mod scan;
 mod sink_rows;
 pub mod state;

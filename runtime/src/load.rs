@@ -19,6 +19,7 @@ use serde_json::{Value as Json, json};
 
 use crate::error::{Refused, RunError};
 use crate::progress::Shown;
+use crate::sample::Sample;
 use crate::state::{Snapshot, State};
 use crate::stop;
 
@@ -39,6 +40,10 @@ pub struct Request {
     pub stop: stop::Asked,
     /// How its progress is shown.
     pub progress: Shown,
+    /// Whether keys are evaluated that the gate leaves closed.
+    pub no_skip: bool,
+    /// The keys that `verify` looks at, if not all.
+    pub sample: Option<Sample>,
     /// Where its trace is written to.
     pub trace: Option<PathBuf>,
 }
@@ -54,6 +59,8 @@ impl Request {
             workers: 1,
             stop: stop::Asked::default(),
             progress: Shown::default(),
+            no_skip: false,
+            sample: None,
             trace: None,
         }
     }

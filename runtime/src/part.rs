@@ -21,6 +21,7 @@ use timely::scheduling::SyncActivator;
 use crate::epoch::{RETRIES, Rows};
 use crate::evaluate::{ERRORS, Evaluated};
 use crate::job::Job;
+use crate::report::batches::BatchWeight;
 
 /// What the committer hears of workers.
 pub(crate) enum Message {
@@ -37,6 +38,8 @@ pub(crate) struct Part {
     pub(crate) epoch: Epoch,
     /// How reports name the batch.
     pub(crate) cut: String,
+    /// What it weighed on the worker.
+    pub(crate) weight: BatchWeight,
     /// The keys, each with its digests by input.
     pub(crate) keys: Vec<(Key, Vec<Option<Digest>>)>,
     /// Why the batch failed; then it has no updates.
@@ -174,6 +177,7 @@ impl Held {
         let mut part = Part {
             epoch,
             cut: batch.cut.clone(),
+            weight: batch.weight.clone(),
             keys: keys.collect(),
             failed: batch.yielded.as_ref().err().cloned(),
             retry: epoch > RETRIES,

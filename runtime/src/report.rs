@@ -1,7 +1,11 @@
 //! What is said to the person or the program that runs us.
 
+pub mod batches;
 pub mod change;
 pub mod diagnostics;
+pub mod difference;
+pub mod keys;
+pub mod phases;
 pub mod row;
 pub mod run;
 pub mod text;

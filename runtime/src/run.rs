@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
@@ -221,7 +221,8 @@ impl Run<'_> {
             _ => Told::State,
         };
         let dimensions_loaded = started.elapsed();
-        let scan = Scan::of(plan, purpose != Purpose::Compare && knows(state, stamp)?)?;
+        let opens_all = purpose == Purpose::Compare || self.request.no_skip;
+        let scan = Scan::of(plan, !opens_all && knows(state, stamp)?)?;
         let bytes = scan.pieces.iter().map(|piece| piece.unit.bytes);
         recorder.expect(Phase::Fetch, bytes.sum());
         let job = Arc::new(Job {
@@ -239,14 +240,16 @@ impl Run<'_> {
             recorder: Arc::clone(recorder),
             kept: AtomicU64::new(0),
             seen: AtomicU64::new(0),
+            cuts: Mutex::default(),
+            no_skip: self.request.no_skip,
+            sample: self.request.sample,
             errors: dimensions.errors,
             readings: Mutex::new(dimensions.readings),
         });
         let outcome = worker::run(&job, |committed| {
             Committer::new(&job, state, targets, committed)
         })?;
-        let mut report = Report::of(self.loaded, plan, state, outcome, purpose)?;
-        report.read(job.seen.load(Ordering::Relaxed), &job.readings);
+        let mut report = Report::of(self.loaded, &job, outcome)?;
         report.explain_stamps(state, &parts)?;
         report.warn(&dimensions.warnings);
         report.took(planned, dimensions_loaded, started.elapsed());

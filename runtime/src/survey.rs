@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use arrow::error::ArrowError;
 use operators::consolidate::{Diff, Epoch};
@@ -144,11 +143,11 @@ impl Keeper {
     }
 
     /// Takes a batch out.
-    pub(crate) fn take(&self, cut: String, keys: BTreeSet<Key>) -> Result<Batch, ArrowError> {
-        let _span = self.job.recorder.span(self.lane, Task::Batch, &cut);
+    pub(crate) fn take(&self, cut: &str, keys: BTreeSet<Key>) -> Result<Batch, ArrowError> {
+        let _span = self.job.recorder.span(self.lane, Task::Batch, cut);
         let groups = &mut self.kept.borrow_mut().groups;
         self.accounted(groups, |groups| {
-            groups.take(cut.clone(), keys.into_iter().collect())
+            groups.take(cut.to_owned(), keys.into_iter().collect())
         })
     }
 
@@ -168,8 +167,7 @@ impl Keeper {
                 seen.push((GateRow { key, input, clean }, survey(stretch), 1));
             }
         }
-        let keys = workload.iter().filter(|key| !key.is_reserved()).count();
-        self.job.seen.fetch_add(keys as u64, Ordering::Relaxed);
+        self.job.saw(workload);
         seen
     }
 
@@ -355,9 +353,10 @@ pub(crate) fn opened<'scope>(
                     let mut open = std::mem::take(&mut open[stretch]);
                     match job.purpose {
                         Purpose::Survey => open.clear(),
-                        Purpose::Compare => open.extend(keeper.seen(stretch)),
-                        Purpose::Commit | Purpose::Rehearse => {}
+                        _ if job.opens_all() => open.extend(keeper.seen(stretch)),
+                        _ => {}
                     }
+                    open.retain(|key| job.looks_at(key));
                     let wanted = keeper.open(stretch, open);
                     output.session(held).give_iterator(wanted.into_iter());
                     stretch += 1;

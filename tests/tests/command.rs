@@ -456,3 +456,32 @@ fn warnings_of_the_file_are_shown_by_a_run() {
         done.err
     );
 }
+
+#[test]
+fn a_run_tells_what_it_skipped_and_on_request_what_was_heavy() {
+    let project = Project::new();
+    let cut = PIPELINE.replace("by    = \"ssn\"", "by = \"ssn\"\ncut = { prefix = 1 }");
+    project.write("pipeline.toml", &cut);
+    let told = project.well("run pipeline.toml -v");
+    assert!(!told.contains("nothing changed"), "{told}");
+    assert!(
+        told.contains("\nbatch 1: 1 key, 2 rows in, 1 out, "),
+        "{told}"
+    );
+    assert!(told.contains("\ncompute: 3 rows in "), "{told}");
+    assert!(!told.contains("111-11-1111"), "{told}");
+    project.write("visits.csv", &VISITS.replace("9.0", "8.0"));
+    let skipped = "1 of 2 batches would not be evaluated: nothing changed\n";
+    let told = project.well("plan pipeline.toml");
+    assert!(told.contains(skipped), "{told}");
+    let told = project.well("run pipeline.toml");
+    assert!(
+        told.contains("1 of 2 batches not evaluated: nothing changed\n"),
+        "{told}"
+    );
+    let told = project.well("run pipeline.toml --no-skip");
+    assert!(told.contains("opened 2 (2: not skipped)\n"), "{told}");
+    let told = project.well("verify pipeline.toml --keys 100%");
+    let expected = "of the 2 keys that were looked at, a sample of 100%, every sink holds what a run from nothing yields\n";
+    assert_eq!(told, expected);
+}

@@ -13,6 +13,7 @@ mod kills;
 mod meters;
 mod promise;
 mod reference;
+mod report;
 mod rooms;
 mod scans;
 mod sink_files;

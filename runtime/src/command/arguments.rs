@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::load::Request;
 use crate::progress::Shown;
+use crate::sample::Sample;
 
 #[derive(Parser)]
 #[command(name = "tidemill", version, about = ABOUT, after_help = EXIT_CODES)]
@@ -35,32 +36,11 @@ pub(super) enum Verb {
     /// Check a pipeline file: all its errors at once.
     Validate(Pipeline),
     /// Show the stages, and which keys a run would open and why; write nothing.
-    Plan {
-        #[command(flatten)]
-        pipeline: Pipeline,
-        /// Show also the rows that a run would insert, update and retract.
-        #[arg(long)]
-        rows: bool,
-        #[command(flatten)]
-        watch: Watch,
-    },
+    Plan(PlanArguments),
     /// Bring the sinks up to date with the sources.
-    Run {
-        #[command(flatten)]
-        pipeline: Pipeline,
-        /// Write a report as JSON to this file.
-        #[arg(long, value_name = "FILE")]
-        report: Option<PathBuf>,
-        #[command(flatten)]
-        watch: Watch,
-    },
+    Run(RunArguments),
     /// Prove that the sinks hold what a run from nothing yields.
-    Verify {
-        #[command(flatten)]
-        pipeline: Pipeline,
-        #[command(flatten)]
-        watch: Watch,
-    },
+    Verify(VerifyArguments),
     /// Take what a sink holds for what it was told, and open every key.
     Adopt {
         #[command(flatten)]
@@ -73,6 +53,42 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: StateVerb,
     },
+}
+
+#[derive(Args)]
+pub(super) struct PlanArguments {
+    #[command(flatten)]
+    pub(super) pipeline: Pipeline,
+    /// Show also the rows that a run would insert, update and retract.
+    #[arg(long)]
+    pub(super) rows: bool,
+    #[command(flatten)]
+    pub(super) watch: Watch,
+}
+
+#[derive(Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) pipeline: Pipeline,
+    /// Evaluate every key, also those of which nothing changed.
+    #[arg(long)]
+    pub(super) no_skip: bool,
+    /// Write a report as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) watch: Watch,
+}
+
+#[derive(Args)]
+pub(super) struct VerifyArguments {
+    #[command(flatten)]
+    pub(super) pipeline: Pipeline,
+    /// Look at a part of the keys only, as in `1%`: the same keys each time.
+    #[arg(long, value_name = "PART")]
+    pub(super) keys: Option<Sample>,
+    #[command(flatten)]
+    pub(super) watch: Watch,
 }
 
 #[derive(Subcommand)]

@@ -1,25 +1,25 @@
 //! The report of a run: what was read, opened, written, and what stands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use operators::consolidate::Diff;
-use operators::gate::GateRow;
-use operators::key::Key;
-use operators::row_id::RowId;
 use operators::sink::Change;
-use operators::sink::Fenced;
 use operators::source::Skipped;
 use pipelines::plan::Plan;
 use serde::Serialize;
 
+use super::batches::Batches;
 use super::change::RowChange;
-use super::row::row_name;
-use crate::commit::{Counts, Difference, Outcome};
+use super::difference::{RowDifference, differences};
+use super::keys::Keys;
+use super::phases::Phases;
+use crate::commit::{Counts, Outcome};
 use crate::error::{Exit, RunError};
-use crate::job::{Purpose, Reading};
+use crate::job::{Job, Purpose, Reading};
 use crate::load::Loaded;
+use crate::sample::Sample;
 use crate::state::State;
 
 /// What came of a run, a plan or a verification.
@@ -43,6 +43,11 @@ pub struct Report {
     pub warnings: BTreeMap<String, String>,
     /// Where the time went.
     pub seconds: Seconds,
+    /// How fast the phases were that overlap.
+    pub phases: Phases,
+    /// The part of the keys that was looked at, for `verify --keys`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
     /// Keys whose rows differ but which have not run yet, for `verify`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_yet_run: Option<usize>,
@@ -58,32 +63,6 @@ pub struct Report {
     pub exit: i32,
 }
 
-/// What the gate saw.
-#[derive(Default, Serialize)]
-pub struct Keys {
-    /// Keys of which the sources hold rows.
-    pub seen: u64,
-    /// Keys that the gate opened.
-    pub open: usize,
-    /// Keys that were evaluated.
-    pub recomputed: usize,
-    /// Why keys were opened: how many for each reason.
-    pub why: BTreeMap<&'static str, usize>,
-    /// The parts of the plan that changed, where keys were opened for their stamp.
-    pub changed: BTreeSet<String>,
-    #[serde(skip)]
-    stamps: BTreeSet<u128>,
-}
-
-/// The batches of a run.
-#[derive(Default, Serialize)]
-pub struct Batches {
-    /// How many.
-    pub total: usize,
-    /// Those that failed twice, and why; their keys come again in the next run.
-    pub failed: BTreeMap<String, String>,
-}
-
 /// Where the time of a run went.
 #[derive(Default, Serialize)]
 pub struct Seconds {
@@ -97,48 +76,43 @@ pub struct Seconds {
     pub total: f64,
 }
 
-/// A row that differs between a sink and the pipeline.
-#[derive(Serialize)]
-pub struct RowDifference {
-    /// The sink.
-    pub sink: String,
-    /// The row's identity, as `column=value`; values of the partition key are hashed.
-    pub row: String,
-    /// The key that owns it, hashed.
-    pub key: String,
-    /// What is wrong with it.
-    pub what: &'static str,
-}
-
 impl Report {
-    pub(crate) fn of(
-        loaded: &Loaded,
-        plan: &Plan,
-        state: &State,
-        outcome: Outcome,
-        purpose: Purpose,
-    ) -> Result<Report, RunError> {
+    pub(crate) fn of(loaded: &Loaded, job: &Job, outcome: Outcome) -> Result<Report, RunError> {
+        let (plan, purpose) = (&job.plan, job.purpose);
         let mut errors: BTreeMap<String, usize> = BTreeMap::new();
-        for error in state.snapshot()?.all_errors()? {
+        for error in job.state.snapshot()?.all_errors()? {
             let (_, _, error) = error?;
             *errors.entry(error.stage.to_string()).or_default() += 1;
         }
-        let mut keys = Keys::of(&outcome.opened);
+        let mut keys = Keys::of(&outcome.opened, &outcome.heaviest);
+        keys.seen = job.seen.load(Ordering::Relaxed);
         keys.recomputed = outcome.recomputed;
+        if job.no_skip {
+            keys.count_not_skipped();
+        }
+        let cuts = job.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batches = Batches::of(
+            job.partition(),
+            &cuts,
+            &outcome.opened,
+            job.opens_all(),
+            outcome.batches,
+        );
+        batches.failed = outcome.failed;
+        let readings = job.readings.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = Report {
             pipeline: plan.settings.name.clone(),
             now: loaded.now().to_rfc3339(),
-            state: state.id().to_owned(),
-            sources: BTreeMap::new(),
+            state: job.state.id().to_owned(),
+            sources: readings.clone(),
             keys,
-            batches: Batches {
-                total: outcome.batches,
-                failed: outcome.failed,
-            },
+            batches,
             sinks: outcome.sinks,
             errors,
             warnings: BTreeMap::new(),
             seconds: Seconds::default(),
+            phases: Phases::of(&job.recorder),
+            sample: job.sample,
             not_yet_run: None,
             differences: None,
             rows: (purpose == Purpose::Rehearse).then(|| rows(plan, &outcome.changes)),
@@ -146,19 +120,12 @@ impl Report {
             exit: 0,
         };
         if purpose == Purpose::Compare {
-            report.compare(plan, &outcome.differences, &outcome.opened);
+            let (differ, waiting) = differences(plan, &outcome.differences, &outcome.opened);
+            report.differences = Some(differ);
+            report.not_yet_run = Some(waiting);
         }
         report.exit = report.exit_code(purpose) as i32;
         Ok(report)
-    }
-
-    /// Notes what was read.
-    pub(crate) fn read(&mut self, seen: u64, readings: &Mutex<BTreeMap<String, Reading>>) {
-        self.keys.seen = seen;
-        self.sources = readings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
     }
 
     /// Names the parts of the plan in which the stamps of opened keys differ from this run's.
@@ -242,50 +209,6 @@ impl Report {
             _ => Exit::Done,
         }
     }
-
-    /// Rows that differ are differences, but for those of keys that the next run would open.
-    fn compare(
-        &mut self,
-        plan: &Plan,
-        found: &BTreeMap<String, Vec<Difference>>,
-        opened: &BTreeMap<Key, Vec<(GateRow, Diff)>>,
-    ) {
-        let mut waiting: BTreeSet<Key> = BTreeSet::new();
-        let mut differences = Vec::new();
-        for sink in &plan.sinks {
-            let ignores = sink.sink.fenced().is_some_and(Fenced::ignores_retractions);
-            let mut rows: BTreeMap<(RowId, Key), Vec<i64>> = BTreeMap::new();
-            for difference in found.get(&sink.name).into_iter().flatten() {
-                let row = (difference.id.clone(), difference.owner.clone());
-                rows.entry(row).or_default().push(difference.diff);
-            }
-            for ((id, key), diffs) in rows {
-                if opened.contains_key(&key) {
-                    waiting.insert(key);
-                    continue;
-                }
-                // Where retractions are ignored, the sink keeps what the pipeline yields no longer.
-                if ignores && diffs.iter().all(|diff| *diff < 0) {
-                    continue;
-                }
-                let what = match diffs.as_slice() {
-                    [diff] if *diff > 0 => "missing in the sink",
-                    [_] => "in the sink, and the pipeline does not yield it",
-                    _ => "differs",
-                };
-                let row = row_name(sink, &id, &key);
-                let sink = sink.name.clone();
-                differences.push(RowDifference {
-                    sink,
-                    row,
-                    key: key.to_string(),
-                    what,
-                });
-            }
-        }
-        self.not_yet_run = Some(waiting.len());
-        self.differences = Some(differences);
-    }
 }
 
 /// What would be written, sink by sink.
@@ -296,46 +219,4 @@ fn rows(plan: &Plan, changes: &BTreeMap<String, Vec<Change>>) -> Vec<RowChange> 
         rows.extend(changes.map(|change| RowChange::of(sink, change)));
     }
     rows
-}
-
-impl Keys {
-    fn of(opened: &BTreeMap<Key, Vec<(GateRow, Diff)>>) -> Keys {
-        let mut keys = Keys::default();
-        for (_, rows) in opened.iter().filter(|(key, _)| !key.is_reserved()) {
-            keys.open += 1;
-            let stored: Vec<&GateRow> = rows
-                .iter()
-                .filter(|(_, diff)| *diff < 0)
-                .map(|(row, _)| row)
-                .collect();
-            let seen: Vec<&GateRow> = rows
-                .iter()
-                .filter(|(_, diff)| *diff > 0)
-                .map(|(row, _)| row)
-                .collect();
-            let reason = if stored.iter().any(|row| row.clean.is_none()) {
-                "unclean"
-            } else if stored.is_empty() {
-                "new"
-            } else if seen.is_empty() {
-                "vanished"
-            } else {
-                let digests = |rows: &[&GateRow]| -> BTreeSet<_> {
-                    let digest = |row: &&GateRow| (row.input, row.clean.map(|clean| clean.digest));
-                    rows.iter().map(digest).collect()
-                };
-                if digests(&stored) == digests(&seen) {
-                    "plan changed"
-                } else {
-                    "rows changed"
-                }
-            };
-            *keys.why.entry(reason).or_default() += 1;
-            if reason == "plan changed" {
-                keys.stamps
-                    .extend(stored.iter().filter_map(|row| Some(row.clean?.stamp)));
-            }
-        }
-        keys
-    }
 }

@@ -21,6 +21,7 @@ pub fn run(report: &Report, with_times: bool) -> String {
         );
     }
     keys(&mut text, report, "opened");
+    skipped(&mut text, report, "not evaluated");
     if report.stopped {
         let batches = count(report.batches.total as u64, "batch");
         line(
@@ -53,6 +54,8 @@ pub fn run(report: &Report, with_times: bool) -> String {
         for (phase, seconds) in phases {
             line(&mut text, &format!("{phase}: {seconds:.3} s"));
         }
+        speeds(&mut text, report);
+        heaviest(&mut text, report);
     }
     line(&mut text, &format!("done in {:.2} s", seconds.total));
     text
@@ -110,6 +113,7 @@ pub fn plan(report: &Report, plan: &Plan, with_rows: bool) -> String {
         }
     }
     keys(&mut text, report, "would open");
+    skipped(&mut text, report, "would not be evaluated");
     warnings(&mut text, report);
     if with_rows {
         for row in report.rows.iter().flatten() {
@@ -148,13 +152,20 @@ pub fn verify(report: &Report) -> String {
         );
     }
     failures(&mut text, report);
+    let sample = report.sample.map(|sample| {
+        let keys = count(report.keys.recomputed as u64, "key");
+        format!("the {keys} that were looked at, a sample of {sample}")
+    });
+    let of = match (sample, report.not_yet_run.unwrap_or_default()) {
+        (None, 1..) if differences.is_empty() => "of all other keys ".to_owned(),
+        (None, _) => String::new(),
+        (Some(sample), 0) => format!("of {sample}, "),
+        (Some(sample), 1..) => format!("of the others of {sample}, "),
+    };
     let verdict = match differences.len() {
-        0 if report.not_yet_run.is_some_and(|keys| keys > 0) => {
-            "of all other keys every sink holds what a run from nothing yields".to_owned()
-        }
-        0 => "every sink holds what a run from nothing yields".to_owned(),
-        1 => "1 row differs".to_owned(),
-        count => format!("{count} rows differ"),
+        0 => format!("{of}every sink holds what a run from nothing yields"),
+        1 => format!("{of}1 row differs"),
+        count => format!("{of}{count} rows differ"),
     };
     line(&mut text, &verdict);
     text
@@ -188,6 +199,38 @@ fn keys(text: &mut String, report: &Report, opened: &str) {
 fn warnings(text: &mut String, report: &Report) {
     for (stage, warning) in &report.warnings {
         line(text, &format!("warning: {stage}: {warning}"));
+    }
+}
+
+/// How many batches were left out, and why.
+fn skipped(text: &mut String, report: &Report, what: &str) {
+    let batches = &report.batches;
+    if batches.skipped > 0 {
+        let of = count(batches.seen as u64, "batch");
+        let skipped = batches.skipped;
+        line(text, &format!("{skipped} of {of} {what}: nothing changed"));
+    }
+}
+
+fn speeds(text: &mut String, report: &Report) {
+    for (phase, speed) in report.phases.each() {
+        let (rows, seconds) = (count(speed.rows, "row"), speed.seconds);
+        let of_second = speed.rows_per_second;
+        let content = format!("{phase}: {rows} in {seconds:.3} s of work, {of_second:.0} a second");
+        line(text, &content);
+    }
+}
+
+fn heaviest(text: &mut String, report: &Report) {
+    for batch in &report.batches.heaviest {
+        let (keys, rows) = (count(batch.keys as u64, "key"), count(batch.rows_in, "row"));
+        let (cut, out, took) = (&batch.cut, batch.rows_out, batch.milliseconds);
+        let content = format!("batch {cut}: {keys}, {rows} in, {out} out, {took:.1} ms");
+        line(text, &content);
+    }
+    for key in &report.keys.heaviest {
+        let rows = count(key.rows, "row");
+        line(text, &format!("key {}: {rows}", key.key));
     }
 }
 
