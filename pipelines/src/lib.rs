@@ -7,6 +7,7 @@ pub mod assemble;
 pub mod check;
 pub mod diagnostic;
 pub mod document;
+pub mod draw;
 pub mod graph;
 pub mod place;
 pub mod plan;

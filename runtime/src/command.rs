@@ -13,7 +13,7 @@ use signal_hook::flag;
 use self::arguments::{
     Color, Command, Format, Pipeline, PlanArguments, RunArguments, StateVerb, Verb, VerifyArguments,
 };
-use crate::error::{Exit, Refused, RunError};
+use crate::error::{ADOPT_ALL, Exit, Refused, RunError};
 use crate::load::{Loaded, Request};
 use crate::progress;
 use crate::report::{diagnostics, text};
@@ -42,6 +42,7 @@ pub fn main() -> ExitCode {
     let (pipeline, done) = match &command.verb {
         Verb::Validate(pipeline) => (pipeline, validate(pipeline)),
         Verb::Plan(arguments) => (&arguments.pipeline, plan(arguments)),
+        Verb::Graph(pipeline) => (pipeline, graph(pipeline)),
         Verb::Run(arguments) => (&arguments.pipeline, run_once(arguments)),
         Verb::Verify(arguments) => (&arguments.pipeline, verify(arguments)),
         Verb::Adopt { pipeline, sink } => (pipeline, adopt(pipeline, sink)),
@@ -51,6 +52,9 @@ pub fn main() -> ExitCode {
         Verb::State {
             verb: StateVerb::Inspect(pipeline),
         } => (pipeline, inspect(pipeline)),
+        Verb::State {
+            verb: StateVerb::Drop { pipeline, yes },
+        } => (pipeline, forget(pipeline, *yes)),
     };
     match done {
         Ok(code) => ExitCode::from(u8::try_from(code).expect("exit codes are small")),
@@ -90,6 +94,18 @@ fn plan(arguments: &PlanArguments) -> Result<i32, RunError> {
         Format::Json => json(&report),
     })?;
     Ok(report.exit)
+}
+
+fn graph(pipeline: &Pipeline) -> Result<i32, RunError> {
+    let loaded = Loaded::of(&pipeline.request())?;
+    let plan = run::check(&loaded)?;
+    pipeline.print_warnings(&loaded.document, &plan.warnings);
+    let chart = pipelines::draw::mermaid(&plan);
+    pipeline.say(&match pipeline.format {
+        Format::Text => chart,
+        Format::Json => json(&serde_json::json!({ "mermaid": chart })),
+    })?;
+    Ok(0)
 }
 
 fn run_once(arguments: &RunArguments) -> Result<i32, RunError> {
@@ -165,6 +181,16 @@ fn inspect(pipeline: &Pipeline) -> Result<i32, RunError> {
     pipeline.say(&match pipeline.format {
         Format::Text => state.to_string(),
         Format::Json => json(&state),
+    })?;
+    Ok(0)
+}
+
+fn forget(pipeline: &Pipeline, confirmed: bool) -> Result<i32, RunError> {
+    let loaded = Loaded::of(&pipeline.request())?;
+    let forgotten = crate::forget::forget(&loaded, confirmed)?;
+    pipeline.say(&match pipeline.format {
+        Format::Text => format!("dropped {forgotten}; {ADOPT_ALL}\n"),
+        Format::Json => json(&forgotten),
     })?;
     Ok(0)
 }

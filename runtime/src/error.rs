@@ -72,6 +72,12 @@ pub enum RunError {
         /// Where it was looked for.
         folder: PathBuf,
     },
+    /// What cannot be taken back was not confirmed.
+    #[error("this would drop {what}")]
+    Unconfirmed {
+        /// What would be lost.
+        what: String,
+    },
     /// A thread ended in a panic.
     #[error("a worker panicked: {message}")]
     Panicked {
@@ -142,6 +148,7 @@ impl RunError {
             RunError::Stage(_) => Exit::DataErrors,
             RunError::Panicked { .. } => Exit::Bug,
             RunError::Stopped => Exit::Stopped,
+            RunError::Unconfirmed { .. } => Exit::Usage,
             RunError::Source(_)
             | RunError::Sink(_)
             | RunError::State(_)
@@ -169,6 +176,9 @@ impl RunError {
                     .to_owned(),
             ),
             RunError::NeverRan { .. } => Some("run it first: `tidemill run PIPELINE`".to_owned()),
+            RunError::Unconfirmed { .. } => Some(format!(
+                "say `--yes` to drop it; the sinks stay as they are, {ADOPT_ALL}"
+            )),
             RunError::Panicked { .. } => {
                 Some("this is a bug in tidemill: please report it".to_owned())
             }
@@ -176,6 +186,10 @@ impl RunError {
         }
     }
 }
+
+/// What is to be done when a state is gone.
+pub const ADOPT_ALL: &str =
+    "and the next run wants `tidemill adopt PIPELINE SINK` for each of them";
 
 fn adopt(sink: &str) -> String {
     format!(

@@ -8,6 +8,7 @@ mod epoch;
 pub mod error;
 mod evaluate;
 mod fetch;
+pub mod forget;
 mod held;
 pub mod inspect;
 mod job;

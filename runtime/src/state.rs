@@ -76,6 +76,12 @@ impl State {
         State::of(database, &path, pipeline).map(Some)
     }
 
+    /// Removes the state in `folder`, whatever it holds. Refused while it is in use; nothing there,
+    /// nothing done.
+    pub fn remove(folder: &Path) -> Result<(), StateError> {
+        file::remove(folder)
+    }
+
     /// An empty state that is forgotten when it is dropped.
     pub fn in_memory(pipeline: &str) -> Result<State, StateError> {
         let path = Path::new("in memory");

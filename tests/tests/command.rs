@@ -123,7 +123,9 @@ fn help_and_version_are_no_errors_and_name_the_exit_codes() {
         let line = format!("\n  {code} ");
         assert!(help.contains(&line), "{code} is missing: {help}");
     }
-    for verb in ["validate", "plan", "run", "verify", "adopt", "state"] {
+    for verb in [
+        "validate", "plan", "graph", "run", "verify", "adopt", "state",
+    ] {
         assert!(help.contains(&format!("\n  {verb} ")), "{verb}: {help}");
         project.well(&format!("{verb} --help"));
     }

@@ -13,7 +13,8 @@ use crate::rooms::{change_much, day_1, example, is_current};
 /// Longer than anything takes here.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn spawn(scratch: &Scratch) -> Child {
+/// A run that goes on, with a trace from which one sees that it does.
+pub(crate) fn spawn(scratch: &Scratch) -> Child {
     let mut command = scratch.command(&["run"]);
     command.args(["--trace", "trace.json"]);
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -32,7 +33,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 /// Looks again and again until something holds.
-fn until(mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     let (_never, waits) = mpsc::channel::<()>();
     while !holds() {

@@ -37,6 +37,8 @@ pub(super) enum Verb {
     Validate(Pipeline),
     /// Show the stages, and which keys a run would open and why; write nothing.
     Plan(PlanArguments),
+    /// Print the stages as a flowchart for Mermaid.
+    Graph(Pipeline),
     /// Bring the sinks up to date with the sources.
     Run(RunArguments),
     /// Prove that the sinks hold what a run from nothing yields.
@@ -97,6 +99,14 @@ pub(super) enum StateVerb {
     List(Pipeline),
     /// The state of this pipeline: keys (hashed), sinks, standing errors.
     Inspect(Pipeline),
+    /// Forget what the pipeline remembers; its sinks stay as they are, and are to be adopted.
+    Drop {
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// Do it, and do not only say what would be lost.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Args)]

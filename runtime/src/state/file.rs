@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::ops::Bound;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
@@ -61,6 +62,27 @@ pub(super) fn open(folder: &Path) -> Result<(PathBuf, Database), StateError> {
     let file = file.map_err(|source| unopened(&path, source))?;
     let store = store(backend(file, &path)?, &path)?;
     Ok((path, store))
+}
+
+/// Removes the store in `folder`, under the lock that a run has. The folder goes, too, when nothing
+/// else is in it.
+pub(super) fn remove(folder: &Path) -> Result<(), StateError> {
+    let path = folder.join(NAME);
+    let unopened = |source| unopened(&path, source);
+    let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(unopened)?,
+    };
+    let lock = backend(file, &path)?;
+    let locked = lock.try_lock_range(Bound::Unbounded, Bound::Unbounded);
+    if !locked.map_err(|error| unopened(io::Error::other(error)))? {
+        return Err(StateError::InUse { file: path });
+    }
+    fs::remove_file(&path).map_err(unopened)?;
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(unopened(error)),
+        _ => Ok(()),
+    }
 }
 
 /// A view of the store in `folder`; `None` when there is none.
