@@ -487,3 +487,27 @@ fn a_run_tells_what_it_skipped_and_on_request_what_was_heavy() {
     let expected = "of the 2 keys that were looked at, a sample of 100%, every sink holds what a run from nothing yields\n";
     assert_eq!(told, expected);
 }
+
+#[test]
+fn a_plan_shows_what_is_read_and_how_sinks_are_written() {
+    let project = Project::new();
+    let told = project.well("plan pipeline.toml");
+    let bytes = VISITS.len();
+    let source =
+        format!("source: visits reads visit, ssn, day, miles; 1 file, 3 rows, {bytes} B\n");
+    assert!(told.contains(&source), "{told}");
+    assert!(
+        told.contains("before the gate: visits -> by_ssn\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("sink: farther -> far, merged by visit\n"),
+        "{told}"
+    );
+    project.write("pipeline.toml", &PIPELINE.replace("and day >= $since", ""));
+    let told = project.well("plan pipeline.toml");
+    assert!(
+        told.contains("source: visits reads visit, ssn, day, miles; "),
+        "{told}"
+    );
+}

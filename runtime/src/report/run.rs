@@ -184,6 +184,11 @@ impl Report {
         self.sources.get(source).map_or(0, |reading| reading.bytes)
     }
 
+    /// What was read of a source.
+    pub(crate) fn reading(&self, source: &str) -> Option<&Reading> {
+        self.sources.get(source)
+    }
+
     /// What was done to sinks: (sink, counts by what).
     pub fn sinks(&self) -> impl Iterator<Item = (&str, [(&'static str, usize); 5])> {
         self.sinks.iter().map(|(name, counts)| {

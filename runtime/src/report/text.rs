@@ -1,8 +1,8 @@
 //! Reports as text for people.
 
-use operators::sink::Fenced;
+use indicatif::DecimalBytes;
 use operators::way::Feed;
-use pipelines::plan::{Plan, SinkRows};
+use pipelines::plan::{Plan, SinkPlan, SinkRows};
 
 use super::run::Report;
 
@@ -64,54 +64,8 @@ pub fn run(report: &Report, with_times: bool) -> String {
 /// What a run would do.
 pub fn plan(report: &Report, plan: &Plan, with_rows: bool) -> String {
     let mut text = String::new();
-    for input in &plan.inputs {
-        let names = input.way.steps.iter().map(|step| step.name.as_ref());
-        let way: Vec<&str> = [plan.sources[input.source].name.as_ref()]
-            .into_iter()
-            .chain(names)
-            .collect();
-        line(&mut text, &format!("before the gate: {}", way.join(" -> ")));
-    }
-    for dimension in &plan.dimensions {
-        let sources = dimension.sources.iter();
-        let sources: Vec<&str> = sources
-            .map(|&source| plan.sources[source].name.as_ref())
-            .collect();
-        let names = dimension.way.steps.iter().map(|step| step.name.as_ref());
-        let sources = sources.join(" + ");
-        let way: Vec<&str> = [sources.as_str()].into_iter().chain(names).collect();
-        line(&mut text, &format!("dimension: {}", way.join(" -> ")));
-    }
-    for step in &plan.key_function.steps {
-        let input = |feed: &Feed| match *feed {
-            Feed::Start(_) => plan.partition_name.to_string(),
-            Feed::Step(step) => plan.key_function.steps[step].name.to_string(),
-        };
-        let inputs: Vec<String> = step.inputs.iter().map(input).collect();
-        line(
-            &mut text,
-            &format!("key function: {} -> {}", inputs.join(" + "), step.name),
-        );
-    }
-    for sink in &plan.sinks {
-        let rows = match &sink.rows {
-            SinkRows::Stage(None) => plan.partition_name.to_string(),
-            SinkRows::Stage(Some(step)) => plan.key_function.steps[*step].name.to_string(),
-            SinkRows::Errors(stage) => format!("{stage}.errors"),
-        };
-        let gathers = sink.sink.fenced().map_or(0, Fenced::gathers);
-        let whole = match gathers {
-            usize::MAX => " (one file, written as a whole at the end of the run)",
-            _ => "",
-        };
-        line(&mut text, &format!("sink: {rows} -> {}{whole}", sink.name));
-    }
-    for (source, _, _) in report.sources() {
-        let spared = spared(report, source);
-        if !spared.is_empty() {
-            line(&mut text, &format!("source: {source}{spared}"));
-        }
-    }
+    sources(&mut text, report, plan);
+    stages(&mut text, plan);
     keys(&mut text, report, "would open");
     skipped(&mut text, report, "would not be evaluated");
     warnings(&mut text, report);
@@ -171,6 +125,83 @@ pub fn verify(report: &Report) -> String {
     text
 }
 
+/// What is read of each source, and what need not be.
+fn sources(text: &mut String, report: &Report, plan: &Plan) {
+    for source in &plan.sources {
+        let columns = source.columns.join(", ");
+        let read = report.reading(&source.name).map(|reading| {
+            let files = count(reading.instant.files as u64, "file");
+            let (rows, bytes) = (count(reading.rows, "row"), DecimalBytes(reading.bytes));
+            format!("; {files}, {rows}, {bytes}{}", spared(report, &source.name))
+        });
+        let read = read.unwrap_or_default();
+        line(
+            text,
+            &format!("source: {} reads {columns}{read}", source.name),
+        );
+    }
+}
+
+/// The stages, before the gate and behind it.
+fn stages(text: &mut String, plan: &Plan) {
+    for input in &plan.inputs {
+        let names = input.way.steps.iter().map(|step| step.name.as_ref());
+        let way: Vec<&str> = [plan.sources[input.source].name.as_ref()]
+            .into_iter()
+            .chain(names)
+            .collect();
+        line(text, &format!("before the gate: {}", way.join(" -> ")));
+    }
+    for dimension in &plan.dimensions {
+        let sources = dimension.sources.iter();
+        let sources: Vec<&str> = sources
+            .map(|&source| plan.sources[source].name.as_ref())
+            .collect();
+        let names = dimension.way.steps.iter().map(|step| step.name.as_ref());
+        let sources = sources.join(" + ");
+        let way: Vec<&str> = [sources.as_str()].into_iter().chain(names).collect();
+        line(text, &format!("dimension: {}", way.join(" -> ")));
+    }
+    for step in &plan.key_function.steps {
+        let input = |feed: &Feed| match *feed {
+            Feed::Start(_) => plan.partition_name.to_string(),
+            Feed::Step(step) => plan.key_function.steps[step].name.to_string(),
+        };
+        let inputs: Vec<String> = step.inputs.iter().map(input).collect();
+        line(
+            text,
+            &format!("key function: {} -> {}", inputs.join(" + "), step.name),
+        );
+    }
+    for sink in &plan.sinks {
+        let rows = match &sink.rows {
+            SinkRows::Stage(None) => plan.partition_name.to_string(),
+            SinkRows::Stage(Some(step)) => plan.key_function.steps[*step].name.to_string(),
+            SinkRows::Errors(stage) => format!("{stage}.errors"),
+        };
+        line(
+            text,
+            &format!("sink: {rows} -> {}, {}", sink.name, writes(sink)),
+        );
+    }
+}
+
+/// How a sink is written.
+fn writes(sink: &SinkPlan) -> String {
+    let Some(fenced) = sink.sink.fenced() else {
+        return "printed".to_owned();
+    };
+    match fenced.gathers() {
+        0 => {
+            let name = |&column: &usize| sink.schema.columns()[column].0.as_str();
+            let key: Vec<&str> = fenced.key().iter().map(name).collect();
+            format!("merged by {}", key.join(", "))
+        }
+        usize::MAX => "one file, written as a whole at the end of the run".to_owned(),
+        _ => "files of which rows change are written anew".to_owned(),
+    }
+}
+
 fn keys(text: &mut String, report: &Report, opened: &str) {
     let why: Vec<String> = report
         .keys
@@ -202,10 +233,10 @@ fn warnings(text: &mut String, report: &Report) {
     }
 }
 
-/// How many batches were left out, and why.
+/// How many batches were left out, and why; a run that has one batch alone says so by its keys.
 fn skipped(text: &mut String, report: &Report, what: &str) {
     let batches = &report.batches;
-    if batches.skipped > 0 {
+    if batches.skipped > 0 && batches.seen > 1 {
         let of = count(batches.seen as u64, "batch");
         let skipped = batches.skipped;
         line(text, &format!("{skipped} of {of} {what}: nothing changed"));
