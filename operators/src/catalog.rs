@@ -22,6 +22,7 @@ use crate::source::Source;
 use crate::source::csv::{Csv, CsvConfig};
 use crate::source::parquet::{Parquet, ParquetConfig};
 use crate::source::sqlite::{Sqlite as SqliteSource, SqliteConfig as SqliteSourceConfig};
+use crate::transform::aggregate::{Aggregate, AggregateConfig};
 use crate::transform::batch_partition::{BatchPartition, BatchPartitionConfig};
 use crate::transform::conflict_join::{ConflictJoin, ConflictJoinConfig};
 use crate::transform::derive::{Derive, DeriveConfig};
@@ -39,7 +40,8 @@ use crate::transform::{Evaluation, StageError};
 pub const SOURCES: [&str; 3] = ["csv", "parquet", "sqlite"];
 
 /// The types of transforms.
-pub const TRANSFORMS: [&str; 11] = [
+pub const TRANSFORMS: [&str; 12] = [
+    "aggregate",
     "batch-partition",
     "conflict-join",
     "derive",
@@ -70,6 +72,8 @@ pub enum SourceConfig {
 /// A decoded transform.
 #[derive(Clone, Debug)]
 pub enum TransformConfig {
+    /// `type = "aggregate"`.
+    Aggregate(AggregateConfig),
     /// `type = "batch-partition"`.
     BatchPartition(BatchPartitionConfig),
     /// `type = "conflict-join"`.
@@ -125,6 +129,8 @@ pub enum Sink {
 
 /// A checked transform.
 pub enum Transform {
+    /// See [`Aggregate`].
+    Aggregate(Aggregate),
     /// See [`BatchPartition`].
     BatchPartition(BatchPartition),
     /// See [`ConflictJoin`].
@@ -256,6 +262,7 @@ impl TransformConfig {
     /// Decodes a section of this type; `None` when there is no such transform.
     pub fn decode<S: Section>(kind: &str, section: &S) -> Option<Result<Self, S::Error>> {
         Some(match kind {
+            "aggregate" => section.decode().map(TransformConfig::Aggregate),
             "batch-partition" => section.decode().map(TransformConfig::BatchPartition),
             "conflict-join" => section.decode().map(TransformConfig::ConflictJoin),
             "derive" => section.decode().map(TransformConfig::Derive),
@@ -274,6 +281,7 @@ impl TransformConfig {
     /// The stages whose rows flow through it, each with the field that names it.
     pub fn inputs(&self) -> Vec<(Vec<Step>, &str)> {
         let (field, name) = match self {
+            TransformConfig::Aggregate(config) => ("input", &config.input),
             TransformConfig::BatchPartition(config) => ("input", &config.input),
             TransformConfig::ConflictJoin(config) => ("input", &config.input),
             TransformConfig::Derive(config) => ("input", &config.input),
@@ -312,6 +320,10 @@ impl TransformConfig {
         let nothing = Schema::new(Vec::new());
         let input = upstream.first().map_or(&nothing, |input| input.schema);
         Ok(match self {
+            TransformConfig::Aggregate(config) => {
+                let (stage, schema) = Aggregate::check(config, input, language)?;
+                (Transform::Aggregate(stage), schema)
+            }
             TransformConfig::BatchPartition(config) => {
                 let (stage, schema) = BatchPartition::check(config, input, needed)?;
                 (Transform::BatchPartition(stage), schema)
@@ -494,6 +506,7 @@ impl Transform {
     /// dimension, when `needed` are needed of its output.
     pub fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
         let of_input = match self {
+            Transform::Aggregate(stage) => stage.reads(),
             Transform::BatchPartition(stage) => stage.reads(needed),
             Transform::ConflictJoin(stage) => stage.reads(needed),
             Transform::Derive(stage) => stage.reads(needed),
@@ -546,6 +559,7 @@ impl Transform {
     pub fn gathers(&self) -> Option<BTreeSet<usize>> {
         let none = BTreeSet::new();
         Some(match self {
+            Transform::Aggregate(stage) => stage.reads(),
             Transform::BatchPartition(stage) => stage.reads(&none),
             Transform::ConflictJoin(stage) => stage.gathers(),
             Transform::Derive(stage) => stage.reads(&none),
@@ -576,6 +590,7 @@ impl Transform {
 
     fn expressions(&self) -> Vec<&Expression> {
         match self {
+            Transform::Aggregate(stage) => stage.expressions(),
             Transform::Derive(stage) => stage.set().iter().map(|set| &set.value).collect(),
             Transform::Filter(stage) => vec![stage.when()],
             Transform::Rules(stage) => stage.when().iter().collect(),
@@ -590,6 +605,7 @@ impl Transform {
     pub fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
         let input = inputs[0].clone();
         match self {
+            Transform::Aggregate(stage) => stage.evaluate(&input, at),
             Transform::BatchPartition(stage) => stage.evaluate(&input, at),
             Transform::ConflictJoin(stage) => stage.evaluate(&input, at),
             Transform::Derive(stage) => stage.evaluate(input, at),

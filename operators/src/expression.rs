@@ -21,6 +21,7 @@
 //!   `DataFusion` folds them unchecked.)
 //! - Division by zero of ints fails for its row; of floats it is infinite.
 
+mod aggregate;
 mod columns;
 mod constants;
 mod failure;
@@ -36,6 +37,7 @@ mod syntax;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
@@ -47,7 +49,9 @@ use datafusion::common::{Column, DataFusionError, ScalarValue};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::sql::sqlparser::ast;
 
+pub use aggregate::{AggregateCall, Function, OrderKey};
 pub use columns::Columns;
 pub(crate) use query::{Query, Table, now_or_never};
 pub(crate) use refusal::spoken;
@@ -59,6 +63,7 @@ use crate::value::Value;
 use constants::Constants;
 use locate::locate;
 use plan::Scope;
+use syntax::Places;
 
 /// What is the same for all expressions of a run.
 #[derive(Clone, Debug)]
@@ -101,7 +106,10 @@ impl Language {
     /// # Panics
     /// When the system has no thread to give.
     pub fn expression(&self, sql: &str, columns: &Columns) -> Result<Expression, Problem> {
-        on_a_deep_stack(|| self.plan(sql, columns))
+        on_a_deep_stack(|| {
+            let (expr, places) = syntax::parse(sql)?;
+            self.plan(expr, &places, columns)
+        })
     }
 
     /// Plans a query over tables, and makes of it what `then` does.
@@ -126,26 +134,33 @@ impl Language {
     /// As [`Language::expression`].
     pub fn condition(&self, sql: &str, columns: &Columns) -> Result<Expression, Problem> {
         let expression = self.expression(sql, columns)?;
-        match expression.kind {
-            Type::Bool => Ok(expression),
-            other => {
-                let (_, places) = syntax::parse(sql)?;
-                let message = format!("a condition is bool, and this is {other}");
-                Err(syntax::problem(places.whole(), message).help(operands::COMPARE))
-            }
-        }
+        let (_, places) = syntax::parse(sql)?;
+        be_condition(expression, places.whole())
     }
 
-    fn plan(&self, sql: &str, columns: &Columns) -> Result<Expression, Problem> {
-        let (expr, places) = syntax::parse(sql)?;
-        let bound = names::bind(expr, &places, columns, &self.settings, &self.state)?;
+    /// Plans a call of an aggregate over the rows of a group.
+    ///
+    /// # Errors
+    /// As [`Language::expression`].
+    pub fn aggregate(&self, sql: &str, columns: &Columns) -> Result<AggregateCall, Problem> {
+        on_a_deep_stack(|| AggregateCall::plan(self, sql, columns))
+    }
+
+    /// Plans a text, or a part of one.
+    fn plan(
+        &self,
+        expr: ast::Expr,
+        places: &Places,
+        columns: &Columns,
+    ) -> Result<Expression, Problem> {
+        let bound = names::bind(expr, places, columns, &self.settings, &self.state)?;
         let scope = Scope::new(
             &self.state,
             self.settings.timezone,
             &self.constants,
             columns,
         );
-        let refused = |refusal| locate(&scope, &bound.expr, &places, refusal);
+        let refused = |refusal| locate(&scope, &bound.expr, places, refusal);
         let (folded, _) = scope.plan(&bound.expr).map_err(refused)?;
         let arrow = scope.arrow_type(&folded).map_err(refused)?;
         let kind = Type::of(&arrow).ok_or_else(|| {
@@ -165,6 +180,17 @@ impl Language {
             reads_instant: bound.reads_instant,
             physical,
         })
+    }
+}
+
+/// The expression, if it gives a bool; `place` are its bytes.
+fn be_condition(expression: Expression, place: Range<usize>) -> Result<Expression, Problem> {
+    match expression.kind {
+        Type::Bool => Ok(expression),
+        other => {
+            let message = format!("a condition is bool, and this is {other}");
+            Err(syntax::problem(place, message).help(operands::COMPARE))
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! dimension         the errors belong to the dimension
 //! ```
 
+pub mod aggregate;
 pub mod batch_partition;
 pub mod conflict_join;
 pub mod derive;

@@ -162,6 +162,7 @@ impl Check<'_> {
             return Ok(());
         }
         let (kind, field, by) = match transform {
+            Transform::Aggregate(stage) => ("aggregate", "by", Some(stage.by())),
             Transform::ConflictJoin(stage) => ("conflict-join", "on", Some(stage.on())),
             Transform::Distinct(_) => ("distinct", "input", None),
             Transform::Latest(stage) => ("latest", "by", Some(stage.by())),

@@ -87,6 +87,9 @@ fn before_gate(node: &Node, partition: &str) -> Option<Problem> {
         return None;
     };
     let (kind, reason) = match config {
+        TransformConfig::Aggregate(_) => {
+            ("aggregate", "it would look at rows of many keys at once")
+        }
         TransformConfig::Distinct(_) => ("distinct", "it would look at rows of many keys at once"),
         TransformConfig::Latest(_) => ("latest", "it would look at rows of many keys at once"),
         TransformConfig::Rules(_) => ("rules", "its columns would be part of what is compared"),

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::concat_batches;
 use operators::catalog::Transform;
 use operators::chunk::Chunk;
 use operators::dimension::Dimension;
@@ -144,7 +144,9 @@ fn dimension_rows(
 
 fn sorted(rows: &RecordBatch, id: &[usize]) -> RecordBatch {
     let order = UInt32Array::from(canonical(rows, id));
-    take_record_batch(rows, &order).expect("the order is one of its rows")
+    let sorted = Chunk::numbered(rows.clone()).take(&order);
+    let sorted = sorted.expect("the order is one of its rows");
+    sorted.rows().clone()
 }
 
 /// The groups of all keys.

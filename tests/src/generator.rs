@@ -7,6 +7,7 @@
 //! What is drawn are small numbers only, which are read against the columns that there are: so every
 //! case is a valid pipeline, and stays one while it shrinks to fewer and smaller numbers.
 
+mod aggregate;
 mod expression;
 mod pipeline;
 mod updates;

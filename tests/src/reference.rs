@@ -14,6 +14,7 @@
 //! Order is data here: every row carries its place, a list of numbers that compares as the rows of
 //! its group or dimension are ordered. A stage that makes several rows of one adds a number.
 
+mod aggregate;
 mod row;
 mod sink;
 mod stage;

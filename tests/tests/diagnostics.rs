@@ -104,6 +104,11 @@ fn a_parameter_is_told_where_there_are_none() {
 }
 
 #[test]
+fn aggregates_that_are_none_are_told() {
+    tells("aggregates");
+}
+
+#[test]
 fn stages_without_the_partition_key_are_told() {
     tells("partition_key");
 }

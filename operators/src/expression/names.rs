@@ -254,8 +254,7 @@ fn has_clauses(function: &Function) -> bool {
 /// level, and a chain `a and b and c ..` is as deep as it is long.
 pub(super) const MAX_DEPTH: usize = 256;
 
-const ELSEWHERE: &str =
-    "stages that see several rows are `latest`, `distinct`, `lookup` and `conflict-join`";
+const ELSEWHERE: &str = "stages that see several rows are `aggregate`, `latest`, `distinct`, `lookup` and `conflict-join`";
 
 /// Where all functions are described.
 const FUNCTIONS: &str = "https://datafusion.apache.org/user-guide/sql/scalar_functions.html";

@@ -1,4 +1,5 @@
-//! Keeps, of the rows that share some columns, the one that is greatest in an order.
+//! Keeps, of the rows that share some columns, the one that is greatest in an order: the newest of
+//! each, without its duplicates.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,6 +6,7 @@ use operators::schema::Type;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::aggregate::aggregate;
 use super::expression::{Columns, condition, of_type, value};
 use super::updates::{SOURCES, columns_of};
 use super::{Draw, Draws};
@@ -57,18 +58,19 @@ impl Pipeline {
 
 /// A stage that others can take rows from.
 #[derive(Clone)]
-struct Stage {
+pub(super) struct Stage {
     name: String,
-    columns: Columns,
+    /// The columns of its rows.
+    pub(super) columns: Columns,
     /// The column that holds the partition key.
-    key: Option<String>,
+    pub(super) key: Option<String>,
     /// Whether a conflict-join stands on its way: a second one would make very many rows.
     paired: bool,
 }
 
 /// Where a stage stands.
 #[derive(Clone, Copy, PartialEq)]
-enum Where {
+pub(super) enum Where {
     Before,
     Behind,
     Dimension,
@@ -76,7 +78,7 @@ enum Where {
 
 /// The file so far.
 #[derive(Default)]
-struct File {
+pub(super) struct File {
     toml: String,
     /// Stages that rows are looked up in.
     dimensions: Vec<Stage>,
@@ -221,8 +223,9 @@ impl File {
                 conflict_join,
                 lookup,
                 select,
+                aggregate,
             ],
-            Where::Dimension => &[filter, derive, latest, distinct, select, lookup],
+            Where::Dimension => &[filter, derive, latest, distinct, select, lookup, aggregate],
         };
         let kind = draws.pick(kinds).expect("there are kinds of stages");
         let mut made = Stage {
@@ -257,7 +260,8 @@ impl File {
         self.line(text);
     }
 
-    fn fresh(&mut self) -> String {
+    /// A name that no column has.
+    pub(super) fn fresh(&mut self) -> String {
         self.names += 1;
         format!("n{}", self.names)
     }
@@ -266,7 +270,7 @@ impl File {
 /// Writes the body of a stage and says what it makes of the columns.
 type Kind = fn(&mut File, &mut Stage, Where, &mut Draws) -> Option<String>;
 
-fn on_error(draws: &mut Draws) -> &'static str {
+pub(super) fn on_error(draws: &mut Draws) -> &'static str {
     draws
         .pick(&["on_error = \"null\"\n", "on_error = \"drop\"\n"])
         .expect("there are two")
@@ -480,10 +484,10 @@ fn lookup(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -
     }
     let matches = draws.pick(&["first", "all", "error"])?;
     let (order, _) = draws.pick(&right.columns)?;
-    let join = draws.pick(&["left", "inner", "anti"])?;
+    let join = draws.pick(&["left", "inner", "anti", "semi"])?;
     let words = format!("matches = \"{matches}\"\norder_by = [\"{order}\"]\njoin = \"{join}\"\n");
     body.push_str(&words);
-    if *join != "anti" {
+    if matches!(*join, "left" | "inner") {
         let (name, (brought, ty)) = (file.fresh(), draws.pick(&right.columns)?);
         writeln!(body, "columns = {{ {name} = \"{brought}\" }}").expect("a string takes all");
         stage.columns.push((name, *ty));

@@ -13,14 +13,15 @@ use operators::transform::rules::Rules;
 use operators::transform::union::Union;
 use operators::value::Value;
 
-use super::Made;
 use super::row::{Cells, Row};
+use super::{Made, aggregate};
 
 /// The types of the columns that a stage yields; `right` are those of its dimension.
 pub(super) fn types(transform: &Transform, input: &[Type], right: &[Type]) -> Vec<Type> {
     let mut types = input.to_vec();
     match transform {
         Transform::Distinct(_) | Transform::Filter(_) | Transform::Latest(_) => {}
+        Transform::Aggregate(stage) => return aggregate::types(stage, input),
         Transform::BatchPartition(stage) => return at(input, stage.columns()),
         Transform::Select(stage) => return at(input, stage.positions()),
         Transform::ConflictJoin(_) => types.extend(input),
@@ -55,6 +56,7 @@ pub(super) fn made<'scope>(
 ) -> Made<'scope> {
     let stage = Arc::clone(transform);
     match transform.as_ref() {
+        Transform::Aggregate(_) => aggregate::made(name, &stage, types, input),
         Transform::ConflictJoin(_) => conflict_join(stage, input),
         Transform::Distinct(_) => first(input, |row| row.cells.clone(), |_, _| Ordering::Equal),
         Transform::Latest(latest) => {
@@ -134,7 +136,7 @@ fn derive(name: &str, stage: &Derive, types: &[Type], row: &mut Row) {
 }
 
 /// What is wrong with a row, with the column that has no value for it.
-fn of_column(column: &str, error: &str) -> String {
+pub(super) fn of_column(column: &str, error: &str) -> String {
     format!("column `{column}`: {error}")
 }
 
@@ -218,8 +220,8 @@ fn matched_rows(name: &str, stage: &Lookup, left: &Row, mut rights: Vec<&Row>) -
             .then_with(|| a.place.cmp(&b.place))
     });
     let mut row = left.clone();
-    if stage.join() == Join::Anti {
-        row.gone |= !rights.is_empty();
+    if matches!(stage.join(), Join::Semi | Join::Anti) {
+        row.gone |= rights.is_empty() == (stage.join() == Join::Semi);
         return vec![row];
     }
     if stage.matches() == Matches::Error && rights.len() > 1 {

@@ -493,3 +493,15 @@ fn a_union_behind_the_gate_and_in_a_dimension_takes_its_inputs_in_turn() {
         "2,k,2,0,1,1 2,k,2,0,2,2 2,k,2,0,2,2 3,m,0,1,,"
     );
 }
+
+#[test]
+fn an_aggregate_in_a_dimension_may_be_of_all_rows_and_of_no_column() {
+    let stages = "[transforms.all]\ntype = \"aggregate\"\ninput = \"d\"\nby = []\nset = { n = \"count(*)\" }\n\
+                  [transforms.p]\ntype = \"batch-partition\"\ninput = \"s\"\nby = \"k\"\n\
+                  [transforms.x]\ntype = \"lookup\"\nleft = \"p\"\nright = \"all\"\non = { a = \"n\" }\n\
+                  columns = { n = \"n\" }\n[sinks.out]\ntype = \"console\"\ninput = \"x\"\n";
+    let two = outcome(stages, "1,k,2,0 2,k,1,0", "k,1,1 m,2,2");
+    assert_eq!(shown(&two, "out"), "1,k,2,0,2 2,k,1,0,");
+    let none = outcome(stages, "1,k,0,0", "");
+    assert_eq!(shown(&none, "out"), "1,k,0,0,");
+}

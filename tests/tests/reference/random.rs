@@ -60,6 +60,7 @@ fn random_pipelines_use_every_stage_and_yield_rows_and_errors() {
             "latest",
         ];
         let more = [
+            "aggregate",
             "lookup",
             "rules",
             "select",
@@ -85,5 +86,5 @@ fn random_pipelines_use_every_stage_and_yield_rows_and_errors() {
         }
     }
     let rare: Vec<_> = seen.iter().filter(|(_, count)| **count == 0).collect();
-    assert!(seen.len() == 15 && rare.is_empty(), "{seen:#?}");
+    assert!(seen.len() == 16 && rare.is_empty(), "{seen:#?}");
 }
