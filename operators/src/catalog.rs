@@ -34,13 +34,14 @@ use crate::transform::rules::{Rules, RulesConfig};
 use crate::transform::select::{Select, SelectConfig};
 use crate::transform::sql::{Sql, SqlConfig};
 use crate::transform::union::{Union, UnionConfig};
+use crate::transform::unnest::{Unnest, UnnestConfig};
 use crate::transform::{Evaluation, StageError};
 
 /// The types of sources.
 pub const SOURCES: [&str; 3] = ["csv", "parquet", "sqlite"];
 
 /// The types of transforms.
-pub const TRANSFORMS: [&str; 12] = [
+pub const TRANSFORMS: [&str; 13] = [
     "aggregate",
     "batch-partition",
     "conflict-join",
@@ -53,6 +54,7 @@ pub const TRANSFORMS: [&str; 12] = [
     "select",
     "sql",
     "union",
+    "unnest",
 ];
 
 /// The types of sinks.
@@ -96,6 +98,8 @@ pub enum TransformConfig {
     Sql(SqlConfig),
     /// `type = "union"`.
     Union(UnionConfig),
+    /// `type = "unnest"`.
+    Unnest(UnnestConfig),
 }
 
 /// A decoded sink.
@@ -153,6 +157,8 @@ pub enum Transform {
     Sql(Sql),
     /// See [`Union`].
     Union(Union),
+    /// See [`Unnest`].
+    Unnest(Unnest),
 }
 
 /// A stage that another takes rows from or looks rows up in.
@@ -274,6 +280,7 @@ impl TransformConfig {
             "select" => section.decode().map(TransformConfig::Select),
             "sql" => section.decode().map(TransformConfig::Sql),
             "union" => section.decode().map(TransformConfig::Union),
+            "unnest" => section.decode().map(TransformConfig::Unnest),
             _ => return None,
         })
     }
@@ -291,6 +298,7 @@ impl TransformConfig {
             TransformConfig::Lookup(config) => ("left", &config.left),
             TransformConfig::Rules(config) => ("input", &config.input),
             TransformConfig::Select(config) => ("input", &config.input),
+            TransformConfig::Unnest(config) => ("input", &config.input),
             TransformConfig::Sql(config) => return config.inputs(),
             TransformConfig::Union(config) => return config.inputs(),
         };
@@ -369,6 +377,10 @@ impl TransformConfig {
                 let inputs: Vec<&Schema> = upstream.iter().map(|input| input.schema).collect();
                 let (stage, schema) = Union::check(config, &inputs)?;
                 (Transform::Union(stage), schema)
+            }
+            TransformConfig::Unnest(config) => {
+                let (stage, schema) = Unnest::check(config, input, language)?;
+                (Transform::Unnest(stage), schema)
             }
         })
     }
@@ -518,6 +530,7 @@ impl Transform {
             }
             Transform::Rules(stage) => stage.reads(needed),
             Transform::Select(stage) => stage.reads(needed),
+            Transform::Unnest(stage) => stage.reads(needed),
             Transform::Sql(stage) => return stage.reads(),
             Transform::Union(stage) => return stage.reads(needed),
         };
@@ -550,6 +563,7 @@ impl Transform {
             Transform::Filter(_) => Some(column),
             Transform::Lookup(stage) => stage.source_of(column),
             Transform::Select(stage) => stage.positions().get(column).copied(),
+            Transform::Unnest(stage) => stage.source_of(column),
             _ => None,
         }
     }
@@ -568,6 +582,7 @@ impl Transform {
             Transform::Lookup(stage) => stage.reads_left(&none),
             Transform::Rules(stage) => stage.reads(&none),
             Transform::Select(_) => none,
+            Transform::Unnest(stage) => stage.reads(&none),
             _ => return None,
         })
     }
@@ -617,6 +632,7 @@ impl Transform {
             Transform::Select(stage) => stage.evaluate(&input, at),
             Transform::Sql(stage) => stage.evaluate(inputs, at),
             Transform::Union(stage) => stage.evaluate(inputs, at),
+            Transform::Unnest(stage) => stage.evaluate(&input, at),
         }
     }
 }

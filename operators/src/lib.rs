@@ -19,6 +19,7 @@ pub mod consolidate;
 pub mod digest;
 pub mod expression;
 pub mod fault;
+mod json;
 pub mod key;
 pub mod order;
 pub mod ordered;

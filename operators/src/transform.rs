@@ -25,6 +25,7 @@ pub mod rules;
 pub mod select;
 pub mod sql;
 pub mod union;
+pub mod unnest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

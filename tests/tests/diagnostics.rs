@@ -109,6 +109,11 @@ fn aggregates_that_are_none_are_told() {
 }
 
 #[test]
+fn nested_values_that_are_none_are_told() {
+    tells("unnests");
+}
+
+#[test]
 fn stages_without_the_partition_key_are_told() {
     tells("partition_key");
 }

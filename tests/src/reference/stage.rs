@@ -11,6 +11,7 @@ use operators::transform::derive::Derive;
 use operators::transform::lookup::{Between, Join, Lookup, Matches};
 use operators::transform::rules::Rules;
 use operators::transform::union::Union;
+use operators::transform::unnest::{ColumnOf, Element};
 use operators::value::Value;
 
 use super::row::{Cells, Row};
@@ -35,6 +36,14 @@ pub(super) fn types(transform: &Transform, input: &[Type], right: &[Type]) -> Ve
         Transform::Rules(stage) => types.extend(stage.when().iter().map(|_| Type::Text)),
         Transform::Sql(stage) => return stage.schema().columns().iter().map(|it| it.1).collect(),
         Transform::Union(stage) => return at(input, &stage.columns()[0]),
+        Transform::Unnest(stage) => {
+            let made: Vec<Type> = stage.types().collect();
+            let ty = |of: &ColumnOf| match of {
+                ColumnOf::Input(position) => input[*position],
+                ColumnOf::Element(number) => made[*number],
+            };
+            return stage.columns().iter().map(ty).collect();
+        }
     }
     types
 }
@@ -74,6 +83,7 @@ pub(super) fn made<'scope>(
             input,
             dimension.expect("a lookup has a dimension"),
         ),
+        Transform::Unnest(_) => unnest(name, stage, input),
         _ => {
             let (name, types) = (Arc::clone(name), types.to_vec());
             input.map(move |mut row| {
@@ -257,6 +267,37 @@ fn as_lookup(stage: &Transform) -> &Lookup {
         Transform::Lookup(stage) => stage,
         _ => unreachable!("it was asked what it is"),
     }
+}
+
+/// A row for each element.
+fn unnest<'scope>(name: &Arc<str>, stage: Arc<Transform>, input: Made<'scope>) -> Made<'scope> {
+    let name = Arc::clone(name);
+    input.flat_map(move |row| {
+        let Transform::Unnest(stage) = stage.as_ref() else {
+            unreachable!("it was asked what it is")
+        };
+        let text = match &row.cells.0[stage.column()] {
+            Value::Text(text) => Some(text.as_str()),
+            _ => None,
+        };
+        let made = |(place, element): (u32, Element)| {
+            let mut made = row.clone();
+            made.place.push(place);
+            made.cells = Cells(
+                (stage.columns().iter())
+                    .map(|of| match of {
+                        ColumnOf::Input(position) => row.cells.0[*position].clone(),
+                        ColumnOf::Element(number) => element.cells[*number].clone(),
+                    })
+                    .collect(),
+            );
+            made.fail(&name, element.errors, stage.on_error());
+            made.gone |= !element.is_there && !stage.keeps_empty();
+            made
+        };
+        let elements = (0..).zip(stage.elements(text));
+        elements.map(made).collect::<Vec<_>>()
+    })
 }
 
 /// Every row with every other that is equal in `on`.

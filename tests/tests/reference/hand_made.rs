@@ -505,3 +505,35 @@ fn an_aggregate_in_a_dimension_may_be_of_all_rows_and_of_no_column() {
     let none = outcome(stages, "1,k,0,0", "");
     assert_eq!(shown(&none, "out"), "1,k,0,0,");
 }
+
+#[test]
+fn nested_values_are_taken_apart_on_both_sides_of_the_gate() {
+    let source = "[sources.o]\ntype = \"csv\"\npath = \"s.csv\"\nid = [\"id\"]\n\
+                  columns = { items = \"a\" }\ntypes = { id = \"int\", k = \"text\", items = \"json\", b = \"int\" }\n";
+    let before = "[transforms.x]\ntype = \"unnest\"\ninput = \"o\"\ncolumn = \"items\"\nposition = \"n\"\n\
+                  fields = { part = \"json\", v = \"int\" }\nkeep_empty = true\non_error = \"drop\"\n\
+                  [transforms.p]\ntype = \"batch-partition\"\ninput = \"x\"\nby = \"k\"\n\
+                  [transforms.y]\ntype = \"unnest\"\ninput = \"p\"\ncolumn = \"part\"\nvalue = \"int\"\n\
+                  [sinks.out]\ntype = \"console\"\ninput = \"y\"\n";
+    let rows = [
+        "1,k,\"[{\"\"v\"\":1,\"\"part\"\":[1,2]},{\"\"v\"\":2,\"\"part\"\":[null,\"\"x\"\"]}]\",0",
+        "2,k,\"{\"\"part\"\":[7],\"\"v\"\":\"\"x\"\"}\",0",
+        "3,k,[],0",
+        "4,m,5,0",
+        "5,,\"[{\"\"v\"\":true}]\",0",
+    ];
+    let outcome = outcome(&format!("{source}{before}"), &rows.join(" "), "");
+    assert_eq!(
+        shown(&outcome, "out"),
+        "1,k,0,,2,1 1,k,0,,2,1 1,k,0,1,1,0 1,k,0,2,1,0"
+    );
+    assert_eq!(
+        errors(&outcome),
+        [
+            "o id=5 x: column `v`: not an int",
+            "k id=2 x: column `v`: not an int",
+            "k - y: column `part`: not an int",
+            "m id=4 x: the value does not nest",
+        ]
+    );
+}
