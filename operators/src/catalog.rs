@@ -24,6 +24,7 @@ use crate::source::parquet::{Parquet, ParquetConfig};
 use crate::source::sqlite::{Sqlite as SqliteSource, SqliteConfig as SqliteSourceConfig};
 use crate::transform::aggregate::{Aggregate, AggregateConfig};
 use crate::transform::batch_partition::{BatchPartition, BatchPartitionConfig};
+use crate::transform::checks::{Checks, ChecksConfig};
 use crate::transform::conflict_join::{ConflictJoin, ConflictJoinConfig};
 use crate::transform::derive::{Derive, DeriveConfig};
 use crate::transform::distinct::{Distinct, DistinctConfig};
@@ -41,9 +42,10 @@ use crate::transform::{Evaluation, StageError};
 pub const SOURCES: [&str; 3] = ["csv", "parquet", "sqlite"];
 
 /// The types of transforms.
-pub const TRANSFORMS: [&str; 13] = [
+pub const TRANSFORMS: [&str; 14] = [
     "aggregate",
     "batch-partition",
+    "checks",
     "conflict-join",
     "derive",
     "distinct",
@@ -78,6 +80,8 @@ pub enum TransformConfig {
     Aggregate(AggregateConfig),
     /// `type = "batch-partition"`.
     BatchPartition(BatchPartitionConfig),
+    /// `type = "checks"`.
+    Checks(ChecksConfig),
     /// `type = "conflict-join"`.
     ConflictJoin(ConflictJoinConfig),
     /// `type = "derive"`.
@@ -137,6 +141,8 @@ pub enum Transform {
     Aggregate(Aggregate),
     /// See [`BatchPartition`].
     BatchPartition(BatchPartition),
+    /// See [`Checks`].
+    Checks(Checks),
     /// See [`ConflictJoin`].
     ConflictJoin(ConflictJoin),
     /// See [`Derive`].
@@ -270,6 +276,7 @@ impl TransformConfig {
         Some(match kind {
             "aggregate" => section.decode().map(TransformConfig::Aggregate),
             "batch-partition" => section.decode().map(TransformConfig::BatchPartition),
+            "checks" => section.decode().map(TransformConfig::Checks),
             "conflict-join" => section.decode().map(TransformConfig::ConflictJoin),
             "derive" => section.decode().map(TransformConfig::Derive),
             "distinct" => section.decode().map(TransformConfig::Distinct),
@@ -290,6 +297,7 @@ impl TransformConfig {
         let (field, name) = match self {
             TransformConfig::Aggregate(config) => ("input", &config.input),
             TransformConfig::BatchPartition(config) => ("input", &config.input),
+            TransformConfig::Checks(config) => ("input", &config.input),
             TransformConfig::ConflictJoin(config) => ("input", &config.input),
             TransformConfig::Derive(config) => ("input", &config.input),
             TransformConfig::Distinct(config) => ("input", &config.input),
@@ -335,6 +343,10 @@ impl TransformConfig {
             TransformConfig::BatchPartition(config) => {
                 let (stage, schema) = BatchPartition::check(config, input, needed)?;
                 (Transform::BatchPartition(stage), schema)
+            }
+            TransformConfig::Checks(config) => {
+                let (stage, schema) = Checks::check(config, input, language)?;
+                (Transform::Checks(stage), schema)
             }
             TransformConfig::ConflictJoin(config) => {
                 let (stage, schema) = ConflictJoin::check(config, input)?;
@@ -520,6 +532,7 @@ impl Transform {
         let of_input = match self {
             Transform::Aggregate(stage) => stage.reads(),
             Transform::BatchPartition(stage) => stage.reads(needed),
+            Transform::Checks(stage) => stage.reads(needed),
             Transform::ConflictJoin(stage) => stage.reads(needed),
             Transform::Derive(stage) => stage.reads(needed),
             Transform::Distinct(stage) => stage.reads(),
@@ -560,7 +573,7 @@ impl Transform {
         match self {
             Transform::BatchPartition(stage) => stage.columns().get(column).copied(),
             Transform::Derive(stage) => stage.source_of(column),
-            Transform::Filter(_) => Some(column),
+            Transform::Checks(_) | Transform::Filter(_) => Some(column),
             Transform::Lookup(stage) => stage.source_of(column),
             Transform::Select(stage) => stage.positions().get(column).copied(),
             Transform::Unnest(stage) => stage.source_of(column),
@@ -575,6 +588,7 @@ impl Transform {
         Some(match self {
             Transform::Aggregate(stage) => stage.reads(),
             Transform::BatchPartition(stage) => stage.reads(&none),
+            Transform::Checks(stage) => stage.reads(&none),
             Transform::ConflictJoin(stage) => stage.gathers(),
             Transform::Derive(stage) => stage.reads(&none),
             Transform::Filter(stage) => stage.reads(&none),
@@ -606,6 +620,7 @@ impl Transform {
     fn expressions(&self) -> Vec<&Expression> {
         match self {
             Transform::Aggregate(stage) => stage.expressions(),
+            Transform::Checks(stage) => stage.expressions(),
             Transform::Derive(stage) => stage.set().iter().map(|set| &set.value).collect(),
             Transform::Filter(stage) => vec![stage.when()],
             Transform::Rules(stage) => stage.when().iter().collect(),
@@ -622,6 +637,7 @@ impl Transform {
         match self {
             Transform::Aggregate(stage) => stage.evaluate(&input, at),
             Transform::BatchPartition(stage) => stage.evaluate(&input, at),
+            Transform::Checks(stage) => stage.evaluate(input, at),
             Transform::ConflictJoin(stage) => stage.evaluate(&input, at),
             Transform::Derive(stage) => stage.evaluate(input, at),
             Transform::Distinct(stage) => stage.evaluate(input, at),

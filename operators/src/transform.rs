@@ -13,6 +13,7 @@
 
 pub mod aggregate;
 pub mod batch_partition;
+pub mod checks;
 pub mod conflict_join;
 pub mod derive;
 pub mod distinct;
@@ -99,8 +100,34 @@ pub struct Evaluation<'a> {
     whole: Option<u32>,
     stage: Arc<str>,
     errors: Vec<RowError>,
+    findings: Vec<Finding>,
     ghosts: BTreeSet<u32>,
     sources: Option<Vec<u32>>,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The stage of the check.
+    pub stage: Arc<str>,
+    /// The origin of the rows: behind the gate, the position of their key.
+    pub origin: u32,
+    /// What is wrong; holds no value.
+    pub what: String,
+    /// How many rows are wrong.
+    pub rows: u64,
+    /// Whether the sinks behind the stage get nothing of the key.
+    pub blocks: bool,
+}
+
+impl Finding {
+    /// What is wrong, and with how many rows.
+    fn message(&self) -> String {
+        match self.rows {
+            1 => format!("{} (1 row)", self.what),
+            rows => format!("{} ({rows} rows)", self.what),
+        }
+    }
 }
 
 impl<'a> Evaluation<'a> {
@@ -113,6 +140,7 @@ impl<'a> Evaluation<'a> {
             whole: None,
             stage: Arc::from(""),
             errors,
+            findings: Vec::new(),
             ghosts,
             sources: None,
         }
@@ -141,6 +169,11 @@ impl<'a> Evaluation<'a> {
         &self.errors
     }
 
+    /// What checks found so far.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
     /// Whether there are ghosts at all.
     pub fn has_ghosts(&self) -> bool {
         !self.ghosts.is_empty()
@@ -156,6 +189,48 @@ impl<'a> Evaluation<'a> {
         self.sources
             .as_ref()
             .map_or(origin, |sources| sources[origin as usize])
+    }
+
+    /// Where the stages stand.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// See [`Evaluation::of_whole`].
+    pub(crate) fn whole(&self) -> Option<u32> {
+        self.whole
+    }
+
+    /// Tells what a check found among the rows of an origin. What blocks is an error of their key; a
+    /// dimension is read by all keys, and the run stops.
+    pub(crate) fn find(
+        &mut self,
+        origin: u32,
+        what: String,
+        rows: u64,
+        blocks: bool,
+    ) -> Result<(), StageError> {
+        let stage = Arc::clone(&self.stage);
+        let finding = Finding {
+            stage,
+            origin,
+            what,
+            rows,
+            blocks,
+        };
+        if blocks {
+            let (stage, message) = (Arc::clone(&self.stage), finding.message());
+            if self.place == Place::Dimension {
+                return Err(StageError::Stopped { stage, message });
+            }
+            self.errors.push(RowError {
+                origin,
+                stage,
+                message,
+            });
+        }
+        self.findings.push(finding);
+        Ok(())
     }
 
     /// The index of the lookup that is being evaluated.

@@ -1,5 +1,6 @@
 //! A way of rows through stages: a chain before the gate, a net in a dimension and behind the gate.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::catalog::Transform;
@@ -55,6 +56,18 @@ impl Way {
             made.push(step.transform.evaluate(&inputs, at)?);
         }
         Ok(made)
+    }
+
+    /// The stages that the rows of a step have come through, its own included.
+    pub fn through(&self, step: usize) -> BTreeSet<&str> {
+        let step = &self.steps[step];
+        let mut through = BTreeSet::from([step.name.as_ref()]);
+        for feed in &step.inputs {
+            if let Feed::Step(before) = feed {
+                through.extend(self.through(*before));
+            }
+        }
+        through
     }
 
     /// The rows at the end of a way; when it has no stages, those that come to its only start.

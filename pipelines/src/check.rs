@@ -162,6 +162,18 @@ impl Check<'_> {
             return Ok(());
         }
         let (kind, field, by) = match transform {
+            Transform::Checks(stage) => {
+                let mut inputs = self.graph.nodes[at].inputs();
+                let key = inputs
+                    .next()
+                    .and_then(|input| checked.schemas[&input].key());
+                let problems = stage.across_keys(key);
+                return if problems.is_empty() {
+                    Ok(())
+                } else {
+                    Err(problems)
+                };
+            }
             Transform::Aggregate(stage) => ("aggregate", "by", Some(stage.by())),
             Transform::ConflictJoin(stage) => ("conflict-join", "on", Some(stage.on())),
             Transform::Distinct(_) => ("distinct", "input", None),

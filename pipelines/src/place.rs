@@ -92,6 +92,7 @@ fn before_gate(node: &Node, partition: &str) -> Option<Problem> {
         }
         TransformConfig::Distinct(_) => ("distinct", "it would look at rows of many keys at once"),
         TransformConfig::Latest(_) => ("latest", "it would look at rows of many keys at once"),
+        TransformConfig::Checks(_) => ("checks", "it keeps keys from sinks"),
         TransformConfig::Rules(_) => ("rules", "its columns would be part of what is compared"),
         TransformConfig::ConflictJoin(_) => ("conflict-join", "it pairs rows of one key"),
         TransformConfig::Sql(_) => ("sql", "it would look at rows of many keys at once"),

@@ -233,6 +233,9 @@ impl<'a> Committer<'a> {
                     .filter(|(key, _)| !key.is_reserved())
                     .count();
                 self.keys.add(part.keys, part.stood, part.mended);
+                // A key that is blocked keeps its rows, as one whose batch failed.
+                self.keys.block(&part.blocked);
+                self.failed.extend(part.blocked);
                 for update in part.updates {
                     updates[usize::from(update.sink)].push(update);
                 }

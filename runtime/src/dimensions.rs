@@ -14,7 +14,7 @@ use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::order::canonical;
 use operators::source::Read;
-use operators::transform::{Evaluation, Place, Prepared};
+use operators::transform::{Evaluation, Finding, Place, Prepared};
 use pipelines::plan::{DimensionPlan, Plan, SourcePlan};
 
 use crate::error::RunError;
@@ -30,6 +30,8 @@ pub(crate) struct Dimensions {
     pub(crate) prepared: Prepared,
     /// What is wrong with their rows: it stands under the reserved key of the dimension.
     pub(crate) errors: Vec<(Key, ErrorRow)>,
+    /// What checks found in them.
+    pub(crate) found: Vec<Finding>,
     /// What is odd about them, by the lookup that meets it.
     pub(crate) warnings: BTreeMap<Arc<str>, String>,
     /// What was read, by source.
@@ -48,6 +50,7 @@ impl Dimensions {
             rows: Vec::new(),
             prepared: Prepared::default(),
             errors: Vec::new(),
+            found: Vec::new(),
             warnings: BTreeMap::new(),
             readings: BTreeMap::new(),
         };
@@ -170,6 +173,7 @@ impl Dimensions {
         let mut at = Evaluation::new(Place::Dimension, &self.prepared);
         at.carry_in(errors);
         let rows = dimension.way.end(starts, &mut at)?;
+        self.found.extend_from_slice(at.findings());
         let key = Key::reserved(&dimension.name);
         for error in at.errors() {
             let (stage, message) = (Arc::clone(&error.stage), error.message.clone());

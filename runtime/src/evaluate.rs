@@ -1,6 +1,6 @@
 //! The key function: what the keys of a batch yield for each sink.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use operators::chunk::Chunk;
@@ -11,7 +11,8 @@ use operators::fault;
 use operators::group::{Batch, ErrorRow};
 use operators::key::Key;
 use operators::row_id::RowId;
-use operators::transform::{Evaluation, Place, Prepared, StageError};
+use operators::transform::{Evaluation, Finding, Place, Prepared, StageError};
+use pipelines::plan::{self, SinkPlan};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::vec::Map;
@@ -51,6 +52,9 @@ pub(crate) struct Yielded {
     pub(crate) rows: Vec<SinkRows>,
     /// The errors of each key, by their hash.
     pub(crate) errors: BTreeMap<(Key, u128), ErrorRow>,
+    /// For each sink the positions of the keys of which a check keeps everything from it: it holds
+    /// what it holds.
+    pub(crate) blocked: Vec<BTreeSet<u32>>,
 }
 
 impl Evaluated {
@@ -60,8 +64,10 @@ impl Evaluated {
             return Vec::new();
         };
         let mut now = Vec::new();
-        for (sink, batch) in (0..).zip(&yielded.rows) {
-            now.extend(batch.ids.iter().map(|(id, key, hash)| {
+        for ((sink, batch), blocked) in (0..).zip(&yielded.rows).zip(&yielded.blocked) {
+            let ids = batch.ids.iter();
+            let ids = ids.filter(|(_, key, _)| !blocked.contains(key));
+            now.extend(ids.map(|(id, key, hash)| {
                 let owner = self.keys[*key as usize].clone();
                 ToldRow {
                     sink,
@@ -78,6 +84,23 @@ impl Evaluated {
                 .map(|(key, hash)| error_row(key.clone(), *hash)),
         );
         now.into_iter().map(|row| (row, self.epoch, 1)).collect()
+    }
+}
+
+impl Evaluated {
+    /// Whether a check keeps everything of a key from a sink.
+    fn is_blocked(&self, sink: u16, key: u32) -> bool {
+        let yielded = self.yielded.as_ref();
+        yielded.is_ok_and(|yielded| yielded.blocked[usize::from(sink)].contains(&key))
+    }
+
+    /// The keys of which a check keeps everything from some sink.
+    pub(crate) fn blocked(&self) -> Vec<Key> {
+        let yielded = self.yielded.iter();
+        let blocked = yielded.flat_map(|yielded| yielded.blocked.iter().flatten());
+        let blocked: BTreeSet<u32> = blocked.copied().collect();
+        let key = |position: u32| self.keys[position as usize].clone();
+        blocked.into_iter().map(key).collect()
     }
 }
 
@@ -140,20 +163,21 @@ pub(crate) fn told<'scope>(
         if evaluated.yielded.is_err() && !fault::seeded("failed-is-vanished") {
             return Vec::new();
         }
-        let told = job
-            .check(told_rows(&evaluated.keys, &job))
-            .unwrap_or_default();
+        let told = job.check(told_rows(&evaluated, &job)).unwrap_or_default();
         told.into_iter()
             .map(|row| (row, evaluated.epoch, 1))
             .collect()
     })
 }
 
-fn told_rows(keys: &[Key], job: &Job) -> Result<Vec<ToldRow>, RunError> {
+fn told_rows(evaluated: &Evaluated, job: &Job) -> Result<Vec<ToldRow>, RunError> {
     let mut told = Vec::new();
     let snapshot = job.state.snapshot()?;
-    for key in keys {
+    for (position, key) in (0..).zip(evaluated.keys.iter()) {
         for (number, sink) in (0..).zip(&job.plan.sinks) {
+            if evaluated.is_blocked(number, position) {
+                continue;
+            }
             let rows = match &job.told {
                 Told::State => snapshot.told(&sink.name, key)?,
                 Told::Sinks(sinks) => {
@@ -257,10 +281,29 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
     let errors = errors
         .into_iter()
         .map(|(key, error)| ((batch.keys[key as usize].clone(), error.hash()), error));
+    job.has_found(at.findings());
     Ok(Yielded {
         rows,
         errors: errors.collect(),
+        blocked: blocked(job, at.findings()),
     })
+}
+
+/// For each sink the keys in which a check on the way to it found what blocks. What is wrong with
+/// them is not kept from the errors' own sinks.
+fn blocked(job: &Job, findings: &[Finding]) -> Vec<BTreeSet<u32>> {
+    let blocking: Vec<&Finding> = findings.iter().filter(|finding| finding.blocks).collect();
+    let of_sink = |sink: &SinkPlan| match &sink.rows {
+        plan::SinkRows::Stage(Some(step)) if !blocking.is_empty() => {
+            let through = job.plan.key_function.through(*step);
+            let met = blocking
+                .iter()
+                .filter(|finding| through.contains(finding.stage.as_ref()));
+            met.map(|finding| finding.origin).collect()
+        }
+        _ => BTreeSet::new(),
+    };
+    job.plan.sinks.iter().map(of_sink).collect()
 }
 
 /// The dimensions as they are now, not as they were when the run began: a fault.

@@ -11,8 +11,8 @@ use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::source::{Instant, Pinned, Scanned, Skipped, SourceError};
-use operators::transform::Prepared;
 use operators::transform::batch_partition::BatchPartition;
+use operators::transform::{Finding, Prepared};
 use operators::value::Value;
 use pipelines::plan::Plan;
 use serde::Serialize;
@@ -78,6 +78,8 @@ pub(crate) struct Job {
     pub(crate) errors: Vec<(Key, ErrorRow)>,
     /// What was read, by source.
     pub(crate) readings: Mutex<BTreeMap<String, Reading>>,
+    /// What checks found.
+    pub(crate) found: Mutex<Vec<Finding>>,
 }
 
 /// What was read of a source.
@@ -160,6 +162,12 @@ impl Abort {
 }
 
 impl Job {
+    /// Keeps what checks found, for the report.
+    pub(crate) fn has_found(&self, findings: &[Finding]) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.extend_from_slice(findings);
+    }
+
     /// The batch-partition of the plan.
     pub(crate) fn partition(&self) -> &BatchPartition {
         match self.plan.partition.as_ref() {

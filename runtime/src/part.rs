@@ -42,6 +42,8 @@ pub(crate) struct Part {
     pub(crate) weight: BatchWeight,
     /// The keys, each with its digests by input.
     pub(crate) keys: Vec<(Key, Vec<Option<Digest>>)>,
+    /// Keys of which a check keeps everything from some sink.
+    pub(crate) blocked: Vec<Key>,
     /// Why the batch failed; then it has no updates.
     pub(crate) failed: Option<Arc<str>>,
     /// Whether it is the second and last try of this run.
@@ -179,6 +181,7 @@ impl Held {
             cut: batch.cut.clone(),
             weight: batch.weight.clone(),
             keys: keys.collect(),
+            blocked: batch.blocked(),
             failed: batch.yielded.as_ref().err().cloned(),
             retry: epoch > RETRIES,
             updates: Vec::new(),

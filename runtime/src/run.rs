@@ -245,6 +245,7 @@ impl Run<'_> {
             sample: self.request.sample,
             errors: dimensions.errors,
             readings: Mutex::new(dimensions.readings),
+            found: Mutex::new(dimensions.found),
         });
         let outcome = worker::run(&job, |committed| {
             Committer::new(&job, state, targets, committed)
@@ -252,6 +253,7 @@ impl Run<'_> {
         let mut report = Report::of(self.loaded, &job, outcome)?;
         report.explain_stamps(state, &parts)?;
         report.warn(&dimensions.warnings);
+        report.found(&job.found);
         report.took(planned, dimensions_loaded, started.elapsed());
         Ok(report)
     }

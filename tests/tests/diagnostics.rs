@@ -114,6 +114,11 @@ fn nested_values_that_are_none_are_told() {
 }
 
 #[test]
+fn checks_that_cannot_be_made_are_told() {
+    tells("checks");
+}
+
+#[test]
 fn stages_without_the_partition_key_are_told() {
     tells("partition_key");
 }

@@ -17,7 +17,7 @@ use crate::state::SettledKey;
 pub(crate) struct Keys {
     stamp: u128,
     pending: BTreeMap<Key, Pending>,
-    /// Keys of which a sink refused or lost a row: they stay unclean.
+    /// Keys of which a sink refused, lost or was not given a row: they stay unclean.
     unclean: BTreeSet<Key>,
 }
 
@@ -63,6 +63,11 @@ impl Keys {
         for (key, error) in mended {
             self.pending.entry(key).or_default().mended.insert(error);
         }
+    }
+
+    /// Keys of which a check keeps everything from a sink.
+    pub(crate) fn block(&mut self, keys: &[Key]) {
+        self.unclean.extend(keys.iter().cloned());
     }
 
     /// Keys that yield a row which another key has, or whose batch failed.

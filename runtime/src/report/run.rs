@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use operators::sink::Change;
 use operators::source::Skipped;
+use operators::transform::Finding;
 use pipelines::plan::Plan;
 use serde::Serialize;
 
@@ -39,6 +40,8 @@ pub struct Report {
     sinks: BTreeMap<String, Counts>,
     /// Errors that stand after the run, by stage.
     pub errors: BTreeMap<String, usize>,
+    /// What checks found in the keys that were evaluated and in dimensions.
+    pub checks: Vec<CheckFound>,
     /// What is odd about data, though no error, by stage.
     pub warnings: BTreeMap<String, String>,
     /// Where the time went.
@@ -61,6 +64,21 @@ pub struct Report {
     pub stopped: bool,
     /// What the process ends with.
     pub exit: i32,
+}
+
+/// What a check found.
+#[derive(Serialize)]
+pub struct CheckFound {
+    /// Its stage.
+    pub stage: String,
+    /// What is wrong.
+    pub what: String,
+    /// With how many rows.
+    pub rows: u64,
+    /// Of how many keys; a dimension counts as one.
+    pub keys: u64,
+    /// Whether the sinks behind the stage were given nothing of these keys.
+    pub blocks: bool,
 }
 
 /// Where the time of a run went.
@@ -109,6 +127,7 @@ impl Report {
             batches,
             sinks: outcome.sinks,
             errors,
+            checks: Vec::new(),
             warnings: BTreeMap::new(),
             seconds: Seconds::default(),
             phases: Phases::of(&job.recorder),
@@ -146,6 +165,30 @@ impl Report {
             self.keys.changed.extend(differ.cloned());
         }
         Ok(())
+    }
+
+    /// Notes what checks found.
+    pub(crate) fn found(&mut self, found: &Mutex<Vec<Finding>>) {
+        let found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut checks: BTreeMap<(&str, &str, bool), (u64, u64)> = BTreeMap::new();
+        for finding in found.iter() {
+            let of = (
+                finding.stage.as_ref(),
+                finding.what.as_str(),
+                finding.blocks,
+            );
+            let (rows, times) = checks.entry(of).or_default();
+            *rows += finding.rows;
+            *times += 1;
+        }
+        let check = |((stage, what, blocks), (rows, keys)): ((&str, &str, _), _)| CheckFound {
+            stage: stage.to_owned(),
+            what: what.to_owned(),
+            rows,
+            keys,
+            blocks,
+        };
+        self.checks = checks.into_iter().map(check).collect();
     }
 
     /// Notes what is odd about data.

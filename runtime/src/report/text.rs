@@ -228,6 +228,20 @@ fn keys(text: &mut String, report: &Report, opened: &str) {
 }
 
 fn warnings(text: &mut String, report: &Report) {
+    for found in &report.checks {
+        let (severity, becomes) = if found.blocks {
+            ("blocked", ", which sinks behind it do not get")
+        } else {
+            ("warning", "")
+        };
+        let rows = count(found.rows, "row");
+        let keys = count(found.keys, "key");
+        let (stage, what) = (&found.stage, &found.what);
+        line(
+            text,
+            &format!("{severity}: {stage}: {what}: {rows} of {keys}{becomes}"),
+        );
+    }
     for (stage, warning) in &report.warnings {
         line(text, &format!("warning: {stage}: {warning}"));
     }

@@ -21,7 +21,10 @@ use super::{Made, aggregate};
 pub(super) fn types(transform: &Transform, input: &[Type], right: &[Type]) -> Vec<Type> {
     let mut types = input.to_vec();
     match transform {
-        Transform::Distinct(_) | Transform::Filter(_) | Transform::Latest(_) => {}
+        Transform::Checks(_)
+        | Transform::Distinct(_)
+        | Transform::Filter(_)
+        | Transform::Latest(_) => {}
         Transform::Aggregate(stage) => return aggregate::types(stage, input),
         Transform::BatchPartition(stage) => return at(input, stage.columns()),
         Transform::Select(stage) => return at(input, stage.positions()),
@@ -123,6 +126,8 @@ fn one(name: &str, stage: &Transform, types: &[Type], row: &mut Row) {
         }
         Transform::Derive(stage) => derive(name, stage, types, row),
         Transform::Rules(stage) => rules(name, stage, types, row),
+        // What they keep from sinks is shown through the program.
+        Transform::Checks(_) => {}
         _ => panic!("the others look at several rows, and the reference renders no query"),
     }
 }
