@@ -242,7 +242,7 @@ impl Source {
 /// A piece of a source.
 #[derive(Debug)]
 pub struct Read {
-    /// At most 8192 rows, numbered from 0.
+    /// Some thousand rows at most, numbered from 0.
     pub chunk: Chunk,
     /// The cells that are not of their column's type and null in the chunk for it; the origin is
     /// the position in the chunk. In the order of rows, then of columns.

@@ -47,9 +47,13 @@ impl From<DataFusionError> for Refusal {
 
 impl From<&DataFusionError> for Refusal {
     fn from(mut error: &DataFusionError) -> Self {
-        while let DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) = error
-        {
-            error = inner;
+        loop {
+            error = match error {
+                DataFusionError::Diagnostic(_, inner) => inner,
+                // Which part of the planner found it is nothing that a reader could use.
+                DataFusionError::Context(by, inner) if is_of_planner(by) => inner,
+                _ => break,
+            };
         }
         let text = match error {
             DataFusionError::ArrowError(error, _) => without_values(error),
@@ -70,6 +74,10 @@ impl From<&DataFusionError> for Refusal {
             },
         }
     }
+}
+
+fn is_of_planner(context: &str) -> bool {
+    context.contains(" rule ") || context == "type_coercion"
 }
 
 fn no_type(name: &str) -> Refusal {

@@ -65,6 +65,14 @@ const ROW_GROUPS: usize = 4;
 /// file that is as full as this says is not written again for new rows.
 const FILES: usize = 8;
 
+/// A file with fewer rows than these is written again for new ones, if a row group has so many.
+const FEW: usize = 1024;
+
+/// From how many rows on a file is not written again for new ones.
+fn filled(row_group_rows: usize) -> usize {
+    row_group_rows.div_ceil(FILES).max(row_group_rows.min(FEW))
+}
+
 impl ParquetConfig {
     /// Checks a sink of this type; all problems at once.
     pub(crate) fn check(&self, declared: Declared<'_>) -> Result<Files, Vec<Problem>> {
@@ -90,8 +98,8 @@ impl ParquetConfig {
             (Place::single(declared.path), Limits::SINGLE)
         } else {
             let limits = Limits {
-                gathered: row_group_rows.div_ceil(FILES),
-                joined: row_group_rows.div_ceil(FILES),
+                gathered: filled(row_group_rows),
+                joined: filled(row_group_rows),
                 file: row_group_rows.saturating_mul(ROW_GROUPS),
             };
             (Some(Place::folder(declared.path)), limits)

@@ -452,6 +452,6 @@ fn chunks_are_bounded() {
         ControlFlow::Continue(())
     });
     assert_eq!(outcome.unwrap().1.rows, 20_000);
-    assert_eq!(lengths, [8192, 8192, 3616]);
+    assert_eq!(lengths, [16_384, 3616]);
     assert_eq!(cells, many);
 }
