@@ -249,9 +249,10 @@ fn from_no_row(job: &Job) -> Vec<(u64, Parcel)> {
     });
     let whole = job.partition().is_whole().then(|| {
         let key = Key::whole();
-        let keys = vec![key.clone()];
+        let (keys, ends) = (vec![key.clone()], vec![0]);
         let parcel = Parcel {
             keys,
+            ends,
             ..Parcel::errors(0, Vec::new())
         };
         (owner(&key, job.workers as u64), parcel)
