@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::BooleanArray;
+use arrow::compute::concat_batches;
 use arrow::compute::filter_record_batch;
 use serde::Serialize;
 
@@ -252,6 +253,35 @@ pub struct Read {
 }
 
 impl Read {
+    /// Several pieces as one, one behind the other; `None` when there are none.
+    ///
+    /// # Panics
+    /// When they have not the same columns.
+    pub fn together(reads: Vec<Read>) -> Option<Read> {
+        if reads.len() <= 1 {
+            return reads.into_iter().next();
+        }
+        let schema = reads[0].chunk.rows().schema();
+        let rows = concat_batches(&schema, reads.iter().map(|read| read.chunk.rows()));
+        let rows = rows.expect("they have the same columns, and are small");
+        let (mut errors, mut lost, mut first) = (Vec::new(), Vec::new(), 0);
+        for read in reads {
+            let moved = read.errors.into_iter().map(|error| RowError {
+                origin: error.origin + first,
+                ..error
+            });
+            errors.extend(moved);
+            lost.extend(read.lost);
+            first += u32::try_from(read.chunk.len()).expect("a chunk has fewer than 2^32 rows");
+        }
+        let chunk = Chunk::numbered(rows);
+        Some(Read {
+            chunk,
+            errors,
+            lost,
+        })
+    }
+
     /// Keeps the rows where `wanted` is true, numbered anew.
     fn keep(&mut self, wanted: &BooleanArray) {
         if wanted.true_count() == wanted.len() {

@@ -110,17 +110,21 @@ impl Drop for Voice {
 }
 
 fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) {
-    let mut stretch = 0;
     let counted: BTreeSet<usize> = work.counts(job).into_iter().collect();
     let mut tallies: BTreeMap<usize, (Scanned, u64)> = BTreeMap::new();
     tallies.extend(counted.iter().map(|input| (*input, Default::default())));
+    let mut bearer = Bearer {
+        job,
+        lane,
+        voice,
+        stretch: 0,
+        piece: None,
+        small: Vec::new(),
+    };
     while let Some(number) = work.next(job) {
         let piece = &job.scan.pieces[number];
-        if piece.stretch > stretch {
-            stretch = piece.stretch;
-            if voice.tell(Told::Stretch(stretch)).is_break() {
-                return;
-            }
+        if bearer.turn_to(number).is_break() {
+            return;
         }
         let (scanned, lost) = tallies.entry(piece.input).or_default();
         let SourcePlan { name, source, .. } =
@@ -133,13 +137,7 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) {
                 return ControlFlow::Break(());
             }
             progress.advance(read.chunk.len());
-            let span = job.recorder.span(lane, Task::Way, name);
-            let parcels = bring(job, number, read, keeps_rows);
-            drop(span);
-            match parcels {
-                Some(parcels) => voice.tell(Told::Parcels(parcels)),
-                None => ControlFlow::Break(()),
-            }
+            bearer.take(read, keeps_rows)
         };
         let mut receive = job.recorder.chunks(lane, name, &mut receive);
         fault::wait("slow-fetch");
@@ -157,18 +155,92 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) {
             break;
         }
     }
+    if bearer.bear_small().is_break() || !end(job, tallies, &counted) {
+        return;
+    }
+    let _: ControlFlow<()> = voice.tell(Told::End);
+}
+
+/// Finds the files unchanged, and notes what was read of them; false when that ends the run.
+fn end(job: &Job, tallies: BTreeMap<usize, (Scanned, u64)>, counted: &BTreeSet<usize>) -> bool {
     for (input, (scanned, lost)) in tallies {
         let plan = &job.plan.sources[job.plan.inputs[input].source];
         let pinned = &job.scan.inputs[input].pinned;
         if job.check(plan.source.unchanged(pinned)).is_none() {
-            return;
+            return false;
         }
         let reads = u64::from(counted.contains(&input));
         let reading = Reading::of(pinned, scanned, lost);
         job.has_read(&plan.name, Reading { reads, ..reading });
     }
-    let _: ControlFlow<()> = voice.tell(Told::End);
+    true
 }
+
+/// Bears what is read to the worker. Small chunks, those of small files, go together: what one costs
+/// is not for its rows alone.
+struct Bearer<'a> {
+    job: &'a Job,
+    lane: Lane,
+    voice: &'a Voice,
+    stretch: usize,
+    /// The piece that is read.
+    piece: Option<usize>,
+    small: Vec<Read>,
+}
+
+impl Bearer<'_> {
+    /// What comes next is of this piece.
+    fn turn_to(&mut self, number: usize) -> ControlFlow<()> {
+        let pieces = &self.job.scan.pieces;
+        let next = &pieces[number];
+        let is_other = |piece: usize| pieces[piece].input != next.input;
+        if next.stretch > self.stretch || self.piece.is_some_and(is_other) {
+            self.bear_small()?;
+        }
+        self.piece = Some(number);
+        if next.stretch > self.stretch {
+            self.stretch = next.stretch;
+            self.voice.tell(Told::Stretch(self.stretch))?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Takes a chunk; where only digests are kept it is told which piece it is from, and goes alone.
+    fn take(&mut self, read: Read, keeps_rows: bool) -> ControlFlow<()> {
+        if !keeps_rows {
+            return self.bear(read, false);
+        }
+        self.small.push(read);
+        let rows: usize = self.small.iter().map(|read| read.chunk.len()).sum();
+        if rows < ENOUGH {
+            return ControlFlow::Continue(());
+        }
+        self.bear_small()
+    }
+
+    fn bear_small(&mut self) -> ControlFlow<()> {
+        match Read::together(std::mem::take(&mut self.small)) {
+            Some(read) => self.bear(read, true),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn bear(&self, read: Read, keeps_rows: bool) -> ControlFlow<()> {
+        let number = self.piece.expect("what is read is of a piece");
+        let input = &self.job.plan.inputs[self.job.scan.pieces[number].input];
+        let name = &self.job.plan.sources[input.source].name;
+        let span = self.job.recorder.span(self.lane, Task::Way, name);
+        let parcels = bring(self.job, number, read, keeps_rows);
+        drop(span);
+        match parcels {
+            Some(parcels) => self.voice.tell(Told::Parcels(parcels)),
+            None => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// The rows with which a chunk goes on by itself.
+const ENOUGH: usize = 4096;
 
 /// How far the reading of a unit is, for whoever waits for it: by rows where their number is known.
 struct Progress<'a> {
