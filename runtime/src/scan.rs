@@ -169,7 +169,8 @@ fn stretches(pieces: &mut [Piece]) -> Vec<String> {
     ends.into_iter().map(|(_, end)| end).collect()
 }
 
-/// The least text that a key of the unit can have; `None` when nothing is known of it.
+/// The least text that a key of the unit can have; `None` when nothing is known of it. A prefix says
+/// no more than that: it is the least text that begins with it.
 ///
 /// The texts of whole numbers are in the order of the numbers when they have equally many digits.
 fn least_key(unit: &Unit) -> Option<String> {
@@ -245,6 +246,29 @@ mod tests {
             [0, 0, 1, 1, 2, 2]
         );
         assert_eq!(scan.stretch_of(&Key::reserved("a")), 2);
+    }
+
+    #[test]
+    fn a_prefix_bounds_keys_by_its_own_text() {
+        // As `prefix_of` gives them: every key begins with the prefix, which is the least of them.
+        let prefixes = ["21", "12", "123", "3", "12", "\u{10ffff}"];
+        let mut pieces = prefixes.map(|prefix| {
+            let text = |text: &str| Value::Text(text.to_owned());
+            let mut piece = piece(Some((text(prefix), text("\u{10ffff}"))));
+            let bounds = piece.unit.bounds.as_mut().unwrap();
+            bounds.prefix = Some(prefix.to_owned());
+            piece
+        });
+        let ends = stretches(&mut pieces);
+        assert_eq!(ends, ["123", "21", "3", "\u{10ffff}"]);
+        for piece in &pieces {
+            let prefix = piece.unit.bounds.as_ref().unwrap().prefix.as_ref().unwrap();
+            for more in ["", "\0", "0", "3", "\u{10ffff}"] {
+                let key = format!("{prefix}{more}");
+                let complete = ends[..piece.stretch].iter().find(|end| key < **end);
+                assert_eq!(complete, None, "{key:?} comes after its stretch");
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! asked for are read and decoded; a column that nests is the text of a JSON document.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use parquet::arrow::arrow_reader::{
 };
 use serde::Deserialize;
 
-use self::footer::Footer;
+use self::footer::{Footer, Footers};
 use super::condition::Kept;
 use super::files::{Files, Located};
 use super::scan::{Format, PathColumns, Piece, Selection};
@@ -79,6 +80,7 @@ pub struct Parquet {
     schema: Schema,
     /// The name in the files of each column of the schema.
     headers: Vec<String>,
+    footers: Arc<Footers>,
 }
 
 impl Parquet {
@@ -99,7 +101,9 @@ impl Parquet {
         let files = Files::of(path, &config.path)?;
         let located = files.locate(&|_| true);
         let (located, _) = located.map_err(|error| vec![file::problem(&error)])?;
-        let Some((headers, kinds)) = columns(&files, &located, &mut problems) else {
+        let footers = Footers::default();
+        let found = columns(&files, &located, &footers, &mut problems);
+        let Some((headers, kinds)) = found else {
             return Err(problems);
         };
         let path = PathColumns::of(&files, &types, &config.prefix_of, zone);
@@ -134,6 +138,7 @@ impl Parquet {
             zone,
             schema: Schema::new(schema),
             headers,
+            footers: Arc::new(footers),
         };
         let schema = parquet.schema.clone();
         FileScan::of(
@@ -239,8 +244,7 @@ impl Format for Parquet {
         columns: &[String],
         bounded: &[String],
     ) -> Result<Vec<Piece>, SourceError> {
-        let footer = Footer::open(&file.path)?;
-        footer.is_of(file)?;
+        let footer = self.footers.of(file)?;
         let positions = self.columns(columns, &footer)?;
         let positions: Vec<usize> = positions.iter().map(|column| column.position).collect();
         let bounds = self.columns(bounded, &footer)?.into_iter().map(|column| {
@@ -283,8 +287,7 @@ impl Format for Parquet {
                 reason,
             });
         };
-        let footer = Footer::open(path)?;
-        footer.is_of(&unit.file)?;
+        let (file, footer) = self.footers.open(&unit.file)?;
         let columns = self.columns(columns, &footer)?;
         let filter = self.filter(&footer, selection)?;
         let broken = |error: &ArrowError| {
@@ -300,7 +303,7 @@ impl Format for Parquet {
             footer.bytes(group, &positions)
         };
         let mut rows = 0;
-        for read in reader(footer, group, &columns, filter)? {
+        for read in reader((file, footer), group, &columns, filter)? {
             let read = read.and_then(|rows| self.chunk(&rows, &columns));
             let read = read.map_err(|error| broken(&error))?;
             rows += read.chunk.len() as u64;
@@ -319,7 +322,7 @@ impl Format for Parquet {
 
 /// A reader of these columns of a row group, of the rows that `filter` lets through.
 fn reader(
-    footer: Footer,
+    (file, footer): (File, Footer),
     group: usize,
     columns: &[Column],
     filter: Option<RowFilter>,
@@ -327,11 +330,10 @@ fn reader(
     let rows = footer.batch_rows(group);
     let mask = mask(&footer, columns);
     let path = footer.path;
-    let mut builder =
-        ParquetRecordBatchReaderBuilder::new_with_metadata(footer.file, footer.reader)
-            .with_row_groups(vec![group])
-            .with_projection(mask)
-            .with_batch_size(rows);
+    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer.reader)
+        .with_row_groups(vec![group])
+        .with_projection(mask)
+        .with_batch_size(rows);
     if let Some(filter) = filter {
         builder = builder.with_row_filter(filter);
     }
@@ -362,6 +364,7 @@ struct Column {
 fn columns(
     files: &Files,
     located: &[Located],
+    footers: &Footers,
     problems: &mut Vec<Problem>,
 ) -> Option<(Vec<String>, Vec<Result<Type, DataType>>)> {
     let mut first = None;
@@ -369,7 +372,7 @@ fn columns(
         if problems.len() >= names::TOLD {
             break;
         }
-        let footer = match Footer::open(&found.path) {
+        let footer = match footers.read(&found.path) {
             Ok(footer) => footer,
             Err(error) => {
                 problems.push(file::problem(&error));

@@ -1,9 +1,12 @@
-//! What the footer of a file says: its columns, its row groups, and where they lie.
+//! What the footer of a file says: its columns, its row groups, and where they lie. Footers are kept,
+//! as far as there is room: what is found out of a file at a check, when its units are found and for
+//! each row group is read of it once.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -13,19 +16,94 @@ use parquet::file::metadata::RowGroupMetaData;
 use crate::schema::Type;
 use crate::source::{FileInstant, SourceError, file};
 
-/// A file whose footer was read.
+/// The footers that were read last.
+#[derive(Debug, Default)]
+pub(super) struct Footers {
+    kept: Mutex<Kept>,
+}
+
+/// Footers by file. No file is kept open for them.
+#[derive(Debug, Default)]
+struct Kept {
+    footers: BTreeMap<FileInstant, Footer>,
+    /// Those that came first go first.
+    order: VecDeque<FileInstant>,
+    /// The chunks of columns that they tell of.
+    chunks: usize,
+}
+
+impl Footers {
+    /// The footer of a file as it is now.
+    pub(super) fn read(&self, path: &Path) -> Result<Footer, SourceError> {
+        self.of(&file::pin(path)?)
+    }
+
+    /// The footer of a file as it was at the instant.
+    pub(super) fn of(&self, instant: &FileInstant) -> Result<Footer, SourceError> {
+        if let Some(footer) = self.kept(instant) {
+            return Ok(footer);
+        }
+        let file = open(instant)?;
+        self.read_of(&file, instant)
+    }
+
+    /// Opens a file that is as it was at the instant, with its footer.
+    pub(super) fn open(&self, instant: &FileInstant) -> Result<(File, Footer), SourceError> {
+        let file = open(instant)?;
+        let footer = match self.kept(instant) {
+            Some(footer) => footer,
+            None => self.read_of(&file, instant)?,
+        };
+        Ok((file, footer))
+    }
+
+    fn read_of(&self, file: &File, instant: &FileInstant) -> Result<Footer, SourceError> {
+        let footer = Footer::read(file, &instant.path)?;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.keep(instant, &footer, CHUNKS);
+        Ok(footer)
+    }
+
+    fn kept(&self, instant: &FileInstant) -> Option<Footer> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.footers.get(instant).cloned()
+    }
+}
+
+impl Kept {
+    /// Keeps a footer, and lets go of others beyond `room`.
+    fn keep(&mut self, instant: &FileInstant, footer: &Footer, room: usize) {
+        let before = self.footers.insert(instant.clone(), footer.clone());
+        if before.is_none() {
+            self.order.push_back(instant.clone());
+            self.chunks += footer.chunks();
+        }
+        while self.chunks > room && self.order.len() > 1 {
+            let first = self.order.pop_front();
+            let footer = first.and_then(|first| self.footers.remove(&first));
+            self.chunks -= footer.map_or(0, |footer| footer.chunks());
+        }
+    }
+}
+
+/// Opens a file that is as it was at the instant.
+fn open(instant: &FileInstant) -> Result<File, SourceError> {
+    let file = file::open(&instant.path)?;
+    file::is_of(&file, instant)?;
+    Ok(file)
+}
+
+/// The footer of a file.
+#[derive(Clone, Debug)]
 pub(super) struct Footer {
     pub(super) path: PathBuf,
-    pub(super) file: File,
     pub(super) reader: ArrowReaderMetadata,
 }
 
 impl Footer {
-    /// Opens a file and reads its footer.
-    pub(super) fn open(path: &Path) -> Result<Footer, SourceError> {
-        let file = file::open(path)?;
+    fn read(file: &File, path: &Path) -> Result<Footer, SourceError> {
         let broken = |error: ParquetError| broken(path, &error);
-        let written = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new());
+        let written = ArrowReaderMetadata::load(file, ArrowReaderOptions::new());
         let written = written.map_err(broken)?;
         // How a writer kept a column in memory is not asked: dictionaries, views and large texts are
         // read as what they stand for.
@@ -34,14 +112,8 @@ impl Footer {
         let reader = ArrowReaderMetadata::try_new(Arc::clone(written.metadata()), options);
         Ok(Footer {
             path: path.to_owned(),
-            file,
             reader: reader.map_err(broken)?,
         })
-    }
-
-    /// Holds when the open file is as it was at the instant.
-    pub(super) fn is_of(&self, instant: &FileInstant) -> Result<(), SourceError> {
-        file::is_of(&self.file, instant)
     }
 
     /// The columns in their order; of a column that has none of our types, the one it has.
@@ -91,6 +163,11 @@ impl Footer {
             .checked_div(bytes)
             .unwrap_or(ROWS);
         usize::try_from(fit.clamp(1, ROWS)).expect("a few thousand fit the memory")
+    }
+
+    fn chunks(&self) -> usize {
+        let groups = self.reader.metadata().row_groups();
+        groups.iter().map(RowGroupMetaData::num_columns).sum()
     }
 
     fn group(&self, group: usize) -> &RowGroupMetaData {
@@ -167,9 +244,83 @@ pub(super) fn told(found: &Result<Type, DataType>) -> String {
     }
 }
 
+/// How many chunks of columns kept footers tell of: about half a kilobyte each.
+const CHUNKS: usize = 100_000;
+
 /// The most rows of a chunk.
 const ROWS: u64 = 16_384;
 
 /// The bytes, before compression, beyond which rows of a usual length are no longer added to a
 /// chunk: it keeps a column of texts far below the 2 GiB that Arrow's offsets reach.
 const BYTES: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use arrow::array::{Int64Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    /// A file of one column whose row groups hold a row each.
+    fn write(path: &Path, groups: i64) -> FileInstant {
+        let rows = |value| {
+            let column: arrow::array::ArrayRef = Arc::new(Int64Array::from(vec![value]));
+            RecordBatch::try_from_iter([("a", column)]).unwrap()
+        };
+        let file = File::create(path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, rows(0).schema(), None).unwrap();
+        for group in 0..groups {
+            writer.write(&rows(group)).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.close().unwrap();
+        file::pin(path).unwrap()
+    }
+
+    fn same(one: &Footer, other: &Footer) -> bool {
+        Arc::ptr_eq(one.reader.metadata(), other.reader.metadata())
+    }
+
+    #[test]
+    fn the_footer_of_a_file_is_read_once_as_long_as_the_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        let instant = write(&path, 60);
+        let footers = Footers::default();
+        let first = footers.read(&path).unwrap();
+        assert_eq!(first.chunks(), 60);
+        assert!(same(&first, &footers.of(&instant).unwrap()));
+        assert!(same(&first, &footers.open(&instant).unwrap().1));
+        let later = write(&path, 2);
+        assert_eq!(footers.of(&later).unwrap().chunks(), 2);
+        // What is kept of the former content is not given for a file that is another now.
+        let changed = footers.open(&instant).unwrap_err();
+        assert!(matches!(changed, SourceError::Changed { .. }), "{changed}");
+        fs::remove_file(&path).unwrap();
+        let gone = footers.open(&later).unwrap_err();
+        assert!(matches!(gone, SourceError::Missing { .. }), "{gone}");
+    }
+
+    #[test]
+    fn the_first_footers_go_where_there_is_no_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = Kept::default();
+        for number in 0..10 {
+            let instant = write(&folder.path().join(format!("{number}.parquet")), 3);
+            let footer = Footers::default().of(&instant).unwrap();
+            kept.keep(&instant, &footer, 7);
+            kept.keep(&instant, &footer, 7);
+            assert!(kept.footers.contains_key(&instant));
+        }
+        assert_eq!(
+            (kept.footers.len(), kept.order.len(), kept.chunks),
+            (2, 2, 6)
+        );
+        // One that is larger than all room is kept alone: its row groups are read next.
+        let instant = write(&folder.path().join("large.parquet"), 9);
+        kept.keep(&instant, &Footers::default().of(&instant).unwrap(), 7);
+        assert_eq!((kept.footers.len(), kept.chunks), (1, 9));
+    }
+}
