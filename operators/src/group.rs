@@ -121,6 +121,8 @@ impl Groups {
             if group.errors.insert(error.clone()) && counts {
                 group.digest.add_error(error.hash());
             }
+            // Also of a key whose rows are all dropped: it is to be read again for its errors.
+            group.is_in(parcel.unit);
         }
         if keeps_rows && !parcel.at.is_empty() {
             let bytes = parcel.bytes();

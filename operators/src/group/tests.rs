@@ -176,6 +176,14 @@ fn a_ghost_brings_its_error_to_its_key_and_no_row() {
 }
 
 #[test]
+fn a_key_of_which_there_are_errors_alone_is_read_again_where_they_are() {
+    let all = rows(&[(Some(1), 7), (Some(2), 8)]);
+    let mut groups = groups(cut(&all, &[0], &[0], 1));
+    assert_eq!(groups.reopen(&Key::of("1"), 0), [0]);
+    assert_eq!(groups.reopen(&Key::of("2"), 0), [0]);
+}
+
+#[test]
 fn an_error_that_comes_twice_counts_once() {
     let all = rows(&[(Some(1), 7)]);
     let twice = [cut(&all, &[0, 0], &[], 1), cut(&rows(&[]), &[], &[], 1)];
