@@ -22,7 +22,8 @@ use crate::survey::{Cut, Keeper};
 const AGAIN: Duration = Duration::from_millis(1);
 
 /// The batch of the i-th cut of a stretch, in order, at the i-th epoch behind the stretch's survey. At
-/// most as many are on their way to the commit as the pipeline's `epochs_in_flight` says.
+/// most as many are on their way to the commit as the pipeline's `epochs_in_flight` says, and with
+/// them as many bytes of rows as there may be in groups; of one alone, any.
 pub(crate) fn batches<'scope>(
     opened: Rows<'scope, Wanted>,
     cuts: Rows<'scope, Cut>,
@@ -74,8 +75,9 @@ pub(crate) fn batches<'scope>(
                         }
                         continue;
                     };
-                    in_flight.retain(|epoch| committed.less_equal(epoch));
-                    if in_flight.len() as u64 >= job.plan.settings.epochs_in_flight {
+                    in_flight.retain(|(epoch, _)| committed.less_equal(epoch));
+                    let bytes = keeper.weight(stretches[reached].open.get(&cut));
+                    if !lets_go(&job, &in_flight, bytes) {
                         again.activate_after(AGAIN);
                         break;
                     }
@@ -85,7 +87,7 @@ pub(crate) fn batches<'scope>(
                     }
                     let keys = stretches[reached].take(&cut);
                     held.downgrade(&(epoch + number));
-                    in_flight.push(epoch + number);
+                    in_flight.push((epoch + number, bytes));
                     let batch = keeper.take(&named(cut), keys).map_err(|source| {
                         let stage = Arc::clone(&job.plan.partition_name);
                         StageError::Columns { stage, source }
@@ -100,6 +102,14 @@ pub(crate) fn batches<'scope>(
             }
         },
     )
+}
+
+/// Whether another batch of so many bytes may go to those that are on their way from this worker.
+fn lets_go(job: &Job, in_flight: &[(Epoch, u64)], bytes: u64) -> bool {
+    let room = job.memory_of_rows() / job.workers as u64;
+    let taken: u64 = in_flight.iter().map(|(_, bytes)| bytes).sum();
+    let has_room = in_flight.is_empty() || taken.saturating_add(bytes) <= room;
+    has_room && (in_flight.len() as u64) < job.plan.settings.epochs_in_flight
 }
 
 /// How reports name a batch.

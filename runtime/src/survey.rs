@@ -142,6 +142,13 @@ impl Keeper {
         self.kept.borrow().seen[stretch].clone()
     }
 
+    /// How many bytes the rows of these keys take, about.
+    pub(crate) fn weight(&self, keys: Option<&BTreeSet<Key>>) -> u64 {
+        let groups = &self.kept.borrow().groups;
+        let keys = keys.into_iter().flatten();
+        keys.map(|key| groups.weight(key) as u64).sum()
+    }
+
     /// Takes a batch out.
     pub(crate) fn take(&self, cut: &str, keys: BTreeSet<Key>) -> Result<Batch, ArrowError> {
         let _span = self.job.recorder.span(self.lane, Task::Batch, cut);

@@ -128,7 +128,7 @@ impl Input {
         for stretch in &group.spilled {
             let run = &mut self.runs[stretch.run];
             for row in stretch.first..stretch.first + stretch.rows {
-                let (number, row) = Run::place(row);
+                let (number, row) = run.place(row);
                 let place = Place::Run(stretch.run, number);
                 let batch = taken.batch(place, || run.batch(number))?;
                 taken.push(origin, (batch, row));
@@ -183,9 +183,13 @@ impl Input {
             return Ok(());
         }
         let chunks: Vec<&RecordBatch> = self.chunks.iter().map(|kept| &kept.rows).collect();
-        let batches = rows.chunks(Run::rows_at_a_time());
+        // Of chunks that are kept, some rows may be nobody's any more: they count as well.
+        let kept = self.chunks.iter();
+        let bytes = kept.filter(|kept| kept.left > 0).map(|kept| kept.bytes);
+        let batch_rows = Run::batch_rows(rows.len(), bytes.sum());
+        let batches = rows.chunks(batch_rows);
         let batches = batches.map(|rows| gathered(&chunks, rows, &self.schema));
-        let run = Run::write(folder, &self.schema, batches)?;
+        let run = Run::write(folder, &self.schema, batch_rows, batches)?;
         self.runs.push(run);
         self.chunks.clear();
         Ok(())
