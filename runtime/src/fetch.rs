@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crossbeam::channel::Receiver;
 use operators::consolidate::Epoch;
+use operators::fault;
 use operators::key::Key;
 use operators::parcel::{Parcel, owner};
 use operators::source::Ask;
@@ -201,11 +202,14 @@ impl Share {
                 input.ask.clone()
             }
         });
-        let pieces: BTreeSet<u32> = wanted
+        let mut pieces: BTreeSet<u32> = wanted
             .iter()
             .flat_map(|wanted| &wanted.pieces)
             .copied()
             .collect();
+        if fault::seeded("skipped-row-group") {
+            pieces.pop_last();
+        }
         let inputs = pieces
             .iter()
             .map(|&piece| job.scan.pieces[piece as usize].input);

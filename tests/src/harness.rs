@@ -15,11 +15,13 @@
 )]
 
 mod database;
+mod parquet_file;
 mod process;
 mod scratch;
 mod sheet;
 
 pub use database::{Counts, Row, Rows, Table, Tables, tables};
+pub use parquet_file::{read_parquet, write_parquet};
 pub use process::Outcome;
 pub use scratch::{Scratch, scratch_folder};
 pub use sheet::Sheet;

@@ -6,11 +6,21 @@ use std::fmt::Debug;
 
 use tests::harness::Scratch;
 
+use crate::ledger::{self, entries, ledger};
 use crate::rooms::{change_much, day_1, is_current};
 
-/// Holds without the fault and not with it.
+/// Holds without the fault and not with it, after the first run of the rooms.
 fn shows(fault: &str, scenario: impl Fn(&mut Scratch, Option<&str>) -> Result<(), String>) {
-    let hold = |fault: Option<&str>| scenario(&mut day_1(), fault);
+    shows_in(day_1, fault, scenario);
+}
+
+/// Holds without the fault and not with it.
+fn shows_in(
+    start: fn() -> Scratch,
+    fault: &str,
+    scenario: impl Fn(&mut Scratch, Option<&str>) -> Result<(), String>,
+) {
+    let hold = |fault: Option<&str>| scenario(&mut start(), fault);
     hold(None).unwrap_or_else(|what| panic!("without the fault it holds, but: {what}"));
     let noticed = hold(Some(fault));
     assert!(noticed.is_err(), "{fault} is not noticed");
@@ -154,5 +164,40 @@ fn a_failed_batch_that_is_taken_for_vanished() {
         scratch.fault = None;
         scratch.run();
         is_current(scratch)
+    });
+}
+
+/// The ledger after its first run.
+fn ran_ledger() -> Scratch {
+    let scratch = ledger(&entries());
+    scratch.run().exits(0);
+    scratch
+}
+
+#[test]
+fn a_row_group_that_is_not_read_again() {
+    shows_in(ran_ledger, "skipped-row-group", |scratch, fault| {
+        let mut entries = entries();
+        entries[17].amount = 12.5;
+        ledger::write(scratch, &entries, 40, 15);
+        seed(scratch, None, fault);
+        scratch.run();
+        ledger::is_current(scratch)
+    });
+}
+
+#[test]
+fn a_sum_of_floats_as_they_come() {
+    shows_in(ran_ledger, "rows-as-they-come", |scratch, fault| {
+        scratch.workers = 4;
+        let mut entries = entries();
+        entries.reverse();
+        for entry in &mut entries {
+            entry.note.push('!');
+        }
+        ledger::write(scratch, &entries, 40, 15);
+        seed(scratch, None, fault);
+        scratch.run();
+        ledger::is_current(scratch)
     });
 }

@@ -11,6 +11,7 @@ mod flagship;
 mod graph;
 mod honey_duck;
 mod kills;
+mod ledger;
 mod meters;
 mod promise;
 mod reference;
