@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tests::harness::{Scratch, Tables};
 
+use crate::ledger::{self, entries, ledger};
 use crate::rooms::{change_much, day_1, example, is_current};
 
 const STORE: &str = "output/.tidemill/rooms/state.redb";
@@ -103,6 +104,53 @@ fn a_run_that_is_killed_at_any_moment_is_made_good_by_the_next() {
             }
             let how = format!("killed after {times:?}, where a run takes {whole:?}");
             recovers(&mut scratch, &expected, &how);
+        }
+        assert!(killed > 0, "some were killed");
+    }
+}
+
+/// Keys are committed while others are read, and files are put in place of others.
+#[test]
+fn a_run_of_several_stretches_that_is_killed_at_any_moment_is_made_good_by_the_next() {
+    for workers in [1, 3] {
+        let mut entries = entries();
+        let mut start = ledger(&entries);
+        start.workers = workers;
+        start.edit(
+            "pipeline.toml",
+            "[pipeline]\n",
+            "[pipeline]\nepochs_in_flight = 1\n",
+        );
+        start.run().exits(0);
+        for entry in entries.iter_mut().step_by(3) {
+            entry.amount += 1.0;
+        }
+        entries.retain(|entry| entry.number % 11 != 0);
+        entries[7].account = "a00".to_owned();
+        entries.sort_by(|a, b| a.account.cmp(&b.account));
+        ledger::write(&start, &entries, 30, 10);
+        let began = Instant::now();
+        let lived = start.copy();
+        lived.run().exits(0);
+        let whole = began.elapsed();
+        let mut killed = 0;
+        for part in 0..5_u32 {
+            let scratch = start.copy();
+            let times: Vec<Duration> = (0..=random(3))
+                .map(|_| whole * (part * 1000 + random(1000)) / 5_000)
+                .collect();
+            for time in &times {
+                killed += u32::from(is_killed_after(&scratch, *time));
+            }
+            let how = format!("killed after {times:?}, where a run takes {whole:?}");
+            scratch.run().exits(0);
+            ledger::is_current(&scratch).unwrap_or_else(|what| panic!("{how}: {what}"));
+            assert!(ledger::held(&scratch) == ledger::held(&lived), "{how}");
+            assert_eq!(
+                scratch.run().exits(0).number("/keys/recomputed"),
+                0,
+                "{how}"
+            );
         }
         assert!(killed > 0, "some were killed");
     }
