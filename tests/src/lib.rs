@@ -4,5 +4,6 @@
 pub mod columnar;
 pub mod generator;
 pub mod harness;
+pub mod layout;
 pub mod reference;
 pub mod tables;

@@ -1,7 +1,8 @@
 //! The promise, for any pipeline: after every run each sink holds what a run from nothing yields.
 //!
-//! Random pipelines meet random changes of their tables, parameter and time, on any number of
-//! workers; the other side of the comparison is the reference, which shares no stage with the
+//! Random pipelines meet random changes of their tables, parameter and time, in files of any format
+//! and layout, on any number of workers, with much memory or so little that rows go to disk; the
+//! other side of the comparison is the reference, which shares no stage with the
 //! product. `PROPTEST_CASES` and `PROPTEST_RNG_SEED` try more and other cases.
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use runtime::report::run::Report;
 use runtime::run;
 use tests::generator::{Case, World, cases};
 use tests::harness::{self, Row};
+use tests::layout::{Layout, Sinks, Sources, layout, sinks, sources};
 use tests::{reference, tables};
 
 /// Runs behind the first.
@@ -28,15 +30,28 @@ struct How {
     workers: usize,
     /// Whether each batch is committed before the next is computed.
     one_by_one: bool,
+    /// How many bytes of rows there may be.
+    memory: u64,
+    /// Where rows lie in files.
+    layout: Layout,
 }
+
+/// Rows of a few cells: some go to disk, then almost all, then none.
+const MEMORY: [u64; 3] = [2 << 10, 64, 1 << 30];
 
 fn how() -> impl Strategy<Value = How> {
     let one_by_one = proptest::bool::ANY;
-    (1..=4_usize, one_by_one).prop_map(|(workers, one_by_one)| How {
+    let how = (1..=4_usize, one_by_one, 0..MEMORY.len(), layout());
+    how.prop_map(|(workers, one_by_one, memory, layout)| How {
         workers,
         one_by_one,
+        memory: MEMORY[memory],
+        layout,
     })
 }
+
+/// In which formats a case lies on disk.
+type Disk = (Sources, Sinks);
 
 fn config() -> ProptestConfig {
     let mut config = ProptestConfig {
@@ -56,42 +71,46 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn sinks_hold_what_a_run_from_nothing_yields(case in cases(RUNS), hows in vec(how(), RUNS + 1)) {
+    fn sinks_hold_what_a_run_from_nothing_yields(
+        case in cases(RUNS),
+        disk in (sources(), sinks()),
+        hows in vec(how(), RUNS + 1),
+    ) {
         let folder = harness::scratch_folder();
         let mut world = case.world.clone();
-        check(folder.path(), &case, &world, &hows[0])?;
+        check(folder.path(), (&case, disk), &world, &hows[0])?;
         for (updates, how) in case.updates.iter().zip(&hows[1..]) {
             for update in updates {
                 world.apply(update);
             }
-            check(folder.path(), &case, &world, how)?;
+            check(folder.path(), (&case, disk), &world, how)?;
         }
         is_at_rest(folder.path(), &world)?;
     }
 }
 
 /// Runs in a world, and compares all sinks with what the reference yields of it.
-fn check(folder: &Path, case: &Case, world: &World, how: &How) -> Result<(), TestCaseError> {
-    let toml = toml(case, world, how);
-    tables::write(folder, &world.tables);
+fn check(
+    folder: &Path,
+    (case, disk): (&Case, Disk),
+    world: &World,
+    how: &How,
+) -> Result<(), TestCaseError> {
+    let toml = toml((case, disk), world, how);
+    disk.0.write(folder, &world.tables, how.layout);
     std::fs::write(folder.join("pipeline.toml"), &toml).expect("the folder is ours");
     let request = request(folder, world, how.workers);
     let report = run::run(&request).map_err(fail)?.report;
     let plan = tables::plan(folder, &toml, world.now);
     let plan = plan.map_err(|wrong| TestCaseError::fail(format!("{wrong:#?}")))?;
     let expected = reference::run(&plan, &tables::rows(&world.tables));
-    let held = harness::tables(&folder.join("out.db"));
     for sink in &plan.sinks {
-        let table = held
-            .get(&sink.name)
-            .map(|table| table.live(&[]))
-            .unwrap_or_default();
-        let held = rows(table.values().map(|row| cells(sink, row)));
+        let held = held(folder, disk.1, sink);
         let expected = &expected.sinks[&sink.name];
         let expected = expected
             .keys()
-            .filter(|row| has_id(sink, row))
-            .map(|row| stored(row));
+            .filter(|row| has_id(sink, row, disk.1))
+            .map(|row| stored(row, disk.1));
         prop_assert_eq!(
             held,
             rows(expected),
@@ -130,12 +149,13 @@ fn is_at_rest(folder: &Path, world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn toml(case: &Case, world: &World, how: &How) -> String {
-    let toml = case.toml(world);
+fn toml((case, (sources, sinks)): (&Case, Disk), world: &World, how: &How) -> String {
+    let toml = sinks.brought(&sources.brought(&case.toml(world)));
+    let mut settings = format!("[pipeline]\nmemory = \"{}B\"\n", how.memory);
     if how.one_by_one {
-        return toml.replacen("[pipeline]\n", "[pipeline]\nepochs_in_flight = 1\n", 1);
+        settings.push_str("epochs_in_flight = 1\n");
     }
-    toml
+    toml.replacen("[pipeline]\n", &settings, 1)
 }
 
 fn request(folder: &Path, world: &World, workers: usize) -> Request {
@@ -160,6 +180,30 @@ fn standing(plan: &Plan, errors: &BTreeMap<String, usize>) -> BTreeMap<String, u
         .collect()
 }
 
+/// What a sink holds: live rows, and how often each is there.
+fn held(folder: &Path, sinks: Sinks, sink: &SinkPlan) -> BTreeMap<Vec<Value>, usize> {
+    let path = match sinks {
+        Sinks::Tables => {
+            let tables = harness::tables(&folder.join("out.db"));
+            let table = tables.get(&sink.name).map(|table| table.live(&[]));
+            let table = table.unwrap_or_default();
+            let cells = |row: &Row| columns(sink).map(|name| row[name].clone()).collect();
+            return rows(table.values().map(cells));
+        }
+        Sinks::Files => folder.join(format!("{}.parquet", sink.name)),
+        Sinks::Folders => folder.join(&sink.name),
+    };
+    let batches = harness::read_parquet(&path);
+    let cells = batches.iter().flat_map(|batch| {
+        let cell = |row: usize, name: &str| {
+            let column = batch.column_by_name(name);
+            Value::at(column.expect("files have the sink's columns"), row)
+        };
+        (0..batch.num_rows()).map(move |row| columns(sink).map(|name| cell(row, name)).collect())
+    });
+    rows(cells)
+}
+
 /// Rows and how often each is there, as debug text.
 fn rows(rows: impl Iterator<Item = Vec<Value>>) -> BTreeMap<Vec<Value>, usize> {
     let mut counted = BTreeMap::new();
@@ -169,31 +213,32 @@ fn rows(rows: impl Iterator<Item = Vec<Value>>) -> BTreeMap<Vec<Value>, usize> {
     counted
 }
 
-/// The cells of a row in the order of the sink's columns; of an error without its id.
-fn cells(sink: &SinkPlan, row: &Row) -> Vec<Value> {
+/// The sink's columns in order; of errors without their id.
+fn columns(sink: &SinkPlan) -> impl Iterator<Item = &str> {
     let skipped = usize::from(matches!(sink.rows, SinkRows::Errors(_)));
-    sink.schema
-        .names()
-        .skip(skipped)
-        .map(|name| row[name].clone())
-        .collect()
+    sink.schema.names().skip(skipped)
 }
 
-/// Whether the database can find the row again: none of its key is null.
-fn has_id(sink: &SinkPlan, row: &[Value]) -> bool {
+/// Whether the sink can find the row again: to a database, none of its key must be null.
+fn has_id(sink: &SinkPlan, row: &[Value], sinks: Sinks) -> bool {
     let (key, _) = sink.sink.identity();
     match sink.rows {
-        SinkRows::Stage(_) => key.iter().all(|column| row[*column] != Value::Null),
-        SinkRows::Errors(_) => true,
+        SinkRows::Stage(_) if sinks == Sinks::Tables => {
+            key.iter().all(|column| row[*column] != Value::Null)
+        }
+        SinkRows::Stage(_) | SinkRows::Errors(_) => true,
     }
 }
 
-/// A row as a database has it, which knows fewer types.
-fn stored(row: &[Value]) -> Vec<Value> {
+/// A row as a sink has it: a database knows fewer types.
+fn stored(row: &[Value], sinks: Sinks) -> Vec<Value> {
     let stored = |cell: &Value| match cell {
         Value::Bool(bool) => Value::Int(i64::from(*bool)),
         Value::Date(_) | Value::Timestamp(_) => Value::Text(cell.to_string()),
         cell => cell.clone(),
     };
-    row.iter().map(stored).collect()
+    match sinks {
+        Sinks::Tables => row.iter().map(stored).collect(),
+        Sinks::Files | Sinks::Folders => row.to_vec(),
+    }
 }

@@ -151,8 +151,13 @@ impl File {
             names.first()
         };
         let by = by.expect("there is a column that is no float").clone();
-        let cut = ["", "cut = { prefix = 1 }\n", "cut = { prefix = 2 }\n"];
-        let cut = draws.pick(&cut).expect("there are three");
+        let cut = [
+            "",
+            "cut = { prefix = 1 }\n",
+            "cut = { prefix = 2 }\n",
+            "cut = { hash = 3 }\n",
+        ];
+        let cut = draws.pick(&cut).expect("there are four");
         self.line(&format!(
             "[transforms.p]\ntype = \"batch-partition\"\ninput = \"{}\"\nby = \"{by}\"\n{cut}",
             input.name
