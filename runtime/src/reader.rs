@@ -62,7 +62,12 @@ pub(crate) fn spawn(
             sender: Some(sender),
             wake,
         };
-        read(&job, lane, work, &voice);
+        let all_is_read = read(&job, lane, work, &voice);
+        // Whoever hears the end may end the run, and open the state for another one.
+        drop(job);
+        if all_is_read.is_continue() {
+            let _: ControlFlow<()> = voice.tell(Told::End);
+        }
     });
     receiver
 }
@@ -109,7 +114,8 @@ impl Drop for Voice {
     }
 }
 
-fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) {
+/// Reads all that there is; breaks when the worker is to hear of no end.
+fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) -> ControlFlow<()> {
     let counted: BTreeSet<usize> = work.counts(job).into_iter().collect();
     let mut tallies: BTreeMap<usize, (Scanned, u64)> = BTreeMap::new();
     tallies.extend(counted.iter().map(|input| (*input, Default::default())));
@@ -123,9 +129,7 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) {
     };
     while let Some(number) = work.next(job) {
         let piece = &job.scan.pieces[number];
-        if bearer.turn_to(number).is_break() {
-            return;
-        }
+        bearer.turn_to(number)?;
         let (scanned, lost) = tallies.entry(piece.input).or_default();
         let SourcePlan { name, source, .. } =
             &job.plan.sources[job.plan.inputs[piece.input].source];
@@ -145,20 +149,21 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) {
         drop(receive);
         progress.end();
         let Some(more) = job.check(outcome) else {
-            return;
+            return ControlFlow::Break(());
         };
         *scanned += more;
         if job.abort.is_raised() {
-            return;
+            return ControlFlow::Break(());
         }
         if job.reads_no_more() {
             break;
         }
     }
-    if bearer.bear_small().is_break() || !end(job, tallies, &counted) {
-        return;
+    bearer.bear_small()?;
+    if !end(job, tallies, &counted) {
+        return ControlFlow::Break(());
     }
-    let _: ControlFlow<()> = voice.tell(Told::End);
+    ControlFlow::Continue(())
 }
 
 /// Finds the files unchanged, and notes what was read of them; false when that ends the run.
