@@ -14,14 +14,15 @@ use crate::sink::Fenced;
 use crate::sink::console::ConsoleConfig;
 use crate::sink::files::csv::CsvConfig as CsvSinkConfig;
 use crate::sink::files::json::{JsonConfig, NdjsonConfig as NdjsonSinkConfig};
-use crate::sink::files::parquet::ParquetConfig as ParquetSinkConfig;
+use crate::sink::files::parquet::{self, ParquetConfig as ParquetSinkConfig};
 use crate::sink::files::{Declared, Files};
 use crate::sink::log::{self, Log};
+use crate::sink::look;
 use crate::sink::sqlite::{Sqlite, SqliteConfig};
-use crate::source::Source;
 use crate::source::csv::{Csv, CsvConfig};
 use crate::source::parquet::{Parquet, ParquetConfig};
 use crate::source::sqlite::{Sqlite as SqliteSource, SqliteConfig as SqliteSourceConfig};
+use crate::source::{Amiss, Source};
 use crate::transform::aggregate::{Aggregate, AggregateConfig};
 use crate::transform::batch_partition::{BatchPartition, BatchPartitionConfig};
 use crate::transform::checks::{Checks, ChecksConfig};
@@ -232,7 +233,7 @@ impl SourceConfig {
         path: &Path,
         timezone: chrono_tz::Tz,
         pinned: &BTreeMap<String, Type>,
-    ) -> Result<Source, Vec<Problem>> {
+    ) -> Result<Source, Amiss> {
         match self {
             SourceConfig::Csv(config) => {
                 Csv::check(config, name, path, timezone, pinned).map(Source::new)
@@ -447,6 +448,23 @@ impl SinkConfig {
             SinkConfig::Ndjson(config) => Some(&config.path),
             SinkConfig::Parquet(config) => Some(&config.path),
             SinkConfig::Sqlite(config) => Some(&config.path),
+        }
+    }
+
+    /// What stands against writing at `path`, seen without a change; `sink` is the checked one, if it
+    /// could be checked.
+    pub fn look(&self, path: &Path, sink: Option<&Sink>) -> Vec<Problem> {
+        let stands = match self {
+            SinkConfig::Console(_) => None,
+            SinkConfig::Csv(_) | SinkConfig::Json(_) | SinkConfig::Ndjson(_) => look::at_file(path),
+            SinkConfig::Parquet(_) if parquet::is_folder(path) => look::at_folder(path),
+            SinkConfig::Parquet(_) => look::at_file(path),
+            SinkConfig::Sqlite(_) => look::at_database(path),
+        };
+        match (stands, sink.and_then(Sink::fenced)) {
+            (Some(problem), _) => vec![problem],
+            (None, Some(sink)) => sink.look(),
+            (None, None) => Vec::new(),
         }
     }
 

@@ -20,6 +20,7 @@
 pub mod console;
 pub mod files;
 pub mod log;
+pub(crate) mod look;
 pub mod mode;
 pub mod policy;
 pub mod sqlite;
@@ -135,6 +136,11 @@ pub trait Fenced {
     /// Opens the target. A `dry` writer shows what would be done: it makes no file, changes none
     /// and rolls back where it should commit.
     fn open(&self, dry: bool) -> Result<Box<dyn Writer>, SinkError>;
+
+    /// What of the target does not fit its rows, as far as that is seen without a change.
+    fn look(&self) -> Vec<Problem> {
+        Vec::new()
+    }
 
     /// How many updates a commit of it waits for, unless the run ends: where a few cost as much to
     /// write as many.

@@ -33,7 +33,7 @@ mod ask;
 mod condition;
 pub mod csv;
 pub(crate) mod decode;
-mod file;
+pub(crate) mod file;
 mod files;
 mod names;
 pub mod parquet;
@@ -53,6 +53,24 @@ pub struct Source {
     scan: Box<dyn Scan>,
     /// The rows that it has, of those that its files have.
     condition: Option<Condition>,
+}
+
+/// Why a source cannot be read as it is declared.
+#[derive(Debug)]
+pub struct Amiss {
+    /// All problems at once.
+    pub problems: Vec<Problem>,
+    /// Its columns, where they are known all the same: the stages behind it can be checked.
+    pub schema: Option<Schema>,
+}
+
+impl From<Vec<Problem>> for Amiss {
+    fn from(problems: Vec<Problem>) -> Self {
+        Amiss {
+            problems,
+            schema: None,
+        }
+    }
 }
 
 /// What every kind of source does. Nothing of what it gives need be so narrow as a condition: what
@@ -111,12 +129,15 @@ impl Source {
         self,
         condition: Option<&str>,
         language: &Language,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, Amiss> {
         let condition = condition.map(|text| Condition::check(text, self.schema(), language));
-        Ok(Source {
-            condition: condition.transpose()?,
-            ..self
-        })
+        match condition.transpose() {
+            Ok(condition) => Ok(Source { condition, ..self }),
+            Err(problem) => Err(Amiss {
+                problems: vec![problem],
+                schema: Some(self.schema().clone()),
+            }),
+        }
     }
 
     /// All its columns.

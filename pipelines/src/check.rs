@@ -24,6 +24,8 @@ pub struct Check<'a> {
     pub settings: &'a Settings,
     /// The opened sources, by stage.
     pub sources: &'a BTreeMap<usize, Source>,
+    /// The columns of sources that are not as declared, as far as they are known.
+    pub amiss: &'a BTreeMap<usize, Schema>,
 }
 
 /// The columns that are needed of a stage's rows, by stage and name. A stage of which only the
@@ -77,6 +79,8 @@ impl Check<'_> {
 
     fn source(&self, at: usize, needed: Option<&Needed>, checked: &mut Checked) {
         let Some(source) = self.sources.get(&at) else {
+            let columns = self.amiss.get(&at).cloned();
+            checked.schemas.extend(columns.map(|columns| (at, columns)));
             return;
         };
         let all = source.schema();

@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use operators::catalog::{Sink, SourceConfig, Transform};
+use operators::catalog::{Sink, SinkConfig, SourceConfig, Transform};
 use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::Schema;
-use operators::source::{Ask, Source};
+use operators::source::{Amiss, Ask, Source};
 use operators::way::Way;
 
 use crate::assemble::Assemble;
@@ -139,15 +139,14 @@ pub enum SinkRows {
     Errors(Arc<str>),
 }
 
-/// What a plan needs of the world: it opens sources, and does nothing else.
+/// What a plan needs of the world: it opens sources, looks at sinks, and changes nothing.
 pub trait Open {
     /// Checks a source against what it finds at `path`.
-    fn source(
-        &self,
-        name: &str,
-        config: &SourceConfig,
-        path: &Path,
-    ) -> Result<Source, Vec<Problem>>;
+    fn source(&self, name: &str, config: &SourceConfig, path: &Path) -> Result<Source, Amiss>;
+
+    /// What stands against writing to a sink at `path`; `sink` is the checked one, unless something
+    /// before it is wrong.
+    fn sink(&self, config: &SinkConfig, path: &Path, sink: Option<&Sink>) -> Vec<Problem>;
 }
 
 impl Plan {
@@ -165,14 +164,16 @@ impl Plan {
     ) -> Result<Plan, Vec<Diagnostic>> {
         let graph = Graph::of(document, &mut diagnostics);
         place::check(&graph, &mut diagnostics);
-        let sources = open_sources(&graph, (&settings, language), open, &mut diagnostics);
+        let (sources, amiss) = open_sources(&graph, (&settings, language), open, &mut diagnostics);
         let check = Check {
             graph: &graph,
             language,
             settings: &settings,
             sources: &sources,
+            amiss: &amiss,
         };
         let all = check.pass(None, &mut diagnostics);
+        look_at_sinks(&graph, &settings, &all.sinks, open, &mut diagnostics);
         if !graph.nodes.iter().any(Node::is_sink) && diagnostics.is_empty() {
             diagnostics.push(
                 Diagnostic::error("the pipeline has no sink")
@@ -198,35 +199,52 @@ impl Plan {
     }
 }
 
+/// Opens all sources; of those that are not as declared the columns, where they are known.
 fn open_sources(
     graph: &Graph,
     (settings, language): (&Settings, &Language),
     open: &dyn Open,
     diagnostics: &mut Vec<Diagnostic>,
-) -> BTreeMap<usize, Source> {
-    let mut sources = BTreeMap::new();
+) -> (BTreeMap<usize, Source>, BTreeMap<usize, Schema>) {
+    let (mut sources, mut columns) = (BTreeMap::new(), BTreeMap::new());
     for (at, node) in graph.nodes.iter().enumerate() {
         let Config::Source(config) = &node.config else {
             continue;
         };
         let opened = settings
             .path(config.path())
-            .map_err(|problem| vec![problem.under([Step::from("path")])])
+            .map_err(|problem| vec![problem.under([Step::from("path")])].into())
             .and_then(|path| open.source(node.name(), config, &path))
-            .and_then(|source| {
-                let condition = source.with_condition(config.condition(), language);
-                condition.map_err(|problem| vec![problem])
-            });
+            .and_then(|source| source.with_condition(config.condition(), language));
         match opened {
             Ok(source) => drop(sources.insert(at, source)),
-            Err(problems) => {
-                diagnostics.extend(
-                    problems
-                        .into_iter()
-                        .map(|problem| node.section.place(problem)),
-                );
+            Err(Amiss { problems, schema }) => {
+                let problems = problems.into_iter();
+                diagnostics.extend(problems.map(|problem| node.section.place(problem)));
+                columns.extend(schema.map(|schema| (at, schema)));
             }
         }
     }
-    sources
+    (sources, columns)
+}
+
+/// Looks at the targets of all sinks.
+fn look_at_sinks(
+    graph: &Graph,
+    settings: &Settings,
+    checked: &BTreeMap<usize, Sink>,
+    open: &dyn Open,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    for (at, node) in graph.nodes.iter().enumerate() {
+        let Config::Sink(config) = &node.config else {
+            continue;
+        };
+        // A path that is none is told where the sink is checked.
+        let Some(Ok(path)) = config.path().map(|path| settings.path(path)) else {
+            continue;
+        };
+        let problems = open.sink(config, &path, checked.get(&at)).into_iter();
+        diagnostics.extend(problems.map(|problem| node.section.place(problem)));
+    }
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use operators::catalog::SourceConfig;
+use operators::catalog::{Sink, SinkConfig, SourceConfig};
 use operators::expression::{self, Language};
 use operators::problem::Problem;
 use operators::schema::Type;
-use operators::source::Source;
+use operators::source::{Amiss, Source};
 use operators::value::Value;
 use pipelines::diagnostic::Diagnostic;
 use pipelines::document::Document;
@@ -256,14 +256,13 @@ struct Files<'a> {
 }
 
 impl Open for Files<'_> {
-    fn source(
-        &self,
-        name: &str,
-        config: &SourceConfig,
-        path: &Path,
-    ) -> Result<Source, Vec<Problem>> {
+    fn source(&self, name: &str, config: &SourceConfig, path: &Path) -> Result<Source, Amiss> {
         let none = BTreeMap::new();
         let pinned = self.pinned.get(name).unwrap_or(&none);
         config.check(name, path, self.timezone, pinned)
+    }
+
+    fn sink(&self, config: &SinkConfig, path: &Path, sink: Option<&Sink>) -> Vec<Problem> {
+        config.look(path, sink)
     }
 }

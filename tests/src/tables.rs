@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use operators::catalog::SourceConfig;
+use operators::catalog::{Sink, SinkConfig, SourceConfig};
 use operators::expression::Language;
 use operators::problem::Problem;
 use operators::schema::Type;
-use operators::source::Source;
+use operators::source::{Amiss, Source};
 use operators::value::Value;
 use pipelines::diagnostic::Diagnostic;
 use pipelines::document::Document;
@@ -68,13 +68,12 @@ pub fn rows(tables: &BTreeMap<String, Table>) -> Tables {
 struct Files(chrono_tz::Tz);
 
 impl Open for Files {
-    fn source(
-        &self,
-        name: &str,
-        config: &SourceConfig,
-        path: &Path,
-    ) -> Result<Source, Vec<Problem>> {
+    fn source(&self, name: &str, config: &SourceConfig, path: &Path) -> Result<Source, Amiss> {
         config.check(name, path, self.0, &BTreeMap::new())
+    }
+
+    fn sink(&self, _: &SinkConfig, _: &Path, _: Option<&Sink>) -> Vec<Problem> {
+        Vec::new()
     }
 }
 

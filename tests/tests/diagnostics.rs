@@ -10,13 +10,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
 use pipelines::diagnostic::{Diagnostic, Severity};
 use pipelines::document::Document;
 use runtime::error::RunError;
 use runtime::load::{Loaded, Request};
 use runtime::report::diagnostics::{json, text};
 use runtime::run;
+use tests::harness::scratch_folder;
 
 /// Whatever a file is told is recorded under the file's name.
 fn tells(name: &str) {
@@ -156,6 +160,110 @@ fn fields_that_contradict_each_other_are_told() {
 #[test]
 fn files_that_are_not_what_is_said_are_told() {
     tells("csv");
+}
+
+#[test]
+fn what_is_missing_is_told_at_once_of_sources_stages_and_sinks() {
+    tells("missing");
+}
+
+/// What is told of a pipeline beside these files.
+fn told_beside(pipeline: &str, make: impl FnOnce(&Path)) -> String {
+    let folder = scratch_folder();
+    make(folder.path());
+    let file = folder.path().join("pipeline.toml");
+    fs::write(&file, pipeline).unwrap();
+    let loaded = Loaded::of(&Request::of(file, "2026-01-15T06:00:00Z".parse().unwrap()));
+    match run::check(&loaded.unwrap()) {
+        Err(RunError::Refused(refused)) => text(&refused.document, &refused.diagnostics, false),
+        other => panic!("{:?}", other.err()),
+    }
+}
+
+#[test]
+fn what_databases_and_parquet_files_lack_is_told_with_what_they_have() {
+    let pipeline = r#"
+        [pipeline]
+        name = "broken"
+        [sources.rooms]
+        type  = "sqlite"
+        path  = "in.db"
+        table = "romms"
+        [sources.visits]
+        type  = "parquet"
+        path  = "visits-*.parquet"
+        id    = ["visitt"]
+        where = "mils > 1"
+        [transforms.by_ssn]
+        type  = "batch-partition"
+        input = "visits"
+        by    = "snn"
+        [transforms.by_visit]
+        type  = "batch-partition"
+        input = "visits"
+        by    = "visit"
+        [sinks.out]
+        type  = "sqlite"
+        input = "by_visit"
+        path  = "in.db"
+        table = "people"
+        key   = ["visit"]
+    "#;
+    let told = told_beside(pipeline, |folder| {
+        let database = rusqlite::Connection::open(folder.join("in.db")).unwrap();
+        let tables = "create table rooms (a); create table people (visit text, ssn int)";
+        database.execute_batch(tables).unwrap();
+        let column: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+        let rows = [("visit", Arc::clone(&column)), ("ssn", column)];
+        let rows = RecordBatch::try_from_iter(rows).unwrap();
+        let file = fs::File::create(folder.join("visits-1.parquet")).unwrap();
+        let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+    });
+    for expected in [
+        "there is no table `romms`",
+        "did you mean `rooms`?",
+        "not a column of `visits-1.parquet`",
+        "did you mean `visit`?",
+        "there is no column `snn`",
+    ] {
+        assert!(told.contains(expected), "{expected}:\n{told}");
+    }
+}
+
+#[test]
+fn a_table_that_does_not_fit_is_told_before_anything_is_read() {
+    let pipeline = r#"
+        [pipeline]
+        name = "broken"
+        [sources.visits]
+        type = "csv"
+        path = "visits.csv"
+        [transforms.by_ssn]
+        type  = "batch-partition"
+        input = "visits"
+        by    = "ssn"
+        [sinks.out]
+        type  = "sqlite"
+        input = "by_ssn"
+        path  = "out.db"
+        table = "visits"
+        key   = ["visit"]
+    "#;
+    let told = told_beside(pipeline, |folder| {
+        fs::write(folder.join("visits.csv"), "visit,ssn\n1,x\n").unwrap();
+        let database = rusqlite::Connection::open(folder.join("out.db")).unwrap();
+        let table = "create table visits (visit int, ssn int)";
+        database.execute_batch(table).unwrap();
+    });
+    for expected in [
+        "column `ssn` of `visits` is declared",
+        "table `visits` has no unique index on exactly its key",
+        "table = \"visits\"",
+    ] {
+        assert!(told.contains(expected), "{expected}:\n{told}");
+    }
 }
 
 #[test]

@@ -120,6 +120,10 @@ impl Fenced for Log {
         }))
     }
 
+    fn look(&self) -> Vec<Problem> {
+        self.entries.look()
+    }
+
     fn gathers(&self) -> usize {
         self.entries.gathers()
     }

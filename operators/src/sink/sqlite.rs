@@ -38,7 +38,7 @@ use crate::sink::policy::{ColumnConfig, Declared, LookupConfig, Lookups, Policie
 use crate::sink::{Fenced, SinkError, Writer, positions};
 use crate::value::Value;
 use connection::SqliteWriter;
-use table::Table;
+use table::{Table, Unfit};
 
 /// What an author writes for a sink of type `sqlite`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -201,6 +201,18 @@ impl Fenced for Sqlite {
 
     fn open(&self, dry: bool) -> Result<Box<dyn Writer>, SinkError> {
         Ok(Box::new(SqliteWriter::open(&self.plan, dry)?))
+    }
+
+    fn look(&self) -> Vec<Problem> {
+        if !self.plan.path.exists() {
+            return Vec::new();
+        }
+        let looked = SqliteWriter::open(&self.plan, true).and_then(|writer| writer.look());
+        // A database that cannot be read now, perhaps for a lock, is told when it is written.
+        let unfit = looked.unwrap_or_default().into_iter();
+        unfit
+            .map(|Unfit { what, help }| Problem::at(["table"], what).help(help))
+            .collect()
     }
 
     /// A table that is replaced is written in one transaction.

@@ -23,7 +23,7 @@ use self::infer::Candidates;
 use self::records::Records;
 use super::files::{Files, Located};
 use super::scan::{Format, PathColumns, Piece, Selection};
-use super::{FileInstant, FileScan, Part, Receive, Scanned, SourceError, Unit, file, names};
+use super::{Amiss, FileInstant, FileScan, Part, Receive, Scanned, SourceError, Unit, file, names};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 
@@ -49,7 +49,8 @@ pub struct CsvConfig {
     /// New names of columns: `name = "Header"`. Everywhere else a column goes by its new name.
     #[serde(default)]
     pub columns: BTreeMap<String, String>,
-    /// The text which is null in every column, whatever its type; the empty one unless given.
+    /// The text which is null in every column, whatever its type; the empty one unless given. In a
+    /// column of type text it is null only where it is not quoted: `""` is an empty text.
     #[serde(default)]
     pub null: String,
     /// What stands between two fields: one ASCII character.
@@ -93,9 +94,10 @@ impl Csv {
         path: &Path,
         zone: Tz,
         pinned: &BTreeMap<String, Type>,
-    ) -> Result<FileScan<Csv>, Vec<Problem>> {
+    ) -> Result<FileScan<Csv>, Amiss> {
         let mut problems = Vec::new();
         let types = names::types(&config.types, &mut problems);
+        let are_types = problems.is_empty();
         let located = Files::of(path, &config.path).and_then(|files| {
             let located = files.locate(&|_| true);
             let (located, _) = located.map_err(|error| vec![file::problem(&error)])?;
@@ -120,23 +122,34 @@ impl Csv {
             }
         };
         let Some((delimiter, files, located, headers)) = opened else {
-            return Err(problems);
+            return Err(problems.into());
         };
-        let path = PathColumns::of(&files, &types, &config.prefix_of, zone);
+        let first = located.first().map_or(path, |found| &found.path);
+        let of_path = PathColumns::of(&files, &types, &config.prefix_of, zone);
         let names = names::names(&headers, "header", &config.columns, &mut problems);
-        let all = names.iter().chain(path.names()).cloned();
+        let all = names.iter().chain(of_path.names()).cloned();
         let all: Vec<String> = all.collect();
         let declared = config.types.keys().cloned();
         let fields = [("id", config.id.as_slice()), ("version", &config.version)];
-        names::unknown(&all, declared, &fields, &config.columns, &mut problems);
-        if !problems.is_empty() {
-            return Err(problems);
+        names::unknown(
+            (first, &all),
+            declared,
+            &fields,
+            &config.columns,
+            &mut problems,
+        );
+        if !are_types || !names::are_known(&names, &problems) {
+            return Err(problems.into());
         }
 
         let known = |name: &String| types.get(name).or_else(|| pinned.get(name)).copied();
         let known: Vec<Option<Type>> = names.iter().map(known).collect();
-        let all = infer(&located, delimiter, &headers, &known, &config.null)
-            .map_err(|error| vec![file::problem(&error)])?;
+        let all = match infer(&located, delimiter, &headers, &known, &config.null) {
+            Ok(all) => all,
+            // What is wrong with a file is told already.
+            Err(_) if !problems.is_empty() => return Err(problems.into()),
+            Err(error) => return Err(vec![file::problem(&error)].into()),
+        };
         let columns: Vec<(String, Type)> = names.into_iter().zip(all).collect();
         let mut inferred: BTreeMap<String, Type> = columns.iter().cloned().collect();
         inferred.retain(|name, _| !types.contains_key(name));
@@ -151,10 +164,11 @@ impl Csv {
         let schema = csv.schema.clone();
         FileScan::of(
             files,
-            path,
+            of_path,
             (csv, schema),
             (&config.id, &config.version),
             inferred,
+            problems,
         )
     }
 
@@ -295,7 +309,8 @@ fn infer(
         while let Some(record) = records.next()? {
             let Ok(row) = record else { continue };
             for (position, (_, candidates)) in positions.iter().zip(&mut unknown) {
-                let text = &row[*position];
+                let text = row.text(*position);
+                // Quoted or not: a column of numbers may have it, whatever it is in one of texts.
                 if text != null {
                     candidates.see(text);
                 }
@@ -320,7 +335,7 @@ fn deliver(
         match record {
             Ok(row) => {
                 rows += 1;
-                chunks.add_row(row);
+                chunks.add_row(&row);
             }
             Err(lost) => chunks.add_lost(lost),
         }

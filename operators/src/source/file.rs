@@ -83,8 +83,8 @@ pub(super) fn problem(error: &SourceError) -> Problem {
     }
 }
 
-/// Names the first part of the path that does not exist.
-fn missing(path: &Path) -> Problem {
+/// The problem of a path that leads nowhere: names the first part of it that does not exist.
+pub(crate) fn missing(path: &Path) -> Problem {
     let mut absent = path;
     let folder = loop {
         let parent = match absent.parent() {
@@ -129,7 +129,8 @@ fn holds(folder: &Path, wanted: &str, is_such: fn(&Metadata) -> bool) -> String 
     suggest(wanted, names.iter().map(String::as_str), "names there")
 }
 
-fn name(path: &Path) -> String {
+/// The last part of a path.
+pub(super) fn name(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str());
     name.to_string_lossy().into_owned()
 }

@@ -1,7 +1,9 @@
 //! Which name each column of a file bears in the pipeline.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use super::file;
 use crate::problem::{self, Problem, Step, suggest};
 use crate::schema::{Schema, Type};
 
@@ -31,9 +33,22 @@ pub(super) fn names(
     headers.iter().map(name).collect()
 }
 
-/// Adds the names in `types` and in the lists of `fields` that are no columns to `problems`.
+/// Whether each column can be told from all others.
+pub(super) fn are_different<'a>(names: impl Iterator<Item = &'a str>) -> bool {
+    let mut seen = BTreeSet::new();
+    names.into_iter().all(|name| seen.insert(name))
+}
+
+/// Whether the columns of a source are known, though there are `problems`: under which names, and of
+/// which types.
+pub(super) fn are_known(names: &[String], problems: &[Problem]) -> bool {
+    let renames = |problem: &Problem| problem.field.first() == Some(&Step::from("columns"));
+    are_different(names.iter().map(String::as_str)) && !problems.iter().any(renames)
+}
+
+/// Adds the names in `types` and in the lists of `fields` that are no columns of a file to `problems`.
 pub(super) fn unknown(
-    names: &[String],
+    (file, names): (&Path, &[String]),
     types: impl Iterator<Item = String>,
     fields: &[(&str, &[String])],
     renames: &BTreeMap<String, String>,
@@ -47,7 +62,7 @@ pub(super) fn unknown(
             return;
         }
         if let Err(problem) = problem::column(&columns, name, field) {
-            let problem = problem.label("not a column of the file");
+            let problem = problem.label(format!("not a column of `{}`", file::name(file)));
             problems.push(if is_key { problem.of_key() } else { problem });
         }
     };

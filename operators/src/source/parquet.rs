@@ -30,8 +30,8 @@ use super::condition::Kept;
 use super::files::{Files, Located};
 use super::scan::{Format, PathColumns, Piece, Selection};
 use super::{
-    Bounds, FileInstant, FileScan, Part, Read, Receive, Scanned, SourceError, Unit, file, misfit,
-    names,
+    Amiss, Bounds, FileInstant, FileScan, Part, Read, Receive, Scanned, SourceError, Unit, file,
+    misfit, names,
 };
 use crate::chunk::{Chunk, RowError, batch};
 use crate::problem::{Problem, Step};
@@ -95,18 +95,20 @@ impl Parquet {
         stage: &str,
         path: &Path,
         zone: Tz,
-    ) -> Result<FileScan<Parquet>, Vec<Problem>> {
+    ) -> Result<FileScan<Parquet>, Amiss> {
         let mut problems = Vec::new();
         let types = names::types(&config.types, &mut problems);
+        let are_types = problems.is_empty();
         let files = Files::of(path, &config.path)?;
         let located = files.locate(&|_| true);
         let (located, _) = located.map_err(|error| vec![file::problem(&error)])?;
         let footers = Footers::default();
         let found = columns(&files, &located, &footers, &mut problems);
         let Some((headers, kinds)) = found else {
-            return Err(problems);
+            return Err(problems.into());
         };
-        let path = PathColumns::of(&files, &types, &config.prefix_of, zone);
+        let first = located.first().map_or(path, |found| &found.path);
+        let of_path = PathColumns::of(&files, &types, &config.prefix_of, zone);
         let names = names::names(&headers, "file", &config.columns, &mut problems);
         let declared = config.types.keys();
         problems.extend(declared.filter(|name| names.contains(name)).map(|name| {
@@ -117,17 +119,23 @@ impl Parquet {
             .of_key()
             .help("only the columns of the path have a type to declare")
         }));
-        let all: Vec<String> = names.iter().chain(path.names()).cloned().collect();
+        let all: Vec<String> = names.iter().chain(of_path.names()).cloned().collect();
         let declared = config.types.keys().cloned();
         let fields = [("id", config.id.as_slice()), ("version", &config.version)];
-        names::unknown(&all, declared, &fields, &config.columns, &mut problems);
+        names::unknown(
+            (first, &all),
+            declared,
+            &fields,
+            &config.columns,
+            &mut problems,
+        );
         let typeless = |name: &str| {
             let position = names.iter().position(|known| known == name)?;
             kinds[position].as_ref().err().map(ToString::to_string)
         };
         untyped(config, &typeless, &mut problems);
-        if !problems.is_empty() {
-            return Err(problems);
+        if !are_types || !names::are_known(&names, &problems) {
+            return Err(problems.into());
         }
         let columns = names.into_iter().zip(headers).zip(kinds);
         let (schema, headers) = columns
@@ -143,10 +151,11 @@ impl Parquet {
         let schema = parquet.schema.clone();
         FileScan::of(
             files,
-            path,
+            of_path,
             (parquet, schema),
             (&config.id, &config.version),
             BTreeMap::new(),
+            problems,
         )
     }
 

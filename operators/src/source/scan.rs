@@ -20,7 +20,7 @@ use super::condition::Condition;
 use super::decode::Cells;
 use super::files::{Files, Located};
 use super::{
-    Ask, Bounds, FileInstant, Only, Part, Pinned, Read, Receive, Scan, Scanned, Skipped,
+    Amiss, Ask, Bounds, FileInstant, Only, Part, Pinned, Read, Receive, Scan, Scanned, Skipped,
     SourceError, Unit, file, names,
 };
 use crate::chunk::{Chunk, batch};
@@ -187,15 +187,16 @@ impl<F: Format> FileScan<F> {
     /// The files, each read by `format`, which has the columns in `of_files`.
     ///
     /// # Errors
-    /// When the columns of files and path do not fit, or a path is not of its columns' types.
+    /// Where there are `problems` already, the columns of files and path do not fit, or a path is not
+    /// of its columns' types.
     pub(super) fn of(
         files: Files,
         path: PathColumns,
         (format, of_files): (F, Schema),
         (id, version): (&[String], &[String]),
         inferred: BTreeMap<String, Type>,
-    ) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
+        mut problems: Vec<Problem>,
+    ) -> Result<Self, Amiss> {
         path.check(&of_files, &mut problems);
         let columns = of_files.columns().iter().chain(&path.columns).cloned();
         let scan = FileScan {
@@ -211,10 +212,10 @@ impl<F: Format> FileScan<F> {
         let wrong = located.iter().filter_map(|it| scan.path.values(it).err());
         problems.extend(wrong.take(names::TOLD).map(|error| file::problem(&error)));
         if problems.is_empty() {
-            Ok(scan)
-        } else {
-            Err(problems)
+            return Ok(scan);
         }
+        let schema = names::are_different(scan.schema.names()).then_some(scan.schema);
+        Err(Amiss { problems, schema })
     }
 
     /// What is read of a file, which knows nothing of its path.

@@ -21,8 +21,8 @@ use serde::Deserialize;
 use super::csv::infer::Candidates;
 use super::decode::Cells;
 use super::{
-    Ask, Condition, FileInstant, Part, Pinned, Read, Receive, Scan, Scanned, Skipped, SourceError,
-    Unit, file, misfit, names,
+    Amiss, Ask, Condition, FileInstant, Part, Pinned, Read, Receive, Scan, Scanned, Skipped,
+    SourceError, Unit, file, misfit, names,
 };
 use crate::chunk::{Chunk, RowError, batch};
 use crate::problem::{Problem, suggest};
@@ -87,25 +87,32 @@ impl Sqlite {
         path: &Path,
         zone: Tz,
         pinned: &BTreeMap<String, Type>,
-    ) -> Result<Sqlite, Vec<Problem>> {
+    ) -> Result<Sqlite, Amiss> {
         let mut problems = Vec::new();
         let types = names::types(&config.types, &mut problems);
+        let are_types = problems.is_empty();
         let opened = open(path).map_err(|error| file::problem(&error));
         let found = opened.and_then(|database| columns(&database, config));
         let (rows, found) = match found {
             Ok(found) => found,
             Err(problem) => {
                 problems.push(problem);
-                return Err(problems);
+                return Err(problems.into());
             }
         };
         let (headers, kinds): (Vec<String>, Vec<Option<Type>>) = found.into_iter().unzip();
         let names = names::names(&headers, "table", &config.columns, &mut problems);
         let declared = config.types.keys().cloned();
         let fields = [("id", config.id.as_slice()), ("version", &config.version)];
-        names::unknown(&names, declared, &fields, &config.columns, &mut problems);
-        if !problems.is_empty() {
-            return Err(problems);
+        names::unknown(
+            (path, &names),
+            declared,
+            &fields,
+            &config.columns,
+            &mut problems,
+        );
+        if !are_types || !names::are_known(&names, &problems) {
+            return Err(problems.into());
         }
         let known = names.iter().zip(kinds).map(|(name, kind)| {
             let ours = types.get(name).copied().or(kind);
@@ -115,6 +122,10 @@ impl Sqlite {
         let all = infer(path, &rows, &headers, &known);
         let all = all.map_err(|error| vec![file::problem(&error)])?;
         let columns: Vec<(String, Type)> = names.into_iter().zip(all).collect();
+        if !problems.is_empty() {
+            let schema = Some(Schema::new(columns));
+            return Err(Amiss { problems, schema });
+        }
         let mut inferred: BTreeMap<String, Type> = columns.iter().cloned().collect();
         inferred.retain(|name, _| !types.contains_key(name));
         Ok(Sqlite {

@@ -44,7 +44,7 @@ impl Folder {
     }
 
     /// A CSV source at `path` with `more` fields.
-    fn check(&self, path: &str, more: CsvConfig) -> Result<Source, Vec<Problem>> {
+    fn check(&self, path: &str, more: CsvConfig) -> Result<Source, Amiss> {
         let config = CsvConfig {
             path: path.to_owned(),
             ..more
@@ -65,7 +65,7 @@ impl Folder {
     }
 
     fn problems(&self, path: &str, more: CsvConfig) -> Vec<String> {
-        let problems = self.check(path, more).err().unwrap();
+        let problems = self.check(path, more).err().unwrap().problems;
         let told = |problem: Problem| format!("{:?} {}", problem.field, problem.message);
         problems.into_iter().map(told).collect()
     }
@@ -220,10 +220,20 @@ fn the_files_of_a_source_agree_in_their_columns() {
 fn a_path_that_nothing_matches_names_what_is_there() {
     let folder = Folder::new();
     folder.write("data/visits.tsv", "a\n");
-    let problem = folder.check("data/*.csv", plain()).err().unwrap().remove(0);
+    let problem = folder
+        .check("data/*.csv", plain())
+        .err()
+        .unwrap()
+        .problems
+        .remove(0);
     assert_eq!(problem.message, "no file matches `*.csv`");
     assert!(problem.help.unwrap().contains("`visits.tsv`"));
-    let problem = folder.check("dato/*.csv", plain()).err().unwrap().remove(0);
+    let problem = folder
+        .check("dato/*.csv", plain())
+        .err()
+        .unwrap()
+        .problems
+        .remove(0);
     assert_eq!(problem.message, "there is no folder `dato`");
     assert_eq!(problem.help.unwrap(), "did you mean `data`?");
 }
@@ -242,7 +252,7 @@ fn what_paths_say_fits_the_columns() {
         told,
         ["[Key(\"path\")] the path and the files both have a column `a`"]
     );
-    let told = folder.problems("1/{p}.csv", more(&[("p", "int"), ("q", "int")], &[]));
+    let told = folder.problems("{p}/x.csv", more(&[("p", "int"), ("q", "int")], &[]));
     assert_eq!(
         told,
         ["[Key(\"types\"), Key(\"q\")] there is no column `q`"]
@@ -476,7 +486,11 @@ fn a_condition_that_does_not_fit_is_told() {
     folder.write("a.csv", "n\n1\n");
     for text in ["m > 1", "n", "n >"] {
         let problem = folder.csv("a.csv").with_condition(Some(text), &language());
-        assert_eq!(problem.err().unwrap().field, ["where".into()], "{text}");
+        assert_eq!(
+            problem.err().unwrap().problems[0].field,
+            ["where".into()],
+            "{text}"
+        );
     }
 }
 

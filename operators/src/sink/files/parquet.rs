@@ -68,6 +68,11 @@ const FILES: usize = 8;
 /// A file with fewer rows than these is written again for new ones, if a row group has so many.
 const FEW: usize = 1024;
 
+/// Whether a path names a folder of files, not one file.
+pub(crate) fn is_folder(path: &Path) -> bool {
+    path.extension().is_none_or(|end| end != "parquet")
+}
+
 /// From how many rows on a file is not written again for new ones.
 fn filled(row_group_rows: usize) -> usize {
     row_group_rows.div_ceil(FILES).max(row_group_rows.min(FEW))
@@ -90,10 +95,7 @@ impl ParquetConfig {
                 ROW_GROUP_ROWS
             }
         };
-        let is_single = declared
-            .path
-            .extension()
-            .is_some_and(|end| end == "parquet");
+        let is_single = !is_folder(declared.path);
         let (place, limits) = if is_single {
             (Place::single(declared.path), Limits::SINGLE)
         } else {

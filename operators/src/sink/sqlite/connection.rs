@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::apply::{CHUNK_ROWS, apply};
 use super::observed::observe;
+use super::table::Unfit;
 use super::{Plan, cell, fence};
 use crate::chunk::batch;
 use crate::schema::{Schema, Type};
@@ -50,6 +51,12 @@ impl SqliteWriter {
             connection: observed.map_err(|error| plan.failed("opening the database", error))?,
             dry,
         })
+    }
+
+    /// What of the table does not fit.
+    pub(super) fn look(&self) -> Result<Vec<Unfit>, SinkError> {
+        let looked = self.plan.table.look(&self.connection);
+        looked.map_err(|error| self.plan.failed("looking at the table", error))
     }
 
     fn execute(&self, sql: &str, doing: &'static str) -> Result<(), SinkError> {

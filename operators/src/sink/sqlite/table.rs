@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{cell, failure};
-use crate::schema::Schema;
+use crate::schema::{Schema, Type};
 use crate::sink::SinkError;
 
 /// Says of a row whether the pipeline yields it: 1 or 0. What people set says nothing of it.
@@ -42,25 +42,61 @@ pub(super) fn kind(connection: &Connection, name: &str) -> rusqlite::Result<Opti
         .optional()
 }
 
+/// Something of a table that stands against writing to it.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    pub(super) what: String,
+    pub(super) help: String,
+}
+
+impl Unfit {
+    fn new(what: String, help: impl Into<String>) -> Self {
+        Unfit {
+            what,
+            help: help.into(),
+        }
+    }
+}
+
 impl Table {
     /// Makes the table or its missing columns, or says what stands against it.
     pub(super) fn prepare(&self, connection: &Connection) -> Result<(), SinkError> {
         let failed = |error| failure::of(&self.sink, "making the table", error);
-        let Some(kind) = kind(connection, &self.name).map_err(failed)? else {
+        if let Some(Unfit { what, help }) =
+            self.look(connection).map_err(failed)?.into_iter().next()
+        {
+            let sink = self.sink.clone();
+            return Err(SinkError::Unfit { sink, what, help });
+        }
+        if kind(connection, &self.name).map_err(failed)?.is_none() {
             return connection.execute_batch(&self.create()).map_err(failed);
-        };
-        if kind != "table" {
-            let what = format!("`{}` is a {kind}", self.name);
-            return Err(self.unfit(what, "name a table"));
         }
         let found = Found::read(connection, &self.name).map_err(failed)?;
-        for definition in self.missing(&found)? {
+        for definition in self.missing(&found) {
             let sql = format!("ALTER TABLE {} ADD COLUMN {definition}", quoted(&self.name));
             connection.execute_batch(&sql).map_err(failed)?;
         }
+        Ok(())
+    }
+
+    /// What stands against writing to the table, all of it; nothing is changed.
+    pub(super) fn look(&self, connection: &Connection) -> rusqlite::Result<Vec<Unfit>> {
+        let Some(kind) = kind(connection, &self.name)? else {
+            return Ok(Vec::new());
+        };
+        if kind != "table" {
+            let what = format!("`{}` is a {kind}", self.name);
+            return Ok(vec![Unfit::new(what, "name a table")]);
+        }
+        let found = Found::read(connection, &self.name)?;
+        let columns = self.columns.columns().iter().enumerate();
+        let mut unfit: Vec<Unfit> = columns
+            .filter_map(|(position, (name, ty))| self.unfit(&found, position, name, *ty))
+            .collect();
         let key: Vec<&str> = self.key_names().collect();
-        if found.is_unique(&key) {
-            return Ok(());
+        // Without its columns there is no index on the key.
+        if found.is_unique(&key) || key.iter().any(|name| found.column(name).is_none()) {
+            return Ok(unfit);
         }
         let columns = key
             .iter()
@@ -76,41 +112,41 @@ impl Table {
             "table `{}` has no unique index on exactly its key",
             self.name
         );
-        Err(self.unfit(what, help))
+        unfit.push(Unfit::new(what, help));
+        Ok(unfit)
     }
 
-    /// The definitions of the columns that the table lacks; an error when one that it has does not
-    /// fit.
-    fn missing(&self, found: &Found) -> Result<Vec<String>, SinkError> {
-        let mut missing = Vec::new();
-        for (position, (name, ty)) in self.columns.columns().iter().enumerate() {
-            let Some(column) = found.column(name) else {
-                if self.key.contains(&position) {
-                    let what = format!("table `{}` has no key column `{name}`", self.name);
-                    return Err(self.unfit(what, "add and fill it, or name another table"));
-                }
-                missing.push(format!("{} {}", quoted(name), cell::declared(*ty)));
-                continue;
-            };
-            if column.generated {
-                let what = format!("the database computes column `{name}` of `{}`", self.name);
-                return Err(self.unfit(what, "leave it out of the pipeline, or rename it"));
-            }
-            if !cell::holds(&column.declared, *ty) {
-                let what = format!(
-                    "column `{name}` of `{}` is declared {}, which does not keep {ty} as it is",
-                    self.name, column.declared
-                );
-                let help = format!("declare it {}, or cast it before", cell::declared(*ty));
-                return Err(self.unfit(what, help));
-            }
+    /// What stands against writing a column.
+    fn unfit(&self, found: &Found, position: usize, name: &str, ty: Type) -> Option<Unfit> {
+        let Some(column) = found.column(name) else {
+            let what = format!("table `{}` has no key column `{name}`", self.name);
+            let help = "add and fill it, or name another table";
+            return self.key.contains(&position).then(|| Unfit::new(what, help));
+        };
+        if column.generated {
+            let what = format!("the database computes column `{name}` of `{}`", self.name);
+            let help = "leave it out of the pipeline, or rename it";
+            return Some(Unfit::new(what, help));
         }
-        missing.extend(
-            self.own()
-                .filter(|(name, _)| found.column(name).is_none())
-                .map(define),
+        if cell::holds(&column.declared, ty) {
+            return None;
+        }
+        let what = format!(
+            "column `{name}` of `{}` is declared {}, which does not keep {ty} as it is",
+            self.name, column.declared
         );
-        Ok(missing)
+        let help = format!("declare it {}, or cast it before", cell::declared(ty));
+        Some(Unfit::new(what, help))
+    }
+
+    /// The definitions of the columns that the table lacks.
+    fn missing(&self, found: &Found) -> Vec<String> {
+        let columns = self.columns.columns().iter();
+        let ours = columns
+            .filter(|(name, _)| found.column(name).is_none())
+            .map(|(name, ty)| format!("{} {}", quoted(name), cell::declared(*ty)));
+        let own = self.own().filter(|(name, _)| found.column(name).is_none());
+        ours.chain(own.map(define)).collect()
     }
 
     fn create(&self) -> String {
@@ -246,14 +282,6 @@ impl Table {
         self.key
             .iter()
             .map(|position| self.columns.columns()[*position].0.as_str())
-    }
-
-    fn unfit(&self, what: String, help: impl Into<String>) -> SinkError {
-        SinkError::Unfit {
-            sink: self.sink.clone(),
-            what,
-            help: help.into(),
-        }
     }
 }
 

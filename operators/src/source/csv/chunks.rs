@@ -4,8 +4,8 @@ use std::mem;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use csv::StringRecord;
 
+use super::records::Row;
 use crate::chunk::{Chunk, RowError, batch};
 use crate::schema::{Schema, Type};
 use crate::source::decode::Cells;
@@ -56,10 +56,13 @@ impl<'a> Chunks<'a> {
         });
     }
 
-    /// Decodes a row.
-    pub(super) fn add_row(&mut self, row: &StringRecord) {
+    /// Decodes a row. What reads as null and is quoted is a text, in a column of texts; in others it
+    /// can be nothing but null, which programs write that quote whatever they write.
+    pub(super) fn add_row(&mut self, row: &Row<'_>) {
         for column in &mut self.columns {
-            let text = Some(&row[column.position]).filter(|text| *text != self.null);
+            let is_text = || column.ty == Type::Text && row.is_quoted(column.position);
+            let text = row.text(column.position);
+            let text = Some(text).filter(|text| *text != self.null || is_text());
             if !column.cells.push(text) {
                 self.errors.push(RowError {
                     origin: self.rows,
@@ -69,7 +72,7 @@ impl<'a> Chunks<'a> {
             }
         }
         self.rows += 1;
-        self.bytes += row.as_slice().len();
+        self.bytes += row.bytes();
     }
 
     /// Keeps a line that is no row.

@@ -6,9 +6,13 @@
 //!            - allowance                        +--> END: the file is closed
 //! ```
 //!
+//! The reader says nothing of quotes, and null and an empty text differ in nothing else: so the bytes
+//! of the record that is being read are kept, and looked at when a row is asked for it.
+//!
 //! Invariants: [`END`] comes out as a record of its own exactly when no quote is open where the
 //! file ends; a record holds at most [`RECORD_BYTES`] and one buffer more.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::mem;
@@ -27,6 +31,33 @@ pub(super) struct Records {
     path: PathBuf,
     header: StringRecord,
     record: StringRecord,
+    delimiter: u8,
+}
+
+/// A row, with as many cells as the header.
+pub(super) struct Row<'a> {
+    cells: &'a StringRecord,
+    raw: &'a [u8],
+    delimiter: u8,
+    quoted: OnceCell<Vec<bool>>,
+}
+
+impl Row<'_> {
+    /// The text of a cell, without its quotes.
+    pub(super) fn text(&self, position: usize) -> &str {
+        &self.cells[position]
+    }
+
+    /// Whether a cell stands in quotes.
+    pub(super) fn is_quoted(&self, position: usize) -> bool {
+        let quoted = self.quoted.get_or_init(|| quoted(self.raw, self.delimiter));
+        quoted.get(position).is_some_and(|quoted| *quoted)
+    }
+
+    /// How long its texts are.
+    pub(super) fn bytes(&self) -> usize {
+        self.cells.as_slice().len()
+    }
 }
 
 impl Records {
@@ -47,6 +78,7 @@ impl Records {
             path: path.to_owned(),
             header: StringRecord::new(),
             record: StringRecord::new(),
+            delimiter,
         };
         records.header = records.read_header()?;
         Ok(records)
@@ -67,9 +99,8 @@ impl Records {
         file::is_of(&self.file, instant)
     }
 
-    /// The next row, with as many cells as the header, or the line that is none; `None` at the end
-    /// of the file.
-    pub(super) fn next(&mut self) -> Result<Option<Result<&StringRecord, LostLine>>, SourceError> {
+    /// The next row, or the line that is none; `None` at the end of the file.
+    pub(super) fn next(&mut self) -> Result<Option<Result<Row<'_>, LostLine>>, SourceError> {
         // The buffers of the last record are used again.
         let mut record = mem::take(&mut self.record).into_byte_record();
         if !self.advance(&mut record)? {
@@ -84,7 +115,12 @@ impl Records {
         match StringRecord::from_byte_record(record) {
             Ok(row) => {
                 self.record = row;
-                Ok(Some(Ok(&self.record)))
+                Ok(Some(Ok(Row {
+                    cells: &self.record,
+                    raw: self.reader.get_ref().record(self.reader.position().byte()),
+                    delimiter: self.delimiter,
+                    quoted: OnceCell::new(),
+                })))
             }
             Err(error) => {
                 let message = "not UTF-8".to_owned();
@@ -111,7 +147,9 @@ impl Records {
 
     /// Reads one record; false at the end of the file.
     fn advance(&mut self, record: &mut ByteRecord) -> Result<bool, SourceError> {
-        self.reader.get_mut().allowance = RECORD_BYTES;
+        let start = self.reader.position().byte();
+        let input = self.reader.get_mut();
+        (input.allowance, input.start) = (RECORD_BYTES, start);
         let outcome = self.reader.read_byte_record(record);
         let input = self.reader.get_ref();
         let path = &self.path;
@@ -150,8 +188,10 @@ impl Records {
 /// The content of the file, followed by [`END`].
 struct Input {
     content: Box<dyn io::Read + Send>,
-    /// What was given last, kept for [`Input::byte_before`].
-    last: Vec<u8>,
+    /// What was given last: at least the record that is being read, as far as it was given.
+    kept: Vec<u8>,
+    /// Where that record begins.
+    start: u64,
     /// How many bytes were given.
     given: u64,
     /// How many more may be given to the record that is being read, about.
@@ -163,7 +203,8 @@ impl Input {
     fn new(content: Box<dyn io::Read + Send>) -> Self {
         Input {
             content,
-            last: Vec::with_capacity(BUFFER_BYTES),
+            kept: Vec::with_capacity(2 * BUFFER_BYTES),
+            start: 0,
             given: 0,
             allowance: 0,
             ended: false,
@@ -177,8 +218,18 @@ impl Input {
 
     /// The last byte that a reader at `position` has read.
     fn byte_before(&self, position: u64) -> u8 {
+        self.kept[self.kept_before(position) - 1]
+    }
+
+    /// The bytes of the record that a reader at `position` has read last.
+    fn record(&self, position: u64) -> &[u8] {
+        &self.kept[self.kept_before(self.start)..self.kept_before(position)]
+    }
+
+    /// How many of the bytes that are kept stand before `position`.
+    fn kept_before(&self, position: u64) -> usize {
         let ahead = usize::try_from(self.given - position).expect("a buffer fits the memory");
-        self.last[self.last.len() - ahead - 1]
+        self.kept.len() - ahead
     }
 }
 
@@ -196,12 +247,46 @@ impl io::Read for Input {
             count = END.len();
             buffer[..count].copy_from_slice(END);
         }
-        self.last.clear();
-        self.last.extend_from_slice(&buffer[..count]);
+        self.kept.drain(..self.kept_before(self.start));
+        self.kept.extend_from_slice(&buffer[..count]);
         self.given += count as u64;
         self.allowance = self.allowance.saturating_sub(count);
         Ok(count)
     }
+}
+
+/// Of each field of a record whether it stands in quotes; nothing where none does. As the reader
+/// does, a field is taken for quoted that begins with a quote, and what follows the closing one is
+/// part of it.
+fn quoted(record: &[u8], delimiter: u8) -> Vec<bool> {
+    let mut quoted = Vec::new();
+    if !record.contains(&b'"') {
+        return quoted;
+    }
+    // Empty lines before it, and the end of the last one, are not of the record.
+    let start = record.iter().position(|byte| !b"\r\n".contains(byte));
+    let mut rest = &record[start.unwrap_or_default()..];
+    loop {
+        let inside = rest.strip_prefix(b"\"");
+        quoted.push(inside.is_some());
+        rest = inside.map_or(rest, behind_quote);
+        match rest.iter().position(|byte| *byte == delimiter) {
+            Some(end) => rest = &rest[end + 1..],
+            None => return quoted,
+        }
+    }
+}
+
+/// What follows the closing quote; two quotes are one of the text.
+fn behind_quote(mut rest: &[u8]) -> &[u8] {
+    while let Some(quote) = rest.iter().position(|byte| *byte == b'"') {
+        rest = &rest[quote + 1..];
+        match rest.strip_prefix(b"\"") {
+            Some(more) => rest = more,
+            None => return rest,
+        }
+    }
+    &[]
 }
 
 /// What the file holds. A compressed file may be of several that were put one behind the other.
@@ -227,3 +312,20 @@ pub(super) const RECORD_BYTES: usize = 64 << 20;
 
 /// How much is asked of the system at once.
 const BUFFER_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_quoted_that_begins_with_a_quote() {
+        let told = |record: &str| quoted(record.as_bytes(), b',');
+        assert_eq!(told("a,,b\n"), Vec::<bool>::new());
+        assert_eq!(told("\"\",,\"a\"\n"), [true, false, true]);
+        assert_eq!(told("\r\n\n,\"\"\r"), [false, true]);
+        assert_eq!(told("\"a\"\",\"\"\n\",x\n"), [true, false]);
+        // What is not at the beginning quotes nothing.
+        assert_eq!(told("a\"b,\"c\"d,\"\n"), [false, true, true]);
+        assert_eq!(told("\"\"\"\",\"\"\"\"\"\",\n"), [true, true, false]);
+    }
+}

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::problem::Step;
-use crate::source::{Ask, LostLine, Read, Source};
+use crate::source::{Amiss, Ask, LostLine, Read, Source};
 use crate::value::Value;
 
 mod checks;
@@ -20,6 +20,7 @@ mod properties;
 /// A file in a folder of its own, and what its author writes about it.
 struct Sample {
     folder: TempDir,
+    name: &'static str,
     config: CsvConfig,
     pinned: BTreeMap<String, Type>,
 }
@@ -28,6 +29,7 @@ impl Sample {
     fn new(content: impl AsRef<[u8]>) -> Self {
         let sample = Sample {
             folder: tempfile::tempdir().unwrap(),
+            name: "visits.csv",
             config: config(),
             pinned: BTreeMap::new(),
         };
@@ -36,7 +38,7 @@ impl Sample {
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("visits.csv")
+        self.folder.path().join(self.name)
     }
 
     fn write(&self, content: impl AsRef<[u8]>) {
@@ -63,7 +65,7 @@ impl Sample {
         self
     }
 
-    fn check(&self) -> Result<FileScan<Csv>, Vec<Problem>> {
+    fn check(&self) -> Result<FileScan<Csv>, Amiss> {
         Csv::check(
             &self.config,
             "visits",
@@ -76,7 +78,12 @@ impl Sample {
     /// The fields and messages of all problems.
     fn problems(&self) -> Vec<(String, String)> {
         let told = |problem: Problem| (place(&problem), problem.message);
-        self.check().unwrap_err().into_iter().map(told).collect()
+        self.check()
+            .unwrap_err()
+            .problems
+            .into_iter()
+            .map(told)
+            .collect()
     }
 
     fn csv(&self) -> Source {
@@ -221,7 +228,7 @@ fn the_null_token_is_null_in_every_type_and_the_empty_field_is_then_a_text() {
         .table();
     assert_eq!(table.rows[0], [Value::Null, Value::Null, Value::Null]);
     assert_eq!(table.rows[1], [text(""), Value::Null, text("NA ")]);
-    assert_eq!(table.rows[2], [Value::Null, Value::Int(1), text("na")]);
+    assert_eq!(table.rows[2], [text("NA"), Value::Int(1), text("na")]);
     assert_eq!(table.errors, [(1, "column `n`: not an int".to_owned())]);
 }
 
@@ -229,7 +236,7 @@ fn the_null_token_is_null_in_every_type_and_the_empty_field_is_then_a_text() {
 fn texts_are_never_trimmed_and_quotes_hold_anything() {
     let table = Sample::new("a,b\n x ,\"1,\"\"2\"\"\r\n3\"\r\n\"\",y\n").table();
     assert_eq!(table.rows[0], [text(" x "), text("1,\"2\"\r\n3")]);
-    assert_eq!(table.rows[1], [Value::Null, text("y")]);
+    assert_eq!(table.rows[1], [text(""), text("y")]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
 
 use super::*;
-use crate::source::{Ask, Only, Source};
+use crate::source::{Amiss, Ask, Only, Source};
 use crate::value::Value;
 
 /// A file in a folder of its own, and what its author writes about it.
@@ -66,13 +66,13 @@ impl Sample {
         self
     }
 
-    fn check(&self) -> Result<Source, Vec<Problem>> {
+    fn check(&self) -> Result<Source, Amiss> {
         let zone = Tz::America__New_York;
         Parquet::check(&self.config, "visits", &self.path(), zone).map(Source::new)
     }
 
     fn problems(&self) -> Vec<String> {
-        let problems = self.check().err().unwrap();
+        let problems = self.check().err().unwrap().problems;
         problems
             .into_iter()
             .map(|problem| problem.message)

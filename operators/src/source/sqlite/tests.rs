@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::source::{Only, Source};
+use crate::source::{Amiss, Only, Source};
 use crate::value::Value;
 
 struct Sample {
@@ -42,14 +42,14 @@ impl Sample {
         database.execute_batch(sql).unwrap();
     }
 
-    fn check(&self) -> Result<Source, Vec<Problem>> {
+    fn check(&self) -> Result<Source, Amiss> {
         let pinned = BTreeMap::new();
         let source = Sqlite::check(&self.config, "visits", &self.path(), Tz::UTC, &pinned);
         source.map(Source::new)
     }
 
     fn problems(&self) -> Vec<(String, Option<String>)> {
-        let problems = self.check().err().unwrap().into_iter();
+        let problems = self.check().err().unwrap().problems.into_iter();
         problems
             .map(|problem| (problem.message, problem.help))
             .collect()

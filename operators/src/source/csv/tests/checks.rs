@@ -102,7 +102,7 @@ fn all_problems_are_told_at_once() {
 #[test]
 fn problems_say_what_was_meant() {
     let help = |sample: Sample| {
-        let problems = sample.check().unwrap_err();
+        let problems = sample.check().unwrap_err().problems;
         assert_eq!(problems.len(), 1);
         problems[0].help.clone().unwrap()
     };
@@ -150,4 +150,59 @@ fn the_delimiter_is_one_ascii_character() {
             "{delimiter:?}"
         );
     }
+}
+
+#[test]
+fn quotes_tell_an_empty_text_from_null_where_a_text_can_be() {
+    let sample = Sample::new("a,b,c\n\"\",\"\",x\n,,x\n\"x\",\"1\",\"\"\n").ty("a", "text");
+    let (text, null) = (|text: &str| Value::Text(text.to_owned()), Value::Null);
+    let table = sample.table();
+    let expected = [
+        [text(""), null.clone(), text("x")],
+        [null.clone(), null, text("x")],
+        [text("x"), Value::Int(1), text("")],
+    ];
+    assert_eq!(table.rows, expected);
+    assert_eq!(table.errors, []);
+    let sample = Sample::new("a,b\nNA,NA\n\"NA\",\"NA\"\n,1\n").null("NA");
+    let expected = [
+        [Value::Null, Value::Null],
+        [text("NA"), Value::Null],
+        [text(""), Value::Int(1)],
+    ];
+    assert_eq!(sample.table().rows, expected);
+}
+
+#[test]
+fn quotes_are_told_of_rows_across_the_pieces_in_which_a_file_is_read() {
+    let long = "x".repeat(70_000);
+    let lines = format!("\"\",\"{long}\",\r\n\r\n,{long},\"\"\r\n");
+    let sample = Sample::new(format!("a,b,c\r\n{}", lines.repeat(5)));
+    let is_empty = |cell: &Value| *cell == Value::Text(String::new());
+    for (at, row) in sample.table().rows.iter().enumerate() {
+        let expected = if at % 2 == 0 {
+            (true, false)
+        } else {
+            (false, true)
+        };
+        assert_eq!((is_empty(&row[0]), is_empty(&row[2])), expected, "row {at}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_names_leaves_the_columns_known() {
+    let content = "a,b\n1,x\n";
+    let columns = |sample: Sample| {
+        let amiss = sample.check().unwrap_err();
+        assert!(!amiss.problems.is_empty());
+        amiss.schema.map(|schema| schema.columns().to_vec())
+    };
+    let all = [("a", Type::Int), ("b", Type::Text)];
+    let all = Some(all.map(|(name, ty)| (name.to_owned(), ty)).to_vec());
+    assert_eq!(columns(Sample::new(content).id(&["z"])), all);
+    assert_eq!(columns(Sample::new(content).ty("z", "int")), all);
+    // Here the name or the type of some column is not known.
+    assert_eq!(columns(Sample::new(content).ty("a", "number")), None);
+    assert_eq!(columns(Sample::new(content).rename("z", "y")), None);
+    assert_eq!(columns(Sample::new("a,a\n1,2\n")), None);
 }
