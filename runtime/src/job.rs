@@ -93,6 +93,8 @@ pub(crate) struct Reading {
     pub(crate) bytes: u64,
     /// How often it was read.
     pub(crate) reads: u64,
+    /// The row groups that are to be read, where its files have such.
+    pub(crate) row_groups: u64,
     /// What did not have to be read.
     pub(crate) skipped: Skipped,
     /// What was read.
@@ -107,6 +109,7 @@ impl Reading {
             lost,
             bytes: scanned.bytes,
             reads: 1,
+            row_groups: pinned.row_groups(),
             skipped: pinned.skipped,
             instant: pinned.instant(),
         }

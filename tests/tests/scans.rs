@@ -107,6 +107,7 @@ fn folders_that_a_condition_rules_out_are_not_opened() {
     scratch.edit("pipeline.toml", "least = 2", "least = 7");
     let planned = scratch.plan().exits(0);
     assert_eq!(planned.number("/sources/visits/skipped/files"), 1);
+    assert_eq!(planned.number("/sources/visits/row_groups"), 1);
     scratch.run().exits(0);
     assert_eq!(rows(&scratch), ["7 078-05-TX TX"]);
     scratch.edit("pipeline.toml", "state <> 'CA'", "state <> 'NJ'");

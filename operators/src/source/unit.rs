@@ -87,6 +87,12 @@ pub struct Skipped {
 }
 
 impl Pinned {
+    /// How many row groups are to be read.
+    pub fn row_groups(&self) -> u64 {
+        let groups = self.units.iter().filter(|unit| unit.part != Part::Whole);
+        groups.count() as u64
+    }
+
     /// The instant of all its files.
     pub fn instant(&self) -> Instant {
         let newest = self.files.iter().map(|file| file.modified).max();

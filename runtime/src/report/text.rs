@@ -130,7 +130,10 @@ fn sources(text: &mut String, report: &Report, plan: &Plan) {
     for source in &plan.sources {
         let columns = source.columns.join(", ");
         let read = report.reading(&source.name).map(|reading| {
-            let files = count(reading.instant.files as u64, "file");
+            let mut files = count(reading.instant.files as u64, "file");
+            if reading.row_groups > 0 {
+                files = format!("{files}, {}", count(reading.row_groups, "row group"));
+            }
             let (rows, bytes) = (count(reading.rows, "row"), DecimalBytes(reading.bytes));
             format!("; {files}, {rows}, {bytes}{}", spared(report, &source.name))
         });
