@@ -456,10 +456,12 @@ impl SinkConfig {
     pub fn look(&self, path: &Path, sink: Option<&Sink>) -> Vec<Problem> {
         let stands = match self {
             SinkConfig::Console(_) => None,
-            SinkConfig::Csv(_) | SinkConfig::Json(_) | SinkConfig::Ndjson(_) => look::at_file(path),
-            SinkConfig::Parquet(_) if parquet::is_folder(path) => look::at_folder(path),
-            SinkConfig::Parquet(_) => look::at_file(path),
             SinkConfig::Sqlite(_) => look::at_database(path),
+            SinkConfig::Parquet(_) if parquet::is_folder(path) => look::at_folder(path),
+            SinkConfig::Csv(_)
+            | SinkConfig::Json(_)
+            | SinkConfig::Ndjson(_)
+            | SinkConfig::Parquet(_) => look::at_file(path),
         };
         match (stands, sink.and_then(Sink::fenced)) {
             (Some(problem), _) => vec![problem],

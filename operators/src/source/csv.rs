@@ -98,30 +98,7 @@ impl Csv {
         let mut problems = Vec::new();
         let types = names::types(&config.types, &mut problems);
         let are_types = problems.is_empty();
-        let located = Files::of(path, &config.path).and_then(|files| {
-            let located = files.locate(&|_| true);
-            let (located, _) = located.map_err(|error| vec![file::problem(&error)])?;
-            Ok((files, located))
-        });
-        let opened = match (delimiter(&config.delimiter), located) {
-            (Ok(delimiter), Ok((files, located))) => {
-                let headers = headers(&files, &located, delimiter, &mut problems);
-                headers.map(|headers| (delimiter, files, located, headers))
-            }
-            // The header cannot be told without a delimiter, but a missing file can.
-            (Err(problem), Ok((_, located))) => {
-                let missing = located.first().and_then(|it| file::open(&it.path).err());
-                problems.push(problem);
-                problems.extend(missing.as_ref().map(file::problem));
-                None
-            }
-            (delimiter, Err(more)) => {
-                problems.extend(delimiter.err());
-                problems.extend(more);
-                None
-            }
-        };
-        let Some((delimiter, files, located, headers)) = opened else {
+        let Some((delimiter, files, located, headers)) = opened(config, path, &mut problems) else {
             return Err(problems.into());
         };
         let first = located.first().map_or(path, |found| &found.path);
@@ -234,6 +211,37 @@ impl Format for Csv {
 
     fn selects(&self) -> bool {
         false
+    }
+}
+
+/// The delimiter, the files and their header; adds to `problems` what keeps them from being known.
+fn opened(
+    config: &CsvConfig,
+    path: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<(u8, Files, Vec<Located>, Vec<String>)> {
+    let located = Files::of(path, &config.path).and_then(|files| {
+        let located = files.locate(&|_| true);
+        let (located, _) = located.map_err(|error| vec![file::problem(&error)])?;
+        Ok((files, located))
+    });
+    match (delimiter(&config.delimiter), located) {
+        (Ok(delimiter), Ok((files, located))) => {
+            let headers = headers(&files, &located, delimiter, problems);
+            headers.map(|headers| (delimiter, files, located, headers))
+        }
+        // The header cannot be told without a delimiter, but a missing file can.
+        (Err(problem), Ok((_, located))) => {
+            let missing = located.first().and_then(|it| file::open(&it.path).err());
+            problems.push(problem);
+            problems.extend(missing.as_ref().map(file::problem));
+            None
+        }
+        (delimiter, Err(more)) => {
+            problems.extend(delimiter.err());
+            problems.extend(more);
+            None
+        }
     }
 }
 
