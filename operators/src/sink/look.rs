@@ -16,13 +16,13 @@ pub(crate) fn at_file(path: &Path) -> Option<Problem> {
     made(path, 2)
 }
 
-/// A folder that a sink makes where it is missing.
+/// A folder that a sink makes where it is missing, and with it the one that it lies in.
 pub(crate) fn at_folder(path: &Path) -> Option<Problem> {
     if path.is_file() {
         let message = format!("`{}` is a file, not a folder", path.display());
         return Some(Problem::at(["path"], message).label("the sink writes a folder of files"));
     }
-    made(path, 1)
+    made(path, 2)
 }
 
 /// A database of `SQLite`: an empty file is one, too.
@@ -97,7 +97,11 @@ mod tests {
             told(at_file(&at("no/out/a.csv"))),
             "there is no folder `no`"
         );
-        assert_eq!(told(at_folder(&at("no/out"))), "there is no folder `no`");
+        assert_eq!(
+            told(at_folder(&at("no/such/out"))),
+            "there is no folder `no`"
+        );
+        assert_eq!(told(at_folder(&at("out/rows"))), "");
         assert_eq!(told(at_file(Path::new("a.csv"))), "");
     }
 

@@ -73,6 +73,12 @@ impl Plan {
         if folder.as_os_str().is_empty() || folder.is_dir() {
             return Ok(());
         }
+        // Other sinks may lie beside a folder of files, in one that is missing as well.
+        let beside = folder.parent().filter(|_| self.place.single.is_none());
+        if let Some(beside) = beside.filter(|beside| !beside.as_os_str().is_empty()) {
+            // Where that is refused, so is what follows.
+            let _ = fs::create_dir(beside);
+        }
         match fs::create_dir(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let there = folder.ancestors().find(|above| above.is_dir());
