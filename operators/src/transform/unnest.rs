@@ -10,17 +10,17 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use arrow::array::AsArray;
 use chrono_tz::Tz;
 use serde::Deserialize;
-use serde_json::Value as Json;
 
 use super::{Evaluation, OnError, StageError};
 use crate::chunk::{Chunk, Column};
 use crate::expression::Language;
-use crate::json::cell;
+use crate::json::{self, Item, Members, cell};
 use crate::ordered::Ordered;
 use crate::problem::{Problem, Step, column, suggest};
 use crate::schema::{Schema, Type};
@@ -255,11 +255,10 @@ impl Unnest {
 
     /// The elements of a cell, at least one: that which is not there.
     pub fn elements(&self, text: Option<&str>) -> Vec<Element> {
-        let document = text.map(serde_json::from_str::<Json>);
-        let elements = match document {
-            None | Some(Ok(Json::Null)) => Vec::new(),
-            Some(Ok(Json::Array(elements))) => elements,
-            Some(Ok(object @ Json::Object(_))) => vec![object],
+        let elements = match text.map(json::read) {
+            None | Some(Ok(Item::Null)) => Vec::new(),
+            Some(Ok(Item::Array(array))) => json::elements(array).expect("it was read"),
+            Some(Ok(object @ Item::Object(_))) => vec![object],
             Some(Ok(_)) => return vec![self.none(Some("the value does not nest"))],
             Some(Err(_)) => return vec![self.none(Some("the text is no JSON"))],
         };
@@ -272,29 +271,30 @@ impl Unnest {
             .collect()
     }
 
-    fn element(&self, position: i64, element: &Json) -> Element {
+    fn element(&self, position: i64, element: &Item) -> Element {
         let mut errors = Vec::new();
-        let mut read = |column: &str, value: Option<&Json>, ty: Type| {
-            let Some(value) = value else {
-                return Value::Null;
-            };
-            cell(value, ty, self.zone).unwrap_or_else(|| {
+        let mut read = |column: &str, item: &Item, ty: Type| {
+            cell(item, ty, self.zone).unwrap_or_else(|| {
                 errors.push(format!("column `{column}`: {}", ty.misfit()));
                 Value::Null
             })
         };
         let mut cells: Vec<Value> = match &self.elements {
-            Elements::Values(ty) => vec![read(&self.made[0].0, Some(element), *ty)],
-            Elements::Objects(members) => {
-                let members = self.made.iter().zip(members);
-                members
-                    .map(|((name, _), (member, ty))| read(name, element.get(member), *ty))
+            Elements::Values(ty) => vec![read(&self.made[0].0, element, *ty)],
+            Elements::Objects(names) => {
+                let members = members(element);
+                let columns = self.made.iter().zip(names);
+                columns
+                    .map(|((column, _), (name, ty))| {
+                        // Of members of one name the last counts.
+                        let named = members.iter().rev().find(|(member, _)| member == name);
+                        named.map_or(Value::Null, |(_, item)| read(column, item, *ty))
+                    })
                     .collect()
             }
         };
-        if matches!(self.elements, Elements::Objects(_))
-            && !(element.is_object() || element.is_null())
-        {
+        let nests = matches!(element, Item::Object(_) | Item::Null);
+        if matches!(self.elements, Elements::Objects(_)) && !nests {
             errors.push("an element is no object".to_owned());
         }
         cells.extend(self.has_position.then_some(Value::Int(position)));
@@ -321,6 +321,15 @@ impl Elements {
             Elements::Objects(members) => members.iter().map(|(_, ty)| *ty).collect(),
         }
     }
+}
+
+/// The members of an object; none of another value.
+fn members<'a>(item: &Item<'a>) -> Vec<(Cow<'a, str>, Item<'a>)> {
+    let Item::Object(object) = item else {
+        return Vec::new();
+    };
+    let mut left = Members::of(object).expect("an object begins as one");
+    std::iter::from_fn(|| left.next().expect("it was read")).collect()
 }
 
 fn check_column(
