@@ -20,6 +20,7 @@ use crate::sink::log::{self, Log};
 use crate::sink::look;
 use crate::sink::sqlite::{Sqlite, SqliteConfig};
 use crate::source::csv::{Csv, CsvConfig};
+use crate::source::ndjson::{Ndjson, NdjsonConfig};
 use crate::source::parquet::{Parquet, ParquetConfig};
 use crate::source::sqlite::{Sqlite as SqliteSource, SqliteConfig as SqliteSourceConfig};
 use crate::source::{Amiss, Source};
@@ -40,7 +41,7 @@ use crate::transform::unnest::{Unnest, UnnestConfig};
 use crate::transform::{Evaluation, StageError};
 
 /// The types of sources.
-pub const SOURCES: [&str; 3] = ["csv", "parquet", "sqlite"];
+pub const SOURCES: [&str; 4] = ["csv", "ndjson", "parquet", "sqlite"];
 
 /// The types of transforms.
 pub const TRANSFORMS: [&str; 14] = [
@@ -68,6 +69,8 @@ pub const SINKS: [&str; 6] = ["console", "csv", "json", "ndjson", "parquet", "sq
 pub enum SourceConfig {
     /// `type = "csv"`.
     Csv(CsvConfig),
+    /// `type = "ndjson"`.
+    Ndjson(NdjsonConfig),
     /// `type = "parquet"`.
     Parquet(ParquetConfig),
     /// `type = "sqlite"`.
@@ -200,6 +203,7 @@ impl SourceConfig {
     pub fn decode<S: Section>(kind: &str, section: &S) -> Option<Result<Self, S::Error>> {
         Some(match kind {
             "csv" => section.decode().map(SourceConfig::Csv),
+            "ndjson" => section.decode().map(SourceConfig::Ndjson),
             "parquet" => section.decode().map(SourceConfig::Parquet),
             "sqlite" => section.decode().map(SourceConfig::Sqlite),
             _ => return None,
@@ -212,6 +216,7 @@ impl SourceConfig {
     pub fn path(&self) -> &str {
         match self {
             SourceConfig::Csv(config) => &config.path,
+            SourceConfig::Ndjson(config) => &config.path,
             SourceConfig::Parquet(config) => &config.path,
             SourceConfig::Sqlite(config) => &config.path,
         }
@@ -221,6 +226,7 @@ impl SourceConfig {
     pub fn condition(&self) -> Option<&str> {
         match self {
             SourceConfig::Csv(config) => config.condition.as_deref(),
+            SourceConfig::Ndjson(config) => config.condition.as_deref(),
             SourceConfig::Parquet(config) => config.condition.as_deref(),
             SourceConfig::Sqlite(config) => config.condition.as_deref(),
         }
@@ -237,6 +243,9 @@ impl SourceConfig {
         match self {
             SourceConfig::Csv(config) => {
                 Csv::check(config, name, path, timezone, pinned).map(Source::new)
+            }
+            SourceConfig::Ndjson(config) => {
+                Ndjson::check(config, name, path, timezone, pinned).map(Source::new)
             }
             SourceConfig::Parquet(config) => {
                 Parquet::check(config, name, path, timezone).map(Source::new)

@@ -36,6 +36,7 @@ pub(crate) mod decode;
 pub(crate) mod file;
 mod files;
 mod names;
+pub mod ndjson;
 pub mod parquet;
 mod pattern;
 mod scan;

@@ -123,6 +123,11 @@ fn checks_that_cannot_be_made_are_told() {
 }
 
 #[test]
+fn files_of_json_that_cannot_be_read_are_told() {
+    tells("ndjson");
+}
+
+#[test]
 fn stages_without_the_partition_key_are_told() {
     tells("partition_key");
 }

@@ -196,3 +196,53 @@ fn a_check_of_a_dimension_stops_the_run_before_it_writes() {
     );
     assert!(scratch.bytes(&scratch.database) == before);
 }
+
+/// The bookings as JSON, with the rooms nested in them, yield what they yield as CSV.
+#[test]
+fn lines_of_json_yield_what_the_same_rows_of_csv_yield() {
+    let as_csv = rooms::example();
+    as_csv.run().exits(0);
+    let scratch = rooms::example();
+    let bookings = scratch.read_sheet("bookings");
+    let line = |row: &Vec<String>| {
+        let cells = bookings.header().iter().zip(row);
+        let cell = |(name, cell): (&String, &String)| match name.as_str() {
+            "booking" => format!("\"{name}\": {cell}"),
+            "person" => format!("\"who\": {{\"name\": \"{cell}\", \"of\": [1]}}"),
+            _ => format!("\"{name}\": \"{cell}\""),
+        };
+        format!("{{{}}}\n", cells.map(cell).collect::<Vec<_>>().join(", "))
+    };
+    let lines: String = bookings.rows().iter().map(line).collect();
+    scratch.write("inputs/bookings.ndjson", &lines);
+    scratch.edit(
+        "pipeline.toml",
+        "type  = \"csv\"\npath  = \"inputs/bookings.csv\"",
+        "type  = \"ndjson\"\npath  = \"inputs/*.ndjson\"",
+    );
+    scratch.edit(
+        "pipeline.toml",
+        "types = { booking = \"int\", person = \"text\", room",
+        "types = { booking = \"int\", who = \"json\", room",
+    );
+    scratch.edit(
+        "pipeline.toml",
+        "input    = \"bookings\"\nset      =",
+        "input    = \"known\"\nset      =",
+    );
+    let unnest = "[transforms.known]\ntype = \"unnest\"\ninput = \"bookings\"\ncolumn = \"who\"\n\
+                  fields = { person = \"text\" }\nnames = { person = \"name\" }\n\n[transforms.seated]";
+    scratch.edit("pipeline.toml", "[transforms.seated]", unnest);
+    scratch.run().exits(0);
+    assert_eq!(scratch.tables()["bookings"], as_csv.tables()["bookings"]);
+    assert_eq!(scratch.run().exits(0).number("/keys/recomputed"), 0);
+    scratch.write(
+        "inputs/bookings.ndjson",
+        format!("{lines}[]\n{{\"booking\": \"x\"}}\n"),
+    );
+    let wrong = scratch.run().exits(65);
+    assert_eq!(wrong.report["errors"]["bookings"], 2, "{:#}", wrong.report);
+    scratch.write("inputs/bookings.ndjson", &lines);
+    scratch.run().exits(0);
+    assert_eq!(scratch.tables()["bookings"], as_csv.tables()["bookings"]);
+}

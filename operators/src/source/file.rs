@@ -1,9 +1,11 @@
 //! A local file: that it is there, that it stays as it is, and what to tell when it is neither.
 
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, BufReader};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
+
+use flate2::bufread::MultiGzDecoder;
 
 use super::{FileInstant, SourceError};
 use crate::problem::{Problem, suggest};
@@ -12,6 +14,18 @@ use crate::problem::{Problem, suggest};
 pub(super) fn open(path: &Path) -> Result<File, SourceError> {
     is_file(path)?;
     File::open(path).map_err(|error| failure(path, error))
+}
+
+/// What the file holds. A compressed file may be of several that were put one behind the other.
+pub(super) fn content(path: &Path, file: File) -> io::Result<Box<dyn io::Read + Send>> {
+    let buffered = |file| BufReader::with_capacity(BUFFER_BYTES, file);
+    Ok(
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("gz") => Box::new(MultiGzDecoder::new(buffered(file))),
+            Some("zst") => Box::new(zstd::Decoder::with_buffer(buffered(file))?),
+            _ => Box::new(file),
+        },
+    )
 }
 
 /// The instant of a file.
@@ -160,6 +174,9 @@ fn instant(path: &Path, metadata: &Metadata) -> Result<FileInstant, SourceError>
         modified: modified.map_err(|error| failure(path, error))?,
     })
 }
+
+/// How much of a packed file is asked of the system at once.
+const BUFFER_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

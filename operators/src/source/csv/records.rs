@@ -14,12 +14,11 @@
 
 use std::cell::OnceCell;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, Reader, ReaderBuilder, StringRecord};
-use flate2::bufread::MultiGzDecoder;
 
 use crate::source::{FileInstant, LostLine, SourceError, file};
 
@@ -64,7 +63,7 @@ impl Records {
     /// Opens the file and reads its header, without byte order mark.
     pub(super) fn open(path: &Path, delimiter: u8) -> Result<Self, SourceError> {
         let file = file::open(path)?;
-        let content = file.try_clone().and_then(|file| decompressed(path, file));
+        let content = file.try_clone().and_then(|file| file::content(path, file));
         let content = content.map_err(|error| file::failure(path, error))?;
         let reader = ReaderBuilder::new()
             .has_headers(false)
@@ -287,18 +286,6 @@ fn behind_quote(mut rest: &[u8]) -> &[u8] {
         }
     }
     &[]
-}
-
-/// What the file holds. A compressed file may be of several that were put one behind the other.
-fn decompressed(path: &Path, file: File) -> io::Result<Box<dyn io::Read + Send>> {
-    let buffered = |file| BufReader::with_capacity(BUFFER_BYTES, file);
-    Ok(
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("gz") => Box::new(MultiGzDecoder::new(buffered(file))),
-            Some("zst") => Box::new(zstd::Decoder::with_buffer(buffered(file))?),
-            _ => Box::new(file),
-        },
-    )
 }
 
 /// Ends the last row and adds a record of one cell, unless a quote is open: then it is the end of
