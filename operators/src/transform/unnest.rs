@@ -254,10 +254,13 @@ impl Unnest {
     }
 
     /// The elements of a cell, at least one: that which is not there.
+    ///
+    /// # Panics
+    /// When what was read as an array is none.
     pub fn elements(&self, text: Option<&str>) -> Vec<Element> {
         let elements = match text.map(json::read) {
             None | Some(Ok(Item::Null)) => Vec::new(),
-            Some(Ok(Item::Array(array))) => json::elements(array).expect("it was read"),
+            Some(Ok(Item::Array(array))) => json::elements(array).expect("what was read is JSON"),
             Some(Ok(object @ Item::Object(_))) => vec![object],
             Some(Ok(_)) => return vec![self.none(Some("the value does not nest"))],
             Some(Err(_)) => return vec![self.none(Some("the text is no JSON"))],

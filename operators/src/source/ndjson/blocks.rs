@@ -169,7 +169,7 @@ impl Blocks<'_> {
             bytes.drain(..MARK.len());
         }
         let first = self.line;
-        self.line += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.line += bytes.split(|byte| *byte == b'\n').skip(1).count() as u64;
         Ok((!bytes.is_empty()).then_some(Block { bytes, first }))
     }
 }

@@ -48,7 +48,8 @@ impl Texts {
 
     fn truncate(&mut self, rows: usize) {
         self.ends.truncate(rows);
-        let end = self.ends.last().map_or(0, |end| *end as usize);
+        let end = self.ends.last().copied().unwrap_or_default();
+        let end = usize::try_from(end).expect("an end is where bytes end");
         self.bytes.truncate(end);
     }
 

@@ -15,6 +15,10 @@ pub(super) struct Kinds(BTreeMap<String, Kind>);
 
 /// What the values of a member are, as far as they were seen; null is in every type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a member may hold values of each kind"
+)]
 struct Kind {
     bools: bool,
     ints: bool,

@@ -23,7 +23,8 @@ pub(super) struct Rows<'a> {
     /// The members of the line before, in order, each with its column: most lines are alike.
     like_before: Vec<(String, Option<usize>)>,
     cells: Vec<Cells>,
-    rows: usize,
+    /// How many rows it has.
+    filled: usize,
     /// (row, column) whose value is not of the column's type.
     misfits: Vec<(usize, usize)>,
     lost: Vec<LostLine>,
@@ -44,7 +45,7 @@ impl<'a> Rows<'a> {
             by_member: members.map(|(at, (_, member, _))| (*member, at)).collect(),
             like_before: Vec::new(),
             cells: Vec::new(),
-            rows: 0,
+            filled: 0,
             misfits: Vec::new(),
             lost: Vec::new(),
         }
@@ -56,11 +57,11 @@ impl<'a> Rows<'a> {
         self.begin();
         for (number, line) in block.lines() {
             self.add(number, line);
-            if self.rows == ROWS || self.lost.len() == ROWS {
+            if self.filled == ROWS || self.lost.len() == ROWS {
                 reads.push(self.take());
             }
         }
-        if self.rows > 0 || !self.lost.is_empty() {
+        if self.filled > 0 || !self.lost.is_empty() {
             reads.push(self.take());
         }
         reads
@@ -71,18 +72,18 @@ impl<'a> Rows<'a> {
         self.cells = columns
             .map(|(_, _, ty)| Cells::new(*ty, self.zone))
             .collect();
-        self.rows = 0;
+        self.filled = 0;
     }
 
     /// Adds a line as a row, or as one that is lost.
     fn add(&mut self, number: u64, line: Line) {
         let message = match line.map(|line| self.add_members(line)) {
             Some(Ok(())) => {
-                self.rows += 1;
+                self.filled += 1;
                 for cells in self
                     .cells
                     .iter_mut()
-                    .filter(|cells| cells.len() < self.rows)
+                    .filter(|cells| cells.len() < self.filled)
                 {
                     cells.push_null();
                 }
@@ -91,7 +92,7 @@ impl<'a> Rows<'a> {
             Some(Err(Malformed)) => "not a JSON object",
             None => "not UTF-8",
         };
-        let rows = self.rows;
+        let rows = self.filled;
         self.cells.iter_mut().for_each(|cells| cells.truncate(rows));
         self.misfits.retain(|(row, _)| *row < rows);
         self.lost.push(LostLine {
@@ -109,14 +110,14 @@ impl<'a> Rows<'a> {
             at += 1;
             let Some(column) = column else { continue };
             let cells = &mut self.cells[column];
-            if cells.len() > self.rows {
+            if cells.len() > self.filled {
                 // Of members of one name the last counts.
-                cells.truncate(self.rows);
-                let again = (self.rows, column);
+                cells.truncate(self.filled);
+                let again = (self.filled, column);
                 self.misfits.retain(|misfit| *misfit != again);
             }
             if !cells.push(&item) {
-                self.misfits.push((self.rows, column));
+                self.misfits.push((self.filled, column));
             }
         }
         Ok(())
@@ -141,7 +142,7 @@ impl<'a> Rows<'a> {
         let schema = columns.map(|(name, _, ty)| ((*name).to_owned(), *ty));
         let schema = Schema::new(schema.collect()).arrow();
         let cells = std::mem::take(&mut self.cells).into_iter();
-        let rows = batch(schema, cells.map(Cells::finish).collect(), self.rows)
+        let rows = batch(schema, cells.map(Cells::finish).collect(), self.filled)
             .expect("each column has the type of the schema and a cell for each row");
         self.misfits.sort_unstable();
         let misfits = std::mem::take(&mut self.misfits).into_iter();

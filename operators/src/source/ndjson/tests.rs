@@ -56,6 +56,7 @@ impl Sample {
     fn check(&self) -> Result<FileScan<Ndjson>, Vec<Problem>> {
         let path = self.folder.path().join(&self.config.path);
         Ndjson::check(&self.config, "visits", &path, Tz::UTC, &self.pinned)
+            .map_err(|amiss| amiss.problems)
     }
 
     /// `name type` of each column.
