@@ -124,6 +124,9 @@ impl<'a> Graph<'a> {
         };
         graph.connect(document, diagnostics);
         graph.sort(diagnostics);
+        graph.bring_behind();
+        graph.order.clear();
+        graph.sort(diagnostics);
         graph.find_dimensions();
         graph
     }

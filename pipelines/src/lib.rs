@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod draw;
 pub mod graph;
+mod moved;
 pub mod place;
 pub mod plan;
 pub mod settings;

@@ -246,3 +246,34 @@ fn lines_of_json_yield_what_the_same_rows_of_csv_yield() {
     scratch.run().exits(0);
     assert_eq!(scratch.tables()["bookings"], as_csv.tables()["bookings"]);
 }
+
+/// A `latest` before the gate runs behind it, where its `by` holds the key.
+#[test]
+fn the_newest_of_each_is_found_before_the_gate_as_behind_it() {
+    let newest = |input: &str| {
+        format!(
+            "[transforms.newest]\ntype = \"latest\"\ninput = \"{input}\"\nby = [\"person\", \"room\"]\n\
+             order_by = [\"starts_at\"]\n\n"
+        )
+    };
+    let before = rooms::example();
+    let stage = format!("{}[transforms.by_person]", newest("seated"));
+    before.edit("pipeline.toml", "[transforms.by_person]", &stage);
+    let partition = |input: &str| format!("type  = \"batch-partition\"\ninput = \"{input}\"");
+    before.edit("pipeline.toml", &partition("seated"), &partition("newest"));
+    let behind = rooms::example();
+    let stage = format!("{}[transforms.priced]", newest("by_person"));
+    behind.edit("pipeline.toml", "[transforms.priced]", &stage);
+    behind.edit(
+        "pipeline.toml",
+        "left    = \"by_person\"",
+        "left    = \"newest\"",
+    );
+    for scratch in [&before, &behind] {
+        scratch.run().exits(0);
+        rooms::change_much(scratch);
+        scratch.run().exits(0);
+        rooms::is_current(scratch).unwrap();
+    }
+    assert_eq!(before.tables(), behind.tables());
+}
