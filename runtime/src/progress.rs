@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A thread looks at the recorder; nobody waits for it. Invariant: whoever else speaks on standard
-//! error while a run goes on calls [`give_way`] before.
+//! error while a run goes on calls `give_way` before.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};

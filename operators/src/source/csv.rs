@@ -37,7 +37,7 @@ mod tests;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CsvConfig {
-    /// The file, or a pattern of many, as written; [`Csv::check`] is given where it leads to. What
+    /// The file, or a pattern of many, as written; `Csv::check` is given where it leads to. What
     /// ends in `.gz` or `.zst` is decompressed.
     pub path: String,
     /// The columns that identify a row; without, a row is identified by all it holds.

@@ -47,7 +47,7 @@ mod tests;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParquetConfig {
-    /// The file, or a pattern of many, as written; [`Parquet::check`] is given where it leads to.
+    /// The file, or a pattern of many, as written; `Parquet::check` is given where it leads to.
     pub path: String,
     /// The columns that identify a row; without, a row is identified by all it holds.
     #[serde(default)]

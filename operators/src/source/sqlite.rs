@@ -35,7 +35,7 @@ mod tests;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SqliteConfig {
-    /// The database, as written; [`Sqlite::check`] is given where it leads to.
+    /// The database, as written; `Sqlite::check` is given where it leads to.
     pub path: String,
     /// The table or view that is read.
     pub table: Option<String>,

@@ -20,7 +20,7 @@ pub struct Batches {
     pub why: BTreeMap<&'static str, usize>,
     /// Those that failed twice, and why; their keys come again in the next run.
     pub failed: BTreeMap<String, String>,
-    /// What each weighed that was evaluated; none where there are more than [`EACH`].
+    /// What each weighed that was evaluated; none where there are more than `EACH`.
     pub each: Vec<BatchWeight>,
     /// Those that took longest, the longest first.
     pub heaviest: Vec<BatchWeight>,
