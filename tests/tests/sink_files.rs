@@ -263,6 +263,20 @@ fn a_file_that_somebody_changed_is_named_and_can_be_mended() {
 }
 
 #[test]
+fn files_may_lie_beside_the_pipeline() {
+    let scratch = new();
+    let pipeline = String::from_utf8(scratch.bytes("pipeline.toml")).unwrap();
+    scratch.write("pipeline.toml", pipeline.replace("output/", ""));
+    scratch.run().exits(0);
+    let before = scratch.bytes("clashes.json");
+    assert!(before.len() > 2 && scratch.path("bookings").is_dir());
+    change_much(&scratch);
+    scratch.run().exits(0);
+    assert_ne!(scratch.bytes("clashes.json"), before);
+    assert_eq!(scratch.verify().exits(0).number("/not_yet_run"), 0);
+}
+
+#[test]
 fn sources_without_rows_make_files_without_rows() {
     let scratch = new();
     scratch.write(

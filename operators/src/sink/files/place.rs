@@ -39,7 +39,7 @@ impl Place {
     /// One file; `None` when the path names none.
     pub(super) fn single(path: &Path) -> Option<Self> {
         Some(Place {
-            folder: path.parent()?.to_owned(),
+            folder: here(path.parent()?).to_owned(),
             single: Some(path.file_name()?.to_str()?.to_owned()),
         })
     }
@@ -47,6 +47,7 @@ impl Place {
     /// The path that the author named.
     pub(super) fn path(&self) -> PathBuf {
         match &self.single {
+            Some(name) if self.folder == Path::new(HERE) => PathBuf::from(name),
             Some(name) => self.folder.join(name),
             None => self.folder.clone(),
         }
@@ -156,14 +157,34 @@ impl Place {
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
     // Windows has no such call for folders, and keeps names in its journal.
     if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
+        File::open(here(folder))?.sync_all()?;
     }
     Ok(())
+}
+
+/// The folder in which a bare name lies.
+const HERE: &str = ".";
+
+/// A folder, by a name that the system knows: the parent of a bare name has none.
+fn here(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() {
+        Path::new(HERE)
+    } else {
+        folder
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_name_lies_in_the_current_folder() {
+        let place = Place::single(Path::new("out.json")).unwrap();
+        assert_eq!(place.path(), Path::new("out.json"));
+        assert!(place.folder.is_dir() && place.debris().is_ok());
+        sync(Path::new("")).unwrap();
+    }
 
     #[test]
     fn ours_are_told_from_data_files_and_from_those_of_others() {
