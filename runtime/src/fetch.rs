@@ -3,7 +3,7 @@
 //! ```text
 //! fetch:    a thread a worker, all units between them   --> parcels of all keys
 //! refetch:  open keys, and the units that hold rows of them
-//!                                   --> the same threads --> parcels of open keys
+//!           --> a thread a worker, its share of these units --> parcels of open keys
 //! ```
 //!
 //! What is read twice is a source that can give the rows of some keys: the first time only what is

@@ -22,8 +22,8 @@ use self::chunks::Chunks;
 use self::infer::Candidates;
 use self::records::Records;
 use super::files::{Files, Located};
-use super::scan::{Format, PathColumns, Piece, Selection};
-use super::{Amiss, FileInstant, FileScan, Part, Receive, Scanned, SourceError, Unit, file, names};
+use super::scan::{Format, PathColumns, Selection};
+use super::{Amiss, FileScan, Receive, Scanned, SourceError, Unit, file, names};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 
@@ -173,23 +173,6 @@ impl Csv {
 }
 
 impl Format for Csv {
-    fn units(
-        &self,
-        file: &FileInstant,
-        _: &[String],
-        _: &[String],
-    ) -> Result<Vec<Piece>, SourceError> {
-        let unit = Unit {
-            file: file.clone(),
-            part: Part::Whole,
-            rows: None,
-            bytes: file.bytes,
-            bounds: None,
-            path_values: BTreeMap::new(),
-        };
-        Ok(vec![(unit, BTreeMap::new())])
-    }
-
     fn read(
         &self,
         unit: &Unit,

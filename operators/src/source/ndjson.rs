@@ -22,8 +22,8 @@ use self::blocks::{Block, each};
 use self::infer::Kinds;
 use self::rows::Rows;
 use super::files::{Files, Located};
-use super::scan::{FileScan, Format, PathColumns, Piece, Selection};
-use super::{Amiss, FileInstant, Part, Receive, Scanned, SourceError, Unit, file, names};
+use super::scan::{FileScan, Format, PathColumns, Selection};
+use super::{Amiss, Receive, Scanned, SourceError, Unit, file, names};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 
@@ -149,23 +149,6 @@ impl Ndjson {
 }
 
 impl Format for Ndjson {
-    fn units(
-        &self,
-        file: &FileInstant,
-        _: &[String],
-        _: &[String],
-    ) -> Result<Vec<Piece>, SourceError> {
-        let unit = Unit {
-            file: file.clone(),
-            part: Part::Whole,
-            rows: None,
-            bytes: file.bytes,
-            bounds: None,
-            path_values: BTreeMap::new(),
-        };
-        Ok(vec![(unit, BTreeMap::new())])
-    }
-
     fn read(
         &self,
         unit: &Unit,

@@ -31,13 +31,23 @@ use crate::value::{Value, column};
 /// How one file is read. It knows the columns of the file alone.
 pub(crate) trait Format: Send + Sync {
     /// What a file consists of, as far as reading `columns` goes, with the bounds of the columns in
-    /// `bounded` that are known.
+    /// `bounded` that are known. A file of lines is read as a whole, and says nothing of itself.
     fn units(
         &self,
         file: &FileInstant,
-        columns: &[String],
-        bounded: &[String],
-    ) -> Result<Vec<Piece>, SourceError>;
+        _columns: &[String],
+        _bounded: &[String],
+    ) -> Result<Vec<Piece>, SourceError> {
+        let unit = Unit {
+            file: file.clone(),
+            part: Part::Whole,
+            rows: None,
+            bytes: file.bytes,
+            bounds: None,
+            path_values: BTreeMap::new(),
+        };
+        Ok(vec![(unit, BTreeMap::new())])
+    }
 
     /// Reads these columns of a unit, as [`Scan::read`] does.
     fn read(
