@@ -130,6 +130,17 @@ pub struct SinkPlan {
     pub lookups: BTreeMap<String, usize>,
 }
 
+impl SinkPlan {
+    /// Where among the values of a row's id its key stands, so that a row can be of one key only.
+    /// `None`: several keys may yield rows of one id, as none of its columns is the partition key,
+    /// unchanged.
+    pub fn key_in_id(&self) -> Option<usize> {
+        let key = self.schema.key()?;
+        let (id, _) = self.sink.identity();
+        id.iter().position(|column| *column == key)
+    }
+}
+
 /// Which rows a sink keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkRows {

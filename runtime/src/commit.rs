@@ -278,13 +278,12 @@ impl<'a> Committer<'a> {
         let mut pairs = self.targets.iter().zip(&turns);
         if pairs.any(|(target, turn)| target.is_written(turn, last)) {
             let epoch = self.state.take_epoch()?;
-            let unclean: Vec<Key> = self.keys.pending().chain(&blocked).cloned().collect();
             for (target, turn) in self.targets.iter_mut().zip(&turns) {
                 if !target.is_written(turn, last) {
                     continue;
                 }
                 let to = (self.state, &*self.job.recorder);
-                let refused = target.write(turn, epoch, &unclean, to)?;
+                let refused = target.write(turn, epoch, to)?;
                 self.keys.refuse(target.name(), refused);
             }
         }

@@ -13,7 +13,7 @@ use pipelines::plan::{Plan, SinkPlan};
 use crate::error::RunError;
 use crate::job::{Held, HeldRow};
 use crate::sink_rows::{plain_columns, row_id};
-use crate::state::{Staged, State, ToldChange};
+use crate::state::{Staged, State, ToldChanges};
 
 /// What all sinks hold, with the hashes of the columns that no policy touches.
 pub(crate) fn all_held(plan: &Plan, state: &State) -> Result<Vec<Held>, RunError> {
@@ -30,28 +30,26 @@ pub(crate) fn take_over(
     writer: &mut dyn Writer,
     state: &State,
 ) -> Result<(usize, Fence), RunError> {
-    let mut told = Vec::new();
+    let mut told = ToldChanges::default();
+    let mut count = 0;
     for (owner, rows) in held((plan, fenced), &all_columns(plan), state)? {
-        told.extend(rows.into_iter().map(|(id, row)| ToldChange::Told {
-            id,
-            owner: owner.clone(),
-            hash: row.hash,
-            from: None,
-        }));
+        count += rows.len();
+        for (id, row) in rows {
+            told.tell(&owner, &id, row.hash);
+        }
     }
-    let count = told.len();
     let next = Fence {
         state_id: state.id().to_owned(),
         epoch: state.take_epoch()?,
     };
     let before = writer.fence()?;
     state.discard(&plan.name)?;
+    state.set_key_in_id(&plan.name, plan.key_in_id())?;
     writer.begin(before.as_ref(), &next)?;
     let staged = Staged {
         sink: plan.name.clone(),
         epoch: next.epoch,
         changes: told,
-        unclean: Vec::new(),
         replaces_all: true,
     };
     if let Err(error) = state.stage(&staged) {
@@ -105,7 +103,11 @@ fn held(
     state: &State,
 ) -> Result<Held, RunError> {
     let policies = fenced.policy_columns();
-    let snapshot = state.snapshot()?;
+    // Only where no column holds the key the state may be asked.
+    let known = match sink.schema.key() {
+        None => Some(state.snapshot()?.owners(&sink.name)?),
+        Some(_) => None,
+    };
     let mut failed = None;
     let mut held = Held::new();
     let mut writer = fenced.open(true)?;
@@ -117,7 +119,7 @@ fn held(
             let owner = owner.or_else(|| Key::of_value(&cell(sink.schema.key()?)));
             let id = row_id(&rows, fenced.key(), row);
             let owner = match owner {
-                None if sink.schema.key().is_none() => snapshot.owner(&sink.name, &id),
+                None => known.as_ref().map_or(Ok(None), |known| known.of(&id)),
                 owner => Ok(owner),
             };
             let Ok(owner) = owner.map_err(|error| failed = Some(error)) else {

@@ -79,9 +79,9 @@ pub(crate) struct Update {
 }
 
 /// A row of a batch.
-#[derive(Clone)]
 pub(crate) struct Row {
-    pub(crate) batch: RecordBatch,
+    /// Shared: a batch of many columns is long to copy, even without its rows.
+    pub(crate) batch: Arc<RecordBatch>,
     pub(crate) at: u32,
     pub(crate) hash: u128,
 }
@@ -192,11 +192,7 @@ impl Held {
             .updates
             .iter()
             .any(|(row, diff)| *diff > 0 && row.sink != ERRORS);
-        let places = if comes {
-            places(batch)
-        } else {
-            BTreeMap::new()
-        };
+        let places = if comes { places(batch) } else { Vec::new() };
         for (row, diff) in self.updates.drain(..) {
             if row.sink == ERRORS {
                 if diff < 0 {
@@ -207,11 +203,11 @@ impl Held {
                 }
                 continue;
             }
-            let place = places
-                .get(&(row.sink, &row.id, &row.owner))
-                .filter(|_| diff > 0);
-            let gathered = place.map(|(batch, at)| Row {
-                batch: (*batch).clone(),
+            let named = (row.sink, &row.id, &row.owner);
+            let found = places.binary_search_by(|(place, ..)| place.cmp(&named));
+            let place = found.ok().filter(|_| diff > 0).map(|found| &places[found]);
+            let gathered = place.map(|(_, batch, at)| Row {
+                batch: Arc::clone(batch),
                 at: *at,
                 hash: row.hash,
             });
@@ -228,13 +224,21 @@ impl Held {
     }
 }
 
-/// Where the rows of a batch stand, by sink, identity and owner.
-fn places(batch: &Evaluated) -> BTreeMap<(u16, &RowId, &Key), (&RecordBatch, u32)> {
-    let mut places = BTreeMap::new();
+/// Where a row of a batch stands: its sink, identity and owner; the rows of the sink; and the position
+/// among them.
+type PlaceOf<'a> = ((u16, &'a RowId, &'a Key), Arc<RecordBatch>, u32);
+
+/// Where the rows of a batch stand, in the order of sinks, identities and owners.
+fn places(batch: &Evaluated) -> Vec<PlaceOf<'_>> {
+    let mut places = Vec::new();
     for (sink, rows) in (0..).zip(batch.yielded.iter().flat_map(|yielded| &yielded.rows)) {
-        for (at, (id, key, _)) in (0..).zip(&rows.ids) {
-            places.insert((sink, id, &batch.keys[*key as usize]), (&rows.rows, at));
-        }
+        let batch_of_sink = Arc::new(rows.rows.clone());
+        let ids = (0..).zip(&rows.ids);
+        places.extend(ids.map(|(at, (id, key, _))| {
+            let owner = &batch.keys[*key as usize];
+            ((sink, id, owner), Arc::clone(&batch_of_sink), at)
+        }));
     }
+    places.sort_by_key(|(place, ..)| *place);
     places
 }

@@ -332,6 +332,9 @@ fn together(
     purpose: Purpose,
 ) -> Result<Option<Fence>, RunError> {
     let recovered = recover(state, &sink.name, fenced, writer);
+    if recovered.is_ok() {
+        state.set_key_in_id(&sink.name, sink.key_in_id())?;
+    }
     if !fenced.replaces() {
         return recovered;
     }

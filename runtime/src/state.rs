@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  State, writes                                             Snapshot, reads
-//!    open      whose it is, and whether it is whole            digests  told  owner
+//!    open      whose it is, and whether it is whole            digests  told  owners
 //!    take_epoch                                                errors  sinks  memos  stamps
 //!    stage --> (the sink's transaction) --> publish, discard   counts
 //!    settle    keys clean, unclean or gone, and their errors
@@ -27,18 +27,22 @@ use serde_json::Value;
 mod error;
 mod file;
 mod header;
+mod owners;
 mod record;
+mod rows;
 mod settled;
 mod snapshot;
 mod staged;
 mod tables;
+mod told;
 mod view;
 
 pub use error::StateError;
+pub use owners::Owners;
 pub use record::{SinkRecord, Stored};
 pub use settled::SettledKey;
 pub use snapshot::{Counts, Snapshot};
-pub use staged::{Staged, ToldChange};
+pub use staged::{Staged, ToldChanges};
 
 /// Whether a panic of this thread is the answer to a look for damage in a store, and not to be told.
 pub fn looks_for_damage() -> bool {
@@ -138,6 +142,18 @@ impl State {
         })
     }
 
+    /// Notes where among the values of a row's id its key stands, if the ids that the sink is told from
+    /// now on hold it. Until all told rows are of that kind, the index of owners is kept.
+    pub fn set_key_in_id(&self, sink: &str, key_in_id: Option<usize>) -> Result<(), StateError> {
+        let record = self.snapshot()?.sink(sink)?.unwrap_or_default();
+        if record.key_in_id == key_in_id {
+            return Ok(());
+        }
+        self.write(REDONE, |transaction| {
+            owners::set_key_in_id(transaction, sink, key_in_id)
+        })
+    }
+
     /// Notes something under a name, over what was noted there: the last run, a source's pinned
     /// types. It is on disk afterwards, and with it all that was written before.
     pub fn set_memo(&self, name: &str, memo: &Value) -> Result<(), StateError> {
@@ -199,6 +215,7 @@ const SYNCED: Durability = Durability::Immediate;
 /// start does it again:
 /// * a publish or discard: the epoch is still staged, and the sink's fence says which it must be.
 ///   The next epoch's stage is synced, so it never finds the older one still staged on disk;
+/// * a note of what ids hold, with the index that goes with it: the next start notes it again;
 /// * a settlement: its keys are unclean, or differ from their digest as before, so the gate opens
 ///   them and the run finds nothing to tell. Since the order is kept, a key is never clean on disk
 ///   before the publish that made it so.

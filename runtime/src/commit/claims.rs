@@ -32,10 +32,13 @@ pub(crate) enum Turn<R> {
     Goes,
 }
 
+/// Tells who has a row.
+pub(crate) type OwnerOf<'a, E> = dyn Fn(&RowId) -> Result<Option<Key>, E> + 'a;
+
 /// What a commit does to a sink.
 pub(crate) struct Netted<R> {
-    /// Rows to write.
-    pub(crate) rows: BTreeMap<RowId, Written<R>>,
+    /// Rows to write, in the order of their ids, each once.
+    pub(crate) rows: Vec<(RowId, Written<R>)>,
     /// Rows to retract, with their owner.
     pub(crate) retractions: Vec<(RowId, Key)>,
     /// Keys that yield a row which a lesser key has.
@@ -75,7 +78,7 @@ impl<R> Default for Claims<R> {
 impl<R> Default for Netted<R> {
     fn default() -> Self {
         Netted {
-            rows: BTreeMap::new(),
+            rows: Vec::new(),
             retractions: Vec::new(),
             lost: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -83,7 +86,7 @@ impl<R> Default for Netted<R> {
     }
 }
 
-impl<R: Clone> Claims<R> {
+impl<R> Claims<R> {
     /// The keys that something is held of.
     pub(crate) fn keys(&self) -> BTreeSet<Key> {
         let claimants = self.claims.values().flat_map(BTreeMap::keys);
@@ -95,27 +98,41 @@ impl<R: Clone> Claims<R> {
     }
 
     /// Nets the updates of a commit with what is held. `owner` tells who has a row by what the sink
-    /// was told before this commit. At the last commit of a run, `failed` are the keys of batches
-    /// that failed: what they own stays theirs, and claims on it wait for the next run.
+    /// was told before this commit; without, a row can be of one key only, and nothing waits for
+    /// another. At the last commit of a run, `failed` are the keys of batches that failed: what they
+    /// own stays theirs, and claims on it wait for the next run.
     pub(crate) fn net<E>(
         &mut self,
         updates: impl IntoIterator<Item = (RowId, Key, Turn<R>)>,
-        owner: &mut dyn FnMut(&RowId) -> Result<Option<Key>, E>,
+        owner: Option<&OwnerOf<'_, E>>,
         failed: Option<&BTreeSet<Key>>,
     ) -> Result<Netted<R>, E> {
         let mut gone = std::mem::take(&mut self.retractions);
-        let mut claims = std::mem::take(&mut self.claims);
+        let held = std::mem::take(&mut self.claims).into_iter();
+        let held = held.flat_map(|(id, claimants)| {
+            let claims = claimants.into_iter();
+            claims.map(move |(key, row)| (id.clone(), key, row))
+        });
+        let mut comes: Vec<(RowId, Key, R)> = held.collect();
         for (id, key, turn) in updates {
             match turn {
                 Turn::Goes => drop(gone.insert(id, key)),
-                Turn::Comes(row) => drop(claims.entry(id).or_default().insert(key, row)),
+                Turn::Comes(row) => comes.push((id, key, row)),
             }
         }
+        comes.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         let mut netted = Netted::default();
-        for (id, mut claimants) in claims {
-            let before = match gone.remove(&id) {
-                Some(key) => Before::Free(key),
-                None => owner(&id)?.map_or(Before::Unknown, Before::Owned),
+        netted.rows.reserve(comes.len());
+        let mut comes = comes.into_iter().peekable();
+        while let Some((id, key, row)) = comes.next() {
+            let mut claimants = BTreeMap::from([(key, row)]);
+            while let Some((_, key, row)) = comes.next_if(|(next, ..)| *next == id) {
+                claimants.insert(key, row);
+            }
+            let before = match (gone.remove(&id), owner) {
+                (Some(key), _) => Before::Free(key),
+                (None, Some(owner)) => owner(&id)?.map_or(Before::Unknown, Before::Owned),
+                (None, None) => Before::Unknown,
             };
             let stray = match &before {
                 Before::Free(key) if !claimants.contains_key(key) => Some(key.clone()),
@@ -124,20 +141,22 @@ impl<R: Clone> Claims<R> {
             if let Some(key) = stray.filter(|_| fault::seeded("retraction-without-owner")) {
                 self.retractions.insert(id.clone(), key);
             }
-            let has = netted.take(&id, before, &mut claimants);
-            if claimants.is_empty() {
-                continue;
+            let (mut written, has) = first(before, &mut claimants);
+            if !claimants.is_empty() {
+                match (
+                    failed,
+                    has.filter(|key| failed.is_none_or(|failed| !failed.contains(key))),
+                ) {
+                    (None, _) => drop(self.claims.insert(id.clone(), claimants)),
+                    (Some(_), Some(current)) => {
+                        written = netted.settle(&current, written, claimants);
+                    }
+                    (Some(_), None) => netted.waiting.extend(claimants.into_keys()),
+                }
             }
-            let Some(failed) = failed else {
-                self.claims.insert(id, claimants);
-                continue;
-            };
-            match has.filter(|key| !failed.contains(key)) {
-                Some(current) => netted.settle(&id, &current, &claimants),
-                None => netted.waiting.extend(claimants.into_keys()),
-            }
+            netted.rows.extend(written.map(|written| (id, written)));
         }
-        let at_once = failed.is_some() || fault::seeded("retractions-at-once");
+        let at_once = failed.is_some() || owner.is_none() || fault::seeded("retractions-at-once");
         if at_once {
             netted.retractions.extend(gone);
         } else {
@@ -157,57 +176,51 @@ enum Before {
     Owned(Key),
 }
 
-impl<R: Clone> Netted<R> {
-    /// Gives the row to the claimant who may have it at once, and names who has it then.
-    fn take(
-        &mut self,
-        id: &RowId,
-        before: Before,
-        claimants: &mut BTreeMap<Key, R>,
-    ) -> Option<Key> {
-        let (owner, before) = match before {
-            Before::Owned(key) => return Some(key),
-            Before::Unknown => (claimants.keys().next()?.clone(), None),
-            Before::Free(key) if claimants.contains_key(&key) => (key.clone(), Some(key)),
-            Before::Free(key) => (claimants.keys().next()?.clone(), Some(key)),
-        };
-        let row = claimants.remove(&owner)?;
-        self.rows.insert(
-            id.clone(),
-            Written {
-                owner: owner.clone(),
-                before,
-                row,
-            },
-        );
-        Some(owner)
-    }
+/// Gives the row to the claimant who may have it at once, and names who has it then.
+fn first<R>(before: Before, claimants: &mut BTreeMap<Key, R>) -> (Option<Written<R>>, Option<Key>) {
+    let (owner, before) = match before {
+        Before::Owned(key) => return (None, Some(key)),
+        Before::Unknown => (None, None),
+        Before::Free(key) => (
+            Some(key.clone()).filter(|key| claimants.contains_key(key)),
+            Some(key),
+        ),
+    };
+    let taken = match owner {
+        Some(owner) => claimants.remove_entry(&owner),
+        None => claimants.pop_first(),
+    };
+    let written = taken.map(|(owner, row)| Written { owner, before, row });
+    let has = written.as_ref().map(|written| written.owner.clone());
+    (written, has)
+}
 
-    /// Settles claims against a key that keeps its row: the least key has it.
-    fn settle(&mut self, id: &RowId, current: &Key, claimants: &BTreeMap<Key, R>) {
-        let least = claimants.keys().next().expect("there are claims to settle");
-        let winner = current.min(least);
-        let mut losers: BTreeSet<Key> = claimants.keys().cloned().collect();
-        if winner != current {
-            let row = claimants[winner].clone();
-            let replaced = self.rows.remove(id);
-            let before = replaced.map_or(Some(current.clone()), |replaced| replaced.before);
-            self.rows.insert(
-                id.clone(),
-                Written {
-                    owner: winner.clone(),
-                    before,
-                    row,
-                },
-            );
-            losers.remove(winner);
-            losers.insert(current.clone());
+impl<R> Netted<R> {
+    /// Settles claims against a key that keeps its row, or has just got it: the least key has it.
+    fn settle(
+        &mut self,
+        current: &Key,
+        mut written: Option<Written<R>>,
+        mut claimants: BTreeMap<Key, R>,
+    ) -> Option<Written<R>> {
+        let mut winner = current.clone();
+        let mut losers = BTreeSet::new();
+        if let Some(least) = claimants
+            .first_entry()
+            .filter(|least| least.key() < current)
+        {
+            let (owner, row) = least.remove_entry();
+            let before = written.map_or(Some(current.clone()), |written| written.before);
+            losers.insert(std::mem::replace(&mut winner, owner.clone()));
+            written = Some(Written { owner, before, row });
         }
+        losers.extend(claimants.into_keys());
         let lost = losers.into_iter().map(|key| Lost {
             key,
             winner: winner.clone(),
         });
         self.lost.extend(lost);
+        written
     }
 }
 
@@ -237,21 +250,21 @@ mod tests {
         told: &[(i64, &str)],
         failed: Option<&[&str]>,
     ) -> Netted<u8> {
-        let mut owner = |wanted: &RowId| {
+        let owner = |wanted: &RowId| {
             let told = told.iter().find(|(number, _)| id(*number) == *wanted);
             Ok::<_, Infallible>(told.map(|(_, key)| Key::of(key)))
         };
         let failed: Option<BTreeSet<Key>> =
             failed.map(|keys| keys.iter().map(|key| Key::of(key)).collect());
-        match claims.net(updates, &mut owner, failed.as_ref()) {
+        match claims.net(updates, Some(&owner), failed.as_ref()) {
             Ok(netted) => netted,
             Err(never) => match never {},
         }
     }
 
     fn written(netted: &Netted<u8>) -> Vec<(Key, Option<Key>, u8)> {
-        let rows = netted.rows.values();
-        rows.map(|row| (row.owner.clone(), row.before.clone(), row.row))
+        let rows = netted.rows.iter();
+        rows.map(|(_, row)| (row.owner.clone(), row.before.clone(), row.row))
             .collect()
     }
 
@@ -339,5 +352,30 @@ mod tests {
         );
         let last = net(&mut claims, vec![], &[(1, "a")], Some(&[]));
         assert_eq!(last.retractions, [(id(1), Key::of("a"))]);
+    }
+
+    /// Rows of one id stay one, whatever came in which order, and go where they belong in it.
+    #[test]
+    fn the_rows_of_a_commit_are_in_the_order_of_their_ids() {
+        let mut claims = Claims::default();
+        let updates = vec![
+            comes(3, "a", 1),
+            comes(1, "b", 2),
+            goes(3, "a"),
+            comes(2, "a", 3),
+        ];
+        let netted = net(&mut claims, updates, &[(3, "a")], None);
+        let ids: Vec<_> = netted.rows.iter().map(|(id, _)| id.clone()).collect();
+        assert_eq!(ids, [id(1), id(2), id(3)]);
+    }
+
+    #[test]
+    fn where_rows_cannot_move_nothing_waits_for_another_key() {
+        let mut claims: Claims<u8> = Claims::default();
+        let updates = vec![goes(1, "a"), goes(2, "a"), comes(2, "a", 9)];
+        let Ok::<_, Infallible>(netted) = claims.net(updates, None, None);
+        assert_eq!(netted.retractions, [(id(1), Key::of("a"))]);
+        assert_eq!(written(&netted), [(Key::of("a"), Some(Key::of("a")), 9)]);
+        assert!(claims.keys().is_empty());
     }
 }

@@ -114,11 +114,6 @@ impl Keys {
             .insert(error.hash(), error);
     }
 
-    /// The keys that are not settled.
-    pub(crate) fn pending(&self) -> impl Iterator<Item = &Key> {
-        self.pending.keys()
-    }
-
     /// Settles the keys of which nothing is held; at the last commit all, those with something
     /// held as unclean.
     pub(crate) fn settle(&mut self, held: &BTreeSet<Key>, last: bool) -> Vec<SettledKey> {

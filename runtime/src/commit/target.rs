@@ -13,11 +13,11 @@ use operators::sink::{Applied, Change, Fence, Fenced, Refused, Updates, Writer, 
 use pipelines::plan::SinkPlan;
 use serde::Serialize;
 
-use super::claims::{self, Claims, Lost, Written};
+use super::claims::{self, Claims, Lost, OwnerOf, Written};
 use crate::error::RunError;
 use crate::part::{Row, Update};
 use crate::recorder::{Lane, Recorder, Task};
-use crate::state::{Snapshot, Staged, State, ToldChange};
+use crate::state::{Owners, Snapshot, Staged, State, StateError, ToldChanges};
 
 /// A sink of the run.
 pub(crate) struct Target<'a> {
@@ -61,7 +61,8 @@ pub(crate) struct Counts {
 /// What one commit does to one sink.
 pub(crate) struct Turn {
     pub(crate) sink: String,
-    rows: BTreeMap<RowId, Written<Row>>,
+    /// In the order of their ids.
+    rows: Vec<(RowId, Written<Row>)>,
     retractions: Vec<(RowId, Key)>,
     pub(crate) lost: BTreeSet<Lost>,
     pub(crate) waiting: BTreeSet<Key>,
@@ -187,7 +188,7 @@ impl<'a> Target<'a> {
     ) -> Result<Turn, RunError> {
         let mut turn = Turn {
             sink: self.plan.name.clone(),
-            rows: BTreeMap::new(),
+            rows: Vec::new(),
             retractions: Vec::new(),
             lost: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -201,14 +202,25 @@ impl<'a> Target<'a> {
             let turn = update.row.map_or(claims::Turn::Goes, claims::Turn::Comes);
             (update.id, update.owner, turn)
         });
-        let sink = self.plan.name.as_str();
-        let mut owner = |id: &RowId| snapshot.owner(sink, id).map_err(RunError::from);
-        let netted = self.claims.net(turns, &mut owner, failed)?;
+        let owners = self.owners(snapshot)?;
+        let owner = owners.map(|owners| move |id: &RowId| owners.of(id));
+        let owner = owner.as_ref().map(|owner| owner as &OwnerOf<'_, _>);
+        let netted = self.claims.net(turns, owner, failed)?;
         turn.rows = netted.rows;
         turn.retractions = netted.retractions;
         turn.lost = netted.lost;
         turn.waiting = netted.waiting;
         Ok(turn)
+    }
+
+    /// Who has its rows; `None` where a row can be of one key only, and none was told otherwise.
+    fn owners(&self, snapshot: &Snapshot) -> Result<Option<Owners>, StateError> {
+        let sink = self.plan.name.as_str();
+        let was_told = snapshot.sink(sink)?.unwrap_or_default().key_in_id;
+        if was_told.is_some() && was_told == self.plan.key_in_id() {
+            return Ok(None);
+        }
+        snapshot.owners(sink).map(Some)
     }
 
     /// Whether it prints, and is told nothing for later.
@@ -227,7 +239,6 @@ impl<'a> Target<'a> {
         &mut self,
         turn: &Turn,
         epoch: u64,
-        unclean: &[Key],
         (state, recorder): (&State, &Recorder),
     ) -> Result<Vec<(Refused, Option<Key>)>, RunError> {
         let Kind::Fenced {
@@ -268,7 +279,6 @@ impl<'a> Target<'a> {
             sink,
             epoch,
             changes,
-            unclean: unclean.to_vec(),
             replaces_all: false,
         };
         if let Err(error) = state.stage(&staged) {
@@ -328,24 +338,22 @@ impl<'a> Target<'a> {
 
 impl Turn {
     fn updates(&self, plan: &SinkPlan) -> Updates {
-        let rows: Vec<&Row> = self.rows.values().map(|written| &written.row).collect();
+        let written = || self.rows.iter().map(|(_, written)| written);
+        let rows: Vec<&Row> = written().map(|written| &written.row).collect();
         Updates {
             rows: gather(plan, &rows),
-            owners: self
-                .rows
-                .values()
-                .map(|written| written.owner.clone())
-                .collect(),
-            known: (self.rows.values())
-                .map(|written| written.before.is_some())
-                .collect(),
+            owners: written().map(|written| written.owner.clone()).collect(),
+            known: written().map(|written| written.before.is_some()).collect(),
             retractions: self.retractions.clone(),
         }
     }
 
     /// The refused rows, each with the key that had it before.
     fn refused(&self, applied: &Applied) -> Vec<(Refused, Option<Key>)> {
-        let before = |row: &Refused| self.rows.get(&row.id).and_then(|row| row.before.clone());
+        let before = |row: &Refused| {
+            let found = self.rows.binary_search_by(|(id, _)| id.cmp(&row.id));
+            self.rows[found.ok()?].1.before.clone()
+        };
         applied
             .refused
             .iter()
@@ -354,35 +362,25 @@ impl Turn {
     }
 
     /// What the sink holds now; not what it refused.
-    fn told(&self, applied: &Applied) -> Vec<ToldChange> {
+    fn told(&self, applied: &Applied) -> ToldChanges {
         let refused: BTreeSet<&RowId> = if fault::seeded("refused-as-told") {
             BTreeSet::new()
         } else {
             applied.refused.iter().map(|row| &row.id).collect()
         };
-        let rows = self
-            .rows
-            .iter()
-            .filter(|(id, _)| !refused.contains(id))
-            .map(|(id, written)| {
-                let owner = written.owner.clone();
-                let from = written.before.clone().filter(|before| *before != owner);
-                ToldChange::Told {
-                    id: id.clone(),
-                    owner,
-                    hash: written.row.hash,
-                    from,
-                }
-            });
-        let retractions = self
-            .retractions
-            .iter()
-            .filter(|(id, _)| !refused.contains(id));
-        let retractions = retractions.map(|(id, owner)| ToldChange::Retracted {
-            id: id.clone(),
-            owner: owner.clone(),
-        });
-        rows.chain(retractions).collect()
+        let mut changes = ToldChanges::default();
+        let rows = self.rows.iter().filter(|(id, _)| !refused.contains(id));
+        for (id, Written { owner, before, row }) in rows {
+            if let Some(before) = before.as_ref().filter(|before| *before != owner) {
+                changes.retract(before, id);
+            }
+            changes.tell(owner, id, row.hash);
+        }
+        let retractions = self.retractions.iter();
+        for (id, owner) in retractions.filter(|(id, _)| !refused.contains(id)) {
+            changes.retract(owner, id);
+        }
+        changes
     }
 }
 
@@ -403,16 +401,11 @@ fn gather(plan: &SinkPlan, rows: &[&Row]) -> RecordBatch {
         return RecordBatch::new_empty(plan.schema.arrow());
     }
     // Rows of one epoch share their batch: each batch is named once.
-    let mut number: BTreeMap<*const (), usize> = BTreeMap::new();
+    let mut number: BTreeMap<*const RecordBatch, usize> = BTreeMap::new();
     let mut batches: Vec<&RecordBatch> = Vec::new();
     let mut places = Vec::with_capacity(rows.len());
     for row in rows {
-        let address: *const () = row
-            .batch
-            .columns()
-            .first()
-            .map_or(std::ptr::null(), |column| Arc::as_ptr(column).cast());
-        let batch = *number.entry(address).or_insert_with(|| {
+        let batch = *number.entry(Arc::as_ptr(&row.batch)).or_insert_with(|| {
             batches.push(&row.batch);
             batches.len() - 1
         });

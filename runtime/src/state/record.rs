@@ -26,6 +26,9 @@ pub struct SinkRecord {
     pub published: Option<u64>,
     /// The epoch that it may or may not hold: where its fence stands if its transaction happened.
     pub staged: Option<u64>,
+    /// Where in the id of each row the key stands beneath which it is told, so that the row can be no
+    /// other key's. `None`: an index of owners is kept.
+    pub key_in_id: Option<usize>,
 }
 
 /// The bytes of a key that is unclean. Which inputs it had does not matter: an open key is fetched

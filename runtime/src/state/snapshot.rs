@@ -15,8 +15,10 @@ use serde_json::Value;
 use super::StateError;
 use operators::group::ErrorRow;
 
+use super::owners::Owners;
 use super::record::{SinkRecord, Stored, UNCLEAN, json, stored};
 use super::tables::{self, Bytes, SinkTables, StartingWith};
+use super::told;
 
 /// The state as it was when [`super::State::snapshot`] was called, whatever is written meanwhile.
 /// Workers share it.
@@ -67,31 +69,28 @@ impl Snapshot {
         Ok(ranges.into_iter().flatten().flat_map(inputs_of))
     }
 
-    /// The rows that a sink was told of a key, with their content hashes.
+    /// The rows that a sink was told of a key, with their content hashes, in the order of their ids.
     pub fn told(&self, sink: &str, key: &Key) -> Result<Vec<(RowId, u128)>, StateError> {
+        let mut rows = Vec::new();
         let Some(told) = self.sink_table(SinkTables::of(sink).told())? else {
-            return Ok(Vec::new());
+            return Ok(rows);
         };
         let of_key = StartingWith::of(tables::beneath(key, &[]));
-        told.range::<&[u8]>(of_key.bounds())?
-            .map(|entry| {
-                let (place, hash) = entry?;
-                let (_, id) = tables::split_beneath(place.value())
-                    .ok_or_else(|| StateError::record("told"))?;
-                Ok((RowId::from_bytes(id), hash.value()))
-            })
-            .collect()
+        for block in told.range::<&[u8]>(of_key.bounds())? {
+            told::read(block?.1.value(), &mut rows)?;
+        }
+        Ok(rows)
     }
 
-    /// The key that owns a row of a sink.
-    pub fn owner(&self, sink: &str, id: &RowId) -> Result<Option<Key>, StateError> {
-        let Some(owners) = self.sink_table(SinkTables::of(sink).owners())? else {
-            return Ok(None);
-        };
-        let owner = owners.get(id.bytes())?;
-        owner
-            .map(|key| tables::checked_key(key.value()).ok_or_else(|| StateError::record("owner")))
-            .transpose()
+    /// Who has the rows of a sink, by what it was told. Where no index is kept all of that is read:
+    /// ask only where a row can be that of several keys.
+    pub fn owners(&self, sink: &str) -> Result<Owners, StateError> {
+        let tables = SinkTables::of(sink);
+        let is_indexed = self.sink(sink)?.unwrap_or_default().key_in_id.is_none();
+        match self.sink_table(tables.owners())? {
+            Some(owners) if is_indexed => Ok(Owners::Index(owners)),
+            _ => Owners::told(self.sink_table(tables.told())?.as_ref()),
+        }
     }
 
     /// Whether a sink was told anything.
@@ -160,7 +159,7 @@ impl Snapshot {
         parts.map(|bytes| json(bytes.value(), "stamps")).transpose()
     }
 
-    /// How much there is. It looks at every key.
+    /// How much there is. It looks at every key and every told row.
     pub fn counts(&self) -> Result<Counts, StateError> {
         let digests = self.transaction.open_table(tables::DIGESTS)?;
         let mut counts = Counts {
@@ -173,7 +172,7 @@ impl Snapshot {
         }
         for sink in self.sinks()?.into_keys() {
             let told = self.sink_table(SinkTables::of(&sink).told())?;
-            let rows = told.map_or(Ok(0), |told| told.len())?;
+            let rows = told.as_ref().map_or(Ok(0), told::count)?;
             counts.told.insert(sink, rows);
         }
         Ok(counts)

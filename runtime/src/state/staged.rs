@@ -7,19 +7,28 @@
 //!  unclean                +-- it did not happen --> discard
 //! ```
 //!
-//! Invariants: a sink has at most one epoch staged; a row is told beneath a key exactly when the
-//! owner index names that key; publish and discard without anything staged do nothing, so either
-//! can be repeated after a crash.
+//! Changes are kept by the key whose told rows they change: a row that moves is retracted beneath the
+//! key that it leaves, and told beneath the other. So what is staged of a key is published without a
+//! look at any other, and its blocks of told rows are written once.
+//!
+//! Invariants: a sink has at most one epoch staged; where the index of owners is kept, a row is told
+//! beneath a key exactly when the index names that key; publish and discard without anything staged
+//! do nothing, so either can be repeated after a crash.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 
 use operators::key::Key;
 use operators::row_id::RowId;
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{AccessGuard, ReadableTable, StorageError, Table, WriteTransaction};
 
 use super::StateError;
+use super::owners::Index;
 use super::record::{UNCLEAN, put_sink_record, sink_record};
+use super::rows::{self, Row};
 use super::tables::{self, Bytes, SinkTables, StartingWith};
+use super::told::Told;
 
 /// What one epoch changes in what a sink was told.
 pub struct Staged {
@@ -27,52 +36,56 @@ pub struct Staged {
     pub sink: String,
     /// The epoch, as its fence will name it: from [`super::State::take_epoch`].
     pub epoch: u64,
-    /// What it is told. At most one [`ToldChange::Told`] per row id.
-    pub changes: Vec<ToldChange>,
-    /// Keys that become unclean beside those that the changes name, which do in any case.
-    pub unclean: Vec<Key>,
+    /// What it is told. Its keys become unclean.
+    pub changes: ToldChanges,
     /// An adoption: what the sink was told before is forgotten, and every key becomes unclean.
     pub replaces_all: bool,
 }
 
-/// One row of a sink that changed.
-#[derive(Clone, PartialEq, Eq)]
-pub enum ToldChange {
-    /// The sink holds the row.
-    Told {
-        /// Which row.
-        id: RowId,
-        /// The key that yields it.
-        owner: Key,
-        /// The hash of its content.
-        hash: u128,
-        /// The key that yielded it before, when it moved.
-        from: Option<Key>,
-    },
-    /// The sink holds the row no more; where another key owns it by now, only this key's claim
-    /// ends.
-    Retracted {
-        /// Which row.
-        id: RowId,
-        /// The key that yielded it.
-        owner: Key,
-    },
+/// Changes of what a sink was told, by the key whose rows they are. A row of one id is told beneath at
+/// most one key; where another key had it, it is retracted beneath that one.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ToldChanges {
+    /// Rows as [`rows`] writes them, in pieces that can be stored.
+    keys: BTreeMap<Key, Vec<Vec<u8>>>,
+}
+
+/// From how many bytes on a piece of the changes of one key is full.
+const PIECE_BYTES: usize = 64 << 10;
+
+impl ToldChanges {
+    /// The sink holds the row, whose content has this hash, and the key yields it. Of several changes
+    /// of one row of a key the last one counts.
+    pub fn tell(&mut self, key: &Key, id: &RowId, hash: u128) {
+        rows::put(self.piece(key), (id.bytes(), Some(hash)));
+    }
+
+    /// The sink does not hold the row any more, or holds it for another key.
+    pub fn retract(&mut self, key: &Key, id: &RowId) {
+        rows::put(self.piece(key), (id.bytes(), None));
+    }
+
+    /// The keys of which rows change.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.keys()
+    }
+
+    fn piece(&mut self, key: &Key) -> &mut Vec<u8> {
+        if !self.keys.contains_key(key) {
+            self.keys.insert(key.clone(), Vec::new());
+        }
+        let pieces = self.keys.get_mut(key).expect("it was just put there");
+        if pieces.last().is_none_or(|piece| piece.len() >= PIECE_BYTES) {
+            pieces.push(Vec::new());
+        }
+        pieces.last_mut().expect("there is a piece with room")
+    }
 }
 
 /// Row ids may hold people's numbers, so they are not shown.
-impl fmt::Debug for ToldChange {
+impl fmt::Debug for ToldChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ToldChange::Told { owner, from, .. } => f
-                .debug_struct("Told")
-                .field("owner", owner)
-                .field("from", from)
-                .finish_non_exhaustive(),
-            ToldChange::Retracted { owner, .. } => f
-                .debug_struct("Retracted")
-                .field("owner", owner)
-                .finish_non_exhaustive(),
-        }
+        f.debug_set().entries(self.keys.keys()).finish()
     }
 }
 
@@ -81,8 +94,7 @@ impl fmt::Debug for Staged {
         f.debug_struct("Staged")
             .field("sink", &self.sink)
             .field("epoch", &self.epoch)
-            .field("changes", &self.changes.len())
-            .field("unclean", &self.unclean.len())
+            .field("changes", &self.changes)
             .field("replaces_all", &self.replaces_all)
             .finish()
     }
@@ -101,8 +113,11 @@ pub(super) fn stage(transaction: &WriteTransaction, staged: &Staged) -> Result<(
     if staged.replaces_all {
         table.insert(EMPTIED, &[][..])?;
     }
-    for (position, change) in (FIRST_CHANGE..).zip(&staged.changes) {
-        table.insert(position, change_bytes(change).as_slice())?;
+    for (key, pieces) in &staged.changes.keys {
+        for (number, piece) in (0_u32..).zip(pieces) {
+            let place = tables::beneath(key, &number.to_be_bytes());
+            table.insert(place.as_slice(), piece.as_slice())?;
+        }
     }
     record.staged = Some(staged.epoch);
     put_sink_record(transaction, &staged.sink, &record)
@@ -115,7 +130,7 @@ pub(super) fn publish(transaction: &WriteTransaction, sink: &str) -> Result<(), 
         return Ok(());
     };
     let tables = SinkTables::of(sink);
-    apply(transaction, &tables)?;
+    apply(transaction, &tables, record.key_in_id.is_none())?;
     transaction.delete_table(tables.staged())?;
     record.published = Some(epoch);
     put_sink_record(transaction, sink, &record)
@@ -131,10 +146,8 @@ pub(super) fn discard(transaction: &WriteTransaction, sink: &str) -> Result<(), 
     put_sink_record(transaction, sink, &record)
 }
 
-/// Stands in the staged table when what was told before is forgotten.
-const EMPTIED: u64 = 0;
-/// The position of the first change.
-const FIRST_CHANGE: u64 = 1;
+/// Stands in the staged table, before all changes, when what was told before is forgotten.
+const EMPTIED: &[u8] = &[];
 
 /// Every key whose told rows change: were it clean, and did its rows return to what they were
 /// before this epoch, the gate would not open it and the sink would keep this epoch's rows.
@@ -143,19 +156,8 @@ fn mark_unclean(transaction: &WriteTransaction, staged: &Staged) -> Result<(), S
     if staged.replaces_all {
         mark_all_unclean(&mut digests)?;
     }
-    let mut mark = |key: &Key| {
-        let marked = digests.insert(tables::placed(key).as_slice(), UNCLEAN);
-        marked.map(|_| ())
-    };
-    staged.unclean.iter().try_for_each(&mut mark)?;
-    for change in &staged.changes {
-        match change {
-            ToldChange::Told { owner, from, .. } => {
-                mark(owner)?;
-                from.iter().try_for_each(&mut mark)?;
-            }
-            ToldChange::Retracted { owner, .. } => mark(owner)?,
-        }
+    for key in staged.changes.keys() {
+        digests.insert(tables::placed(key).as_slice(), UNCLEAN)?;
     }
     Ok(())
 }
@@ -175,67 +177,60 @@ fn mark_all_unclean(digests: &mut Table<'_, Bytes, Bytes>) -> Result<(), StateEr
     Ok(())
 }
 
-fn apply(transaction: &WriteTransaction, tables: &SinkTables) -> Result<(), StateError> {
+fn apply(
+    transaction: &WriteTransaction,
+    tables: &SinkTables,
+    is_indexed: bool,
+) -> Result<(), StateError> {
     let staged = transaction.open_table(tables.staged())?;
     if staged.get(EMPTIED)?.is_some() {
         transaction.delete_table(tables.told())?;
         transaction.delete_table(tables.owners())?;
     }
-    let mut told = transaction.open_table(tables.told())?;
-    let mut owners = transaction.open_table(tables.owners())?;
-    for entry in staged.range(FIRST_CHANGE..)? {
-        let (_, bytes) = entry?;
-        let (hash, row) = change(bytes.value()).ok_or_else(|| StateError::record("staged"))?;
-        let (owner, id) = tables::split_beneath(row).ok_or_else(|| StateError::record("staged"))?;
-        if let Some(hash) = hash {
-            told.insert(row, hash)?;
-            let former = owners.insert(id, owner.bytes())?;
-            let former = former.and_then(|former| tables::checked_key(former.value()));
-            if let Some(former) = former.filter(|former| *former != owner) {
-                told.remove(tables::beneath(&former, id).as_slice())?;
-            }
-        } else {
-            told.remove(row)?;
-            let owned = owners
-                .get(id)?
-                .is_some_and(|key| key.value() == owner.bytes());
-            if owned {
-                owners.remove(id)?;
-            }
+    let mut told = Told::of(transaction.open_table(tables.told())?);
+    let mut index = None;
+    if is_indexed {
+        index = Some(Index::of(transaction.open_table(tables.owners())?));
+    }
+    let first = (Bound::Excluded(EMPTIED), Bound::Unbounded);
+    let mut pieces = staged.range::<&[u8]>(first)?.peekable();
+    while let Some(piece) = pieces.next() {
+        let (place, bytes) = piece?;
+        let key = of_piece(place.value())?;
+        let mut bytes = bytes.value().to_vec();
+        let is_same = |piece: &Result<(AccessGuard<'_, Bytes>, _), StorageError>| {
+            let next = piece.as_ref().map(|(place, _)| of_piece(place.value()));
+            next.is_ok_and(|next| next.is_ok_and(|next| next == key))
+        };
+        while let Some(piece) = pieces.next_if(is_same) {
+            bytes.extend(piece?.1.value());
+        }
+        let changes = last_of_each(&bytes)?;
+        told.change(key, &changes)?;
+        if let Some(index) = &mut index {
+            index.change(key, &changes)?;
         }
     }
     Ok(())
 }
 
-const TOLD: u8 = 1;
-const RETRACTED: u8 = 2;
-
-/// The bytes of a change: a tag; for a told row its content hash, little-endian; and the table key
-/// of the told row.
-fn change_bytes(change: &ToldChange) -> Vec<u8> {
-    match change {
-        ToldChange::Told {
-            id, owner, hash, ..
-        } => {
-            let row = tables::beneath(owner, id.bytes());
-            [&[TOLD], &hash.to_le_bytes()[..], &row].concat()
-        }
-        ToldChange::Retracted { id, owner } => {
-            let row = tables::beneath(owner, id.bytes());
-            [&[RETRACTED], &row[..]].concat()
-        }
-    }
+/// Where the key of a piece stands.
+fn of_piece(place: &[u8]) -> Result<&[u8], StateError> {
+    let split = place.split_last_chunk::<4>();
+    let (key, _) = split.ok_or_else(|| StateError::record("staged"))?;
+    Ok(key)
 }
 
-/// The content hash, unless it is a retraction, and the table key of the told row.
-fn change(bytes: &[u8]) -> Option<(Option<u128>, &[u8])> {
-    let (tag, rest) = bytes.split_first()?;
-    match *tag {
-        TOLD => {
-            let (hash, row) = rest.split_first_chunk()?;
-            Some((Some(u128::from_le_bytes(*hash)), row))
+/// The last change of each row, in the order of their ids.
+fn last_of_each(bytes: &[u8]) -> Result<Vec<Row<'_>>, StateError> {
+    let mut changes = rows::rows(bytes, "staged").collect::<Result<Vec<_>, _>>()?;
+    changes.sort_by_key(|(id, _)| *id);
+    changes.dedup_by(|after, before| {
+        let is_same = after.0 == before.0;
+        if is_same {
+            *before = *after;
         }
-        RETRACTED => Some((None, rest)),
-        _ => None,
-    }
+        is_same
+    });
+    Ok(changes)
 }

@@ -1,24 +1,24 @@
-//! Where everything lies in the store. This layout is format 1: a change to it is a new format.
+//! Where everything lies in the store. This layout is format 2: a change to it is a new format.
 //!
 //! | table           | key                                      | value                            |
 //! |-----------------|------------------------------------------|----------------------------------|
 //! | `meta`          | name                                     | text                             |
 //! | `digests`       | partition, key                           | per input: see [`super::record`] |
-//! | `told:<sink>`   | partition, length of the key, key, row id| content hash, u128               |
-//! | `owner:<sink>`  | row id                                   | key                              |
-//! | `staged:<sink>` | position, u64                            | a change: see [`super::staged`]  |
+//! | `told:<sink>`   | partition, length of the key, key, bound | rows: see [`super::told`]        |
+//! | `owner:<sink>`  | row id                                   | key: see [`super::owners`]       |
+//! | `staged:<sink>` | partition, length of the key, key, number| rows: see [`super::staged`]      |
 //! | `errors`        | partition, length of the key, key, id    | JSON                             |
 //! | `sinks`         | sink                                     | JSON                             |
 //! | `memos`         | name                                     | JSON                             |
 //! | `stamps`        | stamp, u128                              | JSON                             |
 //!
 //! *partition* is the key's virtual partition, one byte, so a process can read its own partitions
-//! as ranges. Lengths (u32) and error ids (u128) are big-endian inside table keys: all of one key
-//! is one range, and texts do not run into each other. An owner is asked for by row id alone, so
-//! that index has no partition; it holds nothing that the told rows do not.
+//! as ranges. Lengths and numbers (u32) and error ids (u128) are big-endian inside table keys: all
+//! of one key is one range, and texts do not run into each other. An owner is asked for by row id
+//! alone, so that index has no partition; it holds nothing that the told rows do not.
 //!
-//! A sink has tables of its own: counting or emptying what it was told, and dropping what it has
-//! staged, do not depend on how much other sinks hold.
+//! A sink has tables of its own: emptying what it was told, and dropping what it has staged, do not
+//! depend on how much other sinks hold.
 
 use std::ops::Bound;
 
@@ -44,7 +44,7 @@ pub(super) const MEMOS: TableDefinition<&str, Bytes> = TableDefinition::new("mem
 /// What each stamp was made of.
 pub(super) const STAMPS: TableDefinition<u128, Bytes> = TableDefinition::new("stamps");
 
-/// The tables of one sink. They exist from its first row on.
+/// The tables of one sink. They exist from its first row on, the index of owners where it is kept.
 pub(super) struct SinkTables {
     told: String,
     owners: String,
@@ -60,18 +60,19 @@ impl SinkTables {
         }
     }
 
-    /// Row ids beneath their owner key -> content hash.
-    pub(super) fn told(&self) -> TableDefinition<'_, Bytes, u128> {
+    /// Bounds of blocks beneath their key -> the rows of the block.
+    pub(super) fn told(&self) -> TableDefinition<'_, Bytes, Bytes> {
         TableDefinition::new(&self.told)
     }
 
-    /// Row id -> owner key. A row is told beneath a key exactly when this names the key.
+    /// Row id -> owner key, of sinks with rows that can move between keys. There a row is told beneath
+    /// a key exactly when this names the key.
     pub(super) fn owners(&self) -> TableDefinition<'_, Bytes, Bytes> {
         TableDefinition::new(&self.owners)
     }
 
-    /// Position -> change, in the order in which they were staged.
-    pub(super) fn staged(&self) -> TableDefinition<'_, u64, Bytes> {
+    /// Numbers beneath their key -> changes of the key's rows, in the order of their numbers.
+    pub(super) fn staged(&self) -> TableDefinition<'_, Bytes, Bytes> {
         TableDefinition::new(&self.staged)
     }
 }

@@ -11,10 +11,12 @@ use operators::value::Value;
 use operators::gate::Clean;
 use operators::group::ErrorRow;
 
-use super::{SettledKey, Snapshot, Staged, State, Stored, ToldChange};
+use super::{SettledKey, Snapshot, Staged, State, Stored, ToldChanges};
 
+mod blocks;
 mod model;
 mod opening;
+mod owners;
 mod recovery;
 mod use_of_state;
 
@@ -37,34 +39,43 @@ fn clean(rows: u64, stamp: u128) -> Clean {
     Clean { digest, stamp }
 }
 
-fn told(number: i64, owner: &str, hash: u128) -> ToldChange {
-    ToldChange::Told {
-        id: row(number),
-        owner: key(owner),
-        hash,
-        from: None,
-    }
+/// A row, its key, and the hash of what is told of it; without, it is retracted.
+type Change = (RowId, Key, Option<u128>);
+
+fn told(number: i64, owner: &str, hash: u128) -> Change {
+    (row(number), key(owner), Some(hash))
 }
 
-fn retracted(number: i64, owner: &str) -> ToldChange {
-    ToldChange::Retracted {
-        id: row(number),
-        owner: key(owner),
-    }
+fn retracted(number: i64, owner: &str) -> Change {
+    (row(number), key(owner), None)
 }
 
-fn staged(epoch: u64, changes: Vec<ToldChange>) -> Staged {
+fn changes(all: impl IntoIterator<Item = Change>) -> ToldChanges {
+    let mut changes = ToldChanges::default();
+    for (id, owner, hash) in all {
+        match hash {
+            Some(hash) => changes.tell(&owner, &id, hash),
+            None => changes.retract(&owner, &id),
+        }
+    }
+    changes
+}
+
+fn staged(epoch: u64, all: Vec<Change>) -> Staged {
     Staged {
         sink: SINK.to_owned(),
         epoch,
-        changes,
-        unclean: Vec::new(),
+        changes: changes(all),
         replaces_all: false,
     }
 }
 
+fn owner(snapshot: &Snapshot, sink: &str, id: &RowId) -> Option<Key> {
+    snapshot.owners(sink).unwrap().of(id).unwrap()
+}
+
 /// Stages the changes under a new epoch, which is returned.
-fn stage(state: &State, changes: Vec<ToldChange>) -> u64 {
+fn stage(state: &State, changes: Vec<Change>) -> u64 {
     let epoch = state.take_epoch().unwrap();
     state.stage(&staged(epoch, changes)).unwrap();
     epoch

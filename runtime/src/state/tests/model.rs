@@ -1,20 +1,32 @@
 //! Random sequences of steps against a model of plain maps: the store and the model hold the same,
-//! and a row is told beneath a key exactly when the owner index names that key.
+//! and a row is told beneath a key exactly when the owner index names that key. Some ids are long, so
+//! that a few rows fill a block.
 
 use proptest::prelude::*;
 
+use super::super::told::BLOCK_BYTES;
 use super::*;
 
 const SINKS: [&str; 2] = ["conflicts", "errors"];
 const KEYS: [&str; 4] = ["a", "ab", "b", ""];
-const ROWS: i64 = 6;
+const ROWS: i64 = 24;
+
+/// The id of a row. Every second one is long.
+fn row(number: i64) -> RowId {
+    let text = match number % 2 {
+        0 => String::new(),
+        _ => "x".repeat(BLOCK_BYTES / 5),
+    };
+    RowId::of(&[Value::Int(number), Value::Text(text)])
+}
 
 #[derive(Clone, Debug)]
 enum Step {
     Stage {
         sink: usize,
-        /// Row, owner, and the hash of what is told; `None` retracts.
-        changes: Vec<(i64, usize, Option<u128>)>,
+        /// Row, the key that yields it from now on, and the hash of what is told; without a hash that
+        /// key yields it no more.
+        changes: Changes,
         replaces_all: bool,
     },
     Publish(usize),
@@ -25,17 +37,15 @@ enum Step {
     },
     /// The state is closed and opened.
     Reopen,
+    /// The pipeline is edited: by its plan, ids hold their key, or not any more.
+    Edit(usize, Option<usize>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let change = (
-        0..ROWS,
-        0..KEYS.len(),
-        prop::option::weighted(0.7, any::<u128>()),
-    );
+    let change = (0..KEYS.len(), prop::option::weighted(0.7, any::<u128>()));
     let inputs = prop::collection::btree_map(0..3_u16, 1..9_u64, 0..3);
     let step = prop_oneof![
-        4 => (0..SINKS.len(), prop::collection::vec(change, 0..6), prop::bool::weighted(0.1))
+        4 => (0..SINKS.len(), prop::collection::btree_map(0..ROWS, change, 0..16), prop::bool::weighted(0.1))
             .prop_map(|(sink, changes, replaces_all)| Step::Stage { sink, changes, replaces_all }),
         3 => (0..SINKS.len()).prop_map(Step::Publish),
         1 => (0..SINKS.len()).prop_map(Step::Discard),
@@ -44,11 +54,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             clean: inputs.map(|inputs| inputs.into_iter().collect()),
         }),
         1 => Just(Step::Reopen),
+        1 => (0..SINKS.len(), prop::option::of(0..2_usize))
+            .prop_map(|(sink, place)| Step::Edit(sink, place)),
     ];
     prop::collection::vec(step, 1..30)
 }
 
-type Changes = Vec<(i64, usize, Option<u128>)>;
+type Changes = BTreeMap<i64, (usize, Option<u128>)>;
 
 #[derive(Default)]
 struct Model {
@@ -65,11 +77,23 @@ impl Model {
         if replaces_all {
             self.digests.values_mut().for_each(Vec::clear);
         }
-        for (_, owner, _) in changes {
-            self.digests.insert(*owner, Vec::new());
+        for (_, owner, _) in self.changes(sink, changes) {
+            self.digests.insert(owner, Vec::new());
         }
         self.staged
             .insert(sink, (epoch, changes.clone(), replaces_all));
+    }
+
+    /// What the sink is told: a row that comes to a key is retracted beneath the one that it leaves.
+    fn changes(&self, sink: usize, changes: &Changes) -> Vec<(i64, usize, Option<u128>)> {
+        let mut all = Vec::new();
+        for (id, (owner, hash)) in changes {
+            let told = self.told.get(&sink).and_then(|told| told.get(id));
+            let left = told.filter(|(named, _)| hash.is_some() && named != owner);
+            all.push((*id, *owner, *hash));
+            all.extend(left.map(|(left, _)| (*id, *left, None)));
+        }
+        all
     }
 
     fn publish(&mut self, sink: usize) {
@@ -80,7 +104,7 @@ impl Model {
         if replaces_all {
             told.clear();
         }
-        for (id, owner, hash) in changes {
+        for (id, (owner, hash)) in changes {
             match hash {
                 Some(hash) => {
                     told.insert(id, (owner, hash));
@@ -105,9 +129,11 @@ impl Model {
             }
             for id in 0..ROWS {
                 let owner = model.get(&id).map(|(owner, _)| key(KEYS[*owner]));
-                assert_eq!(snapshot.owner(sink, &row(id)).unwrap(), owner);
+                assert_eq!(super::owner(&snapshot, sink, &row(id)), owner);
             }
             assert_eq!(snapshot.has_told(sink).unwrap(), !model.is_empty());
+            let told = snapshot.counts().unwrap().told.get(*sink).copied();
+            assert_eq!(told.unwrap_or(0), model.len() as u64);
             let record = snapshot.sink(sink).unwrap().unwrap_or_default();
             assert_eq!(record.published, self.published.get(&number).copied());
             assert_eq!(
@@ -129,11 +155,8 @@ impl Model {
     }
 }
 
-fn change((id, owner, hash): &(i64, usize, Option<u128>)) -> ToldChange {
-    match hash {
-        Some(hash) => told(*id, KEYS[*owner], *hash),
-        None => retracted(*id, KEYS[*owner]),
-    }
+fn change((id, owner, hash): (i64, usize, Option<u128>)) -> Change {
+    (row(id), key(KEYS[owner]), hash)
 }
 
 fn take(step: &Step, state: &State, model: &mut Model) {
@@ -147,8 +170,7 @@ fn take(step: &Step, state: &State, model: &mut Model) {
             let outcome = state.stage(&Staged {
                 sink: SINKS[*sink].to_owned(),
                 epoch,
-                changes: changes.iter().map(change).collect(),
-                unclean: Vec::new(),
+                changes: super::changes(model.changes(*sink, changes).into_iter().map(change)),
                 replaces_all: *replaces_all,
             });
             assert_eq!(outcome.is_ok(), !model.staged.contains_key(sink));
@@ -184,6 +206,7 @@ fn take(step: &Step, state: &State, model: &mut Model) {
                     .insert(*position, inputs.clone().unwrap_or_default()),
             };
         }
+        Step::Edit(sink, place) => state.set_key_in_id(SINKS[*sink], *place).unwrap(),
         Step::Reopen => {}
     }
 }

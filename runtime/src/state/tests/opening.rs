@@ -135,7 +135,7 @@ fn a_view_leaves_every_byte_as_it_is_after_a_clean_end_and_after_a_crash() {
             .unwrap()
             .unwrap();
         assert_eq!(
-            view.snapshot().unwrap().owner(SINK, &row(1)).unwrap(),
+            owner(&view.snapshot().unwrap(), SINK, &row(1)),
             Some(key("a"))
         );
         let rows = (2..2000).map(|number| told(number, "b", 20)).collect();
@@ -246,7 +246,7 @@ fn a_store_of_another_program_is_named_as_damaged() {
 fn a_wrong_byte_is_found_before_it_is_read() {
     let (folder, file) = kept();
     let state = open(folder.path());
-    let rows: Vec<ToldChange> = (0..2000).map(|number| told(number, "a", 7)).collect();
+    let rows: Vec<Change> = (0..2000).map(|number| told(number, "a", 7)).collect();
     stage(&state, rows);
     state.publish(SINK).unwrap();
     let expected = state.snapshot().unwrap().told(SINK, &key("a")).unwrap();

@@ -1,0 +1,145 @@
+//! Who has a row of a sink, asked by the row's id.
+//!
+//! ```text
+//!  the id of a row holds its key    key_in_id = its place    no index: no other key can have the row
+//!  else                             key_in_id = none         row id -> owner, beside the told rows
+//! ```
+//!
+//! Which it is, is a property of the told rows, and noted with them. A pipeline that is edited can bring
+//! ids of another kind while its sinks were told rows of the former kind. The index is kept until all
+//! told rows are of the kind that the pipeline brings; and it is made of them where it is missing.
+
+use std::collections::BTreeMap;
+
+use operators::key::Key;
+use operators::row_id::RowId;
+use redb::{ReadOnlyTable, ReadableTable, Table, WriteTransaction};
+
+use super::StateError;
+use super::record::{put_sink_record, sink_record};
+use super::rows::{self, Row};
+use super::tables::{self, Bytes, SinkTables};
+
+/// Who has the rows of a sink, as a snapshot knows it.
+pub enum Owners {
+    /// By the index.
+    Index(ReadOnlyTable<Bytes, Bytes>),
+    /// By the told rows, all of which were read: the index is not there.
+    Told(BTreeMap<RowId, Key>),
+}
+
+impl Owners {
+    /// The key that owns the row.
+    pub fn of(&self, id: &RowId) -> Result<Option<Key>, StateError> {
+        match self {
+            Owners::Index(owners) => {
+                let owner = owners.get(id.bytes())?;
+                let owner = owner.map(|key| tables::checked_key(key.value()));
+                owner
+                    .map(|key| key.ok_or_else(|| StateError::record("owner")))
+                    .transpose()
+            }
+            Owners::Told(owners) => Ok(owners.get(id).cloned()),
+        }
+    }
+
+    /// Of what was told.
+    pub(super) fn told(
+        told: Option<&impl ReadableTable<Bytes, Bytes>>,
+    ) -> Result<Self, StateError> {
+        let mut owners = BTreeMap::new();
+        if let Some(told) = told {
+            each(told, |key, id| {
+                owners.insert(RowId::from_bytes(id), key.clone());
+                Ok(())
+            })?;
+        }
+        Ok(Owners::Told(owners))
+    }
+}
+
+/// The index of a sink, to be changed.
+pub(super) struct Index<'a> {
+    owners: Table<'a, Bytes, Bytes>,
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn of(owners: Table<'a, Bytes, Bytes>) -> Self {
+        Index { owners }
+    }
+
+    /// Takes over what changes of the key that stands at `key`. A row that it lets go of stays that
+    /// of another key, if one has it by now.
+    pub(super) fn change(&mut self, key: &[u8], changes: &[Row<'_>]) -> Result<(), StateError> {
+        let split = tables::split_beneath(key);
+        let (key, _) = split.ok_or_else(|| StateError::record("staged"))?;
+        for (id, hash) in changes {
+            if hash.is_some() {
+                self.owners.insert(*id, key.bytes())?;
+                continue;
+            }
+            let owner = self.owners.get(*id)?;
+            if owner.is_some_and(|owner| owner.value() == key.bytes()) {
+                self.owners.remove(*id)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Notes where the ids that the sink is told from now on hold their key, and keeps the index or drops
+/// it accordingly.
+pub(super) fn set_key_in_id(
+    transaction: &WriteTransaction,
+    sink: &str,
+    key_in_id: Option<usize>,
+) -> Result<(), StateError> {
+    let mut record = sink_record(transaction, sink)?;
+    if record.key_in_id == key_in_id {
+        return Ok(());
+    }
+    let tables = SinkTables::of(sink);
+    let told = transaction.open_table(tables.told())?;
+    let fits = match key_in_id {
+        Some(place) => record.staged.is_none() && holds_keys(&told, place)?,
+        None => false,
+    };
+    if fits {
+        transaction.delete_table(tables.owners())?;
+    } else if record.key_in_id.is_some() {
+        let mut owners = transaction.open_table(tables.owners())?;
+        each(&told, |key, id| {
+            owners.insert(id, key.bytes())?;
+            Ok(())
+        })?;
+    }
+    record.key_in_id = key_in_id.filter(|_| fits);
+    put_sink_record(transaction, sink, &record)
+}
+
+/// Whether each told row stands beneath the key that its id names at this place.
+fn holds_keys(told: &impl ReadableTable<Bytes, Bytes>, place: usize) -> Result<bool, StateError> {
+    let mut holds = true;
+    each(told, |key, id| {
+        let values = RowId::from_bytes(id).values();
+        holds &= values.get(place).and_then(Key::of_value).as_ref() == Some(key);
+        Ok(())
+    })?;
+    Ok(holds)
+}
+
+/// Looks at the key and the id of every told row.
+fn each(
+    told: &impl ReadableTable<Bytes, Bytes>,
+    mut look: impl FnMut(&Key, &[u8]) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    for block in told.iter()? {
+        let (place, block) = block?;
+        let split = tables::split_beneath(place.value());
+        let (key, _) = split.ok_or_else(|| StateError::record("told"))?;
+        for row in rows::rows(block.value(), "told") {
+            look(&key, row?.0)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The index of owners: kept where rows can move between keys, made where it is missing, and dropped
+//! where it is needed no more.
+
+use redb::ReadableDatabase;
+
+use super::super::Owners;
+use super::super::tables::SinkTables;
+use super::*;
+
+/// An id whose first value is its key.
+fn of_key(owner: &str, number: i64) -> RowId {
+    RowId::of(&[Value::Text(owner.to_owned()), Value::Int(number)])
+}
+
+fn change(owner: &str, id: &RowId, hash: Option<u128>) -> Change {
+    (id.clone(), key(owner), hash)
+}
+
+fn publish(state: &State, changes: Vec<Change>) {
+    stage(state, changes);
+    state.publish(SINK).unwrap();
+}
+
+/// A state whose sink was told rows with the key in their ids.
+fn with_keys_in_ids() -> State {
+    let state = State::in_memory(PIPELINE).unwrap();
+    state.set_key_in_id(SINK, Some(0)).unwrap();
+    let rows = ["a", "b"].map(|owner| change(owner, &of_key(owner, 1), Some(10)));
+    publish(&state, rows.to_vec());
+    state
+}
+
+fn key_in_id(state: &State) -> Option<usize> {
+    let record = state.snapshot().unwrap().sink(SINK).unwrap();
+    record.unwrap().key_in_id
+}
+
+fn has_index(state: &State) -> bool {
+    let transaction = state.database.begin_read().unwrap();
+    transaction
+        .open_table(SinkTables::of(SINK).owners())
+        .is_ok()
+}
+
+#[test]
+fn where_ids_hold_their_key_there_is_no_index_and_owners_are_known_all_the_same() {
+    let state = with_keys_in_ids();
+    assert!(!has_index(&state));
+    let snapshot = state.snapshot().unwrap();
+    assert!(matches!(
+        snapshot.owners(SINK).unwrap(),
+        Owners::Told(owners) if owners.len() == 2
+    ));
+    assert_eq!(owner(&snapshot, SINK, &of_key("b", 1)), Some(key("b")));
+    assert_eq!(owner(&snapshot, SINK, &of_key("b", 2)), None);
+}
+
+#[test]
+fn an_index_that_is_missing_is_made_of_what_was_told() {
+    let state = with_keys_in_ids();
+    state.set_key_in_id(SINK, None).unwrap();
+    assert!(has_index(&state) && key_in_id(&state).is_none());
+    let snapshot = state.snapshot().unwrap();
+    assert!(matches!(snapshot.owners(SINK).unwrap(), Owners::Index(_)));
+    assert_eq!(owner(&snapshot, SINK, &of_key("a", 1)), Some(key("a")));
+    // From now on it is kept.
+    let moved = of_key("a", 1);
+    publish(
+        &state,
+        vec![change("b", &moved, Some(10)), change("a", &moved, None)],
+    );
+    assert_eq!(
+        owner(&state.snapshot().unwrap(), SINK, &moved),
+        Some(key("b"))
+    );
+}
+
+#[test]
+fn an_index_stays_until_every_row_is_told_beneath_the_key_in_its_id() {
+    let state = with_keys_in_ids();
+    state.set_key_in_id(SINK, None).unwrap();
+    let moved = of_key("a", 1);
+    publish(
+        &state,
+        vec![change("b", &moved, Some(10)), change("a", &moved, None)],
+    );
+    state.set_key_in_id(SINK, Some(0)).unwrap();
+    assert!(has_index(&state) && key_in_id(&state).is_none());
+    publish(
+        &state,
+        vec![change("a", &moved, Some(10)), change("b", &moved, None)],
+    );
+    state.set_key_in_id(SINK, Some(0)).unwrap();
+    assert!(!has_index(&state) && key_in_id(&state) == Some(0));
+}
+
+/// A pipeline that groups by another column than before, which its sink's key holds, too.
+#[test]
+fn a_key_that_stands_elsewhere_in_the_ids_needs_the_index() {
+    let state = with_keys_in_ids();
+    state.set_key_in_id(SINK, Some(1)).unwrap();
+    assert!(has_index(&state) && key_in_id(&state).is_none());
+}
+
+/// What is staged may be of the former kind, and is published later.
+#[test]
+fn as_long_as_something_is_staged_the_index_is_made_and_what_is_published_gets_into_it() {
+    let state = State::in_memory(PIPELINE).unwrap();
+    state.set_key_in_id(SINK, Some(0)).unwrap();
+    let id = of_key("a", 1);
+    stage(&state, vec![change("a", &id, Some(10))]);
+    state.set_key_in_id(SINK, Some(1)).unwrap();
+    state.publish(SINK).unwrap();
+    let snapshot = state.snapshot().unwrap();
+    assert!(matches!(snapshot.owners(SINK).unwrap(), Owners::Index(_)));
+    assert_eq!(owner(&snapshot, SINK, &id), Some(key("a")));
+}
