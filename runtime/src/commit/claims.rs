@@ -7,6 +7,8 @@
 //!                                     claims on a row that another key owns (it may still let go)
 //! ```
 //!
+//! Where the id of a row holds its key nobody else can have the row, and nothing is held.
+//!
 //! What is held waits for the last commit of the run. There a retraction that nobody answered is
 //! made, and a claim against an owner that keeps its row is settled by a rule that knows no history:
 //! the least key has the row. So the sink is what a run from nothing would make of it. The keys that

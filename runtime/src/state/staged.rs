@@ -21,7 +21,7 @@ use std::ops::Bound;
 
 use operators::key::Key;
 use operators::row_id::RowId;
-use redb::{AccessGuard, ReadableTable, StorageError, Table, WriteTransaction};
+use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::StateError;
 use super::owners::Index;
@@ -192,26 +192,29 @@ fn apply(
     if is_indexed {
         index = Some(Index::of(transaction.open_table(tables.owners())?));
     }
-    let first = (Bound::Excluded(EMPTIED), Bound::Unbounded);
-    let mut pieces = staged.range::<&[u8]>(first)?.peekable();
-    while let Some(piece) = pieces.next() {
-        let (place, bytes) = piece?;
-        let key = of_piece(place.value())?;
-        let mut bytes = bytes.value().to_vec();
-        let is_same = |piece: &Result<(AccessGuard<'_, Bytes>, _), StorageError>| {
-            let next = piece.as_ref().map(|(place, _)| of_piece(place.value()));
-            next.is_ok_and(|next| next.is_ok_and(|next| next == key))
-        };
-        while let Some(piece) = pieces.next_if(is_same) {
-            bytes.extend(piece?.1.value());
+    let mut change = |key: &[u8], bytes: &[u8]| {
+        if bytes.is_empty() {
+            return Ok(());
         }
-        let changes = last_of_each(&bytes)?;
-        told.change(key, &changes)?;
+        let changes = last_of_each(bytes)?;
         if let Some(index) = &mut index {
             index.change(key, &changes)?;
         }
+        told.change(key, &changes)
+    };
+    let (mut key, mut bytes) = (Vec::new(), Vec::new());
+    let behind = (Bound::Excluded(EMPTIED), Bound::Unbounded);
+    for piece in staged.range::<&[u8]>(behind)? {
+        let (place, piece) = piece?;
+        let of_piece = of_piece(place.value())?;
+        if key != of_piece {
+            change(&key, &bytes)?;
+            key = of_piece.to_vec();
+            bytes.clear();
+        }
+        bytes.extend(piece.value());
     }
-    Ok(())
+    change(&key, &bytes)
 }
 
 /// Where the key of a piece stands.
