@@ -16,6 +16,7 @@ mod memory;
 mod meters;
 mod promise;
 mod reference;
+mod regrouped;
 mod report;
 mod rooms;
 mod scans;
