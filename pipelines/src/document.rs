@@ -40,6 +40,7 @@ pub struct Document {
     /// What the file holds.
     pub text: Arc<str>,
     pipeline: Option<Section>,
+    cluster: Option<Section>,
     sections: Vec<Section>,
     params: Vec<Param>,
 }
@@ -64,11 +65,13 @@ impl Document {
             reader.table(entry);
         }
         reader.finish_sections();
-        let (pipelines, sections): (Vec<_>, Vec<_>) = reader
-            .sections
-            .into_iter()
-            .partition(|section| section.group == Group::Pipeline);
-        let pipeline = pipelines.into_iter().next();
+        let mut sections = reader.sections;
+        let mut only = |group| {
+            let found = sections.iter().position(|section| section.group == group);
+            found.map(|index| sections.remove(index))
+        };
+        let pipeline = only(Group::Pipeline);
+        let cluster = only(Group::Cluster);
         let mut diagnostics = reader.diagnostics;
         if pipeline.is_none() && is_readable {
             diagnostics.push(
@@ -81,6 +84,7 @@ impl Document {
             name: name.to_owned(),
             text: reader.text,
             pipeline,
+            cluster,
             sections,
             params: reader.params,
         };
@@ -90,6 +94,11 @@ impl Document {
     /// `[pipeline]`; where there is none, that was told.
     pub fn pipeline(&self) -> Option<&Section> {
         self.pipeline.as_ref()
+    }
+
+    /// `[cluster]`, where there is one.
+    pub fn cluster(&self) -> Option<&Section> {
+        self.cluster.as_ref()
     }
 
     /// Sources, transforms and sinks, in the order of the file.
@@ -104,7 +113,14 @@ impl Document {
 }
 
 /// The tables of a pipeline file.
-const TABLES: [&str; 5] = ["pipeline", "params", "sources", "transforms", "sinks"];
+const TABLES: [&str; 6] = [
+    "pipeline",
+    "params",
+    "sources",
+    "transforms",
+    "sinks",
+    "cluster",
+];
 
 /// What has been read so far.
 struct Reader {
@@ -129,7 +145,16 @@ impl Reader {
             return;
         };
         match Group::of(table) {
-            Some(Group::Pipeline) => self.pipeline(entry.key_span, span, entries),
+            Some(group) if group.is_one_section() => {
+                self.keep(
+                    group,
+                    group.to_string(),
+                    entry.key_span,
+                    None,
+                    span,
+                    entries,
+                );
+            }
             Some(group) => {
                 for entry in entries {
                     self.section(group, entry);
@@ -157,11 +182,6 @@ impl Reader {
                 .help(suggest(&entry.key, known.clone(), "tables"));
         self.tell(diagnostic, entry.key_span.clone());
         closest(&entry.key, known)
-    }
-
-    fn pipeline(&mut self, name: Range<usize>, span: Range<usize>, entries: Vec<Entry>) {
-        let group = Group::Pipeline;
-        self.keep(group, group.to_string(), name, None, span, entries);
     }
 
     fn section(&mut self, group: Group, entry: Entry) {
@@ -276,7 +296,7 @@ impl Reader {
             .sort_by_key(|section| section.name_place.span.start);
         let mut seen: BTreeMap<&str, &Section> = BTreeMap::new();
         for section in &self.sections {
-            if section.group == Group::Pipeline {
+            if section.group.is_one_section() {
                 continue;
             }
             let Some(first) = seen.get(section.name.as_str()) else {
@@ -311,7 +331,7 @@ impl Reader {
 /// Where the sections of a table of the file begin, or the table itself where it has none.
 fn starts(table: &Entry) -> Vec<usize> {
     match (Group::of(&table.key), table.node.entries()) {
-        (Some(group), Some(sections)) if group != Group::Pipeline => sections
+        (Some(group), Some(sections)) if !group.is_one_section() => sections
             .iter()
             .map(|section| section.node.span.start)
             .collect(),

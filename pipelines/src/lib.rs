@@ -5,6 +5,7 @@
 
 pub mod assemble;
 pub mod check;
+pub mod cluster;
 pub mod diagnostic;
 pub mod document;
 pub mod draw;

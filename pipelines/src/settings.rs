@@ -1,4 +1,4 @@
-//! What `[pipeline]` and `[params]` say, with what the command line sets.
+//! What `[pipeline]`, `[params]` and `[cluster]` say, with what the command line sets.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use operators::problem::{Problem, Step, suggest};
 use operators::value::Value;
 use serde::Deserialize;
 
+use crate::cluster::Cluster;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Param};
 
@@ -44,6 +45,8 @@ pub struct Settings {
     pub epochs_in_flight: u64,
     /// The parameters.
     pub params: BTreeMap<String, Value>,
+    /// The processes of a run.
+    pub cluster: Cluster,
 }
 
 /// How much memory rows may take when the author does not say.
@@ -80,6 +83,7 @@ impl Settings {
             memory: MEMORY,
             epochs_in_flight: EPOCHS_IN_FLIGHT,
             params: BTreeMap::new(),
+            cluster: Cluster::default(),
         };
         let problems = settings.fill(&config);
         let params = document.params().iter();
@@ -101,6 +105,14 @@ impl Settings {
             }
         }
         diagnostics.extend(problems.into_iter().map(|problem| section.place(problem)));
+        match document
+            .cluster()
+            .map(|section| Cluster::of(section, &settings))
+        {
+            Some(Ok(cluster)) => settings.cluster = cluster,
+            Some(Err(more)) => diagnostics.extend(more),
+            None => {}
+        }
         if diagnostics.is_empty() {
             Ok(settings)
         } else {
@@ -125,6 +137,7 @@ impl Settings {
             memory: MEMORY,
             epochs_in_flight: EPOCHS_IN_FLIGHT,
             params: params.map(value).collect(),
+            cluster: Cluster::default(),
         }
     }
 

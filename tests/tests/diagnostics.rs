@@ -298,6 +298,13 @@ fn settings_that_cannot_be_are_told() {
 }
 
 #[test]
+fn clusters_that_cannot_be_are_told() {
+    tells("cluster");
+    tells("cluster_hosts");
+    tells("cluster_secret");
+}
+
+#[test]
 fn parameters_of_no_type_are_told() {
     tells("params");
 }

@@ -19,6 +19,8 @@ use crate::diagnostic::{self, Diagnostic, Place};
 pub enum Group {
     /// `[pipeline]`: what holds for all.
     Pipeline,
+    /// `[cluster]`: the processes of a run.
+    Cluster,
     /// `[sources.<name>]`
     Sources,
     /// `[transforms.<name>]`
@@ -32,6 +34,7 @@ impl Group {
     pub(crate) fn of(table: &str) -> Option<Group> {
         let all = [
             Group::Pipeline,
+            Group::Cluster,
             Group::Sources,
             Group::Transforms,
             Group::Sinks,
@@ -39,10 +42,16 @@ impl Group {
         all.into_iter().find(|group| group.table() == table)
     }
 
+    /// Whether the table is itself the section, and holds no sections that have names and types.
+    pub(crate) fn is_one_section(self) -> bool {
+        matches!(self, Group::Pipeline | Group::Cluster)
+    }
+
     /// The table of the file that holds the group.
     pub(crate) fn table(self) -> &'static str {
         match self {
             Group::Pipeline => "pipeline",
+            Group::Cluster => "cluster",
             Group::Sources => "sources",
             Group::Transforms => "transforms",
             Group::Sinks => "sinks",
@@ -55,6 +64,7 @@ impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Group::Pipeline => "pipeline",
+            Group::Cluster => "cluster",
             Group::Sources => "source",
             Group::Transforms => "transform",
             Group::Sinks => "sink",
@@ -76,12 +86,12 @@ pub struct Kind {
 pub struct Section {
     /// What it declares.
     pub group: Group,
-    /// Its name; `pipeline` for the pipeline.
+    /// Its name; that of its table where it is a table's only section.
     pub name: String,
     /// Where the name stands.
     pub name_place: Place,
-    /// Its type. The pipeline has none; in another section that has none, that is an error which
-    /// was told when the file was read.
+    /// Its type. `[pipeline]` and `[cluster]` have none; in another section that has none, that is
+    /// an error which was told when the file was read.
     pub kind: Option<Kind>,
     /// The fields but for `type`; the span is that of the header.
     pub(crate) fields: Node,
@@ -147,6 +157,12 @@ impl Section {
     /// Where the section begins: its header, or its name where it has none.
     pub fn header(&self) -> Place {
         Place::of(&self.text, self.fields.span.clone())
+    }
+
+    /// Whether a field is there and is a text.
+    pub(crate) fn is_text(&self, field: &str) -> bool {
+        let (node, is_there) = self.nearest(&[Step::from(field)]);
+        is_there && matches!(node.data, Data::Text(_))
     }
 
     /// The section as one line of text, for a fingerprint: it does not depend on comments, white
