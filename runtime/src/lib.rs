@@ -1,6 +1,7 @@
 //! How a plan runs.
 
 mod batches;
+pub mod cluster;
 pub mod command;
 mod commit;
 mod dimensions;
