@@ -10,6 +10,7 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,6 +61,19 @@ pub struct Groups {
     bytes: usize,
     /// Rows that a group may have, and the stage that reports one with more.
     most: (u64, Arc<str>),
+}
+
+/// What is known of a key from a unit that is not read.
+#[derive(Clone, Copy, Debug)]
+pub struct Recalled<'a> {
+    /// Which input.
+    pub input: u16,
+    /// The number of the unit.
+    pub unit: u32,
+    /// The digest of the rows that the unit has of the key, without errors.
+    pub digest: Digest,
+    /// What is wrong with them.
+    pub errors: &'a BTreeSet<ErrorRow>,
 }
 
 /// Whole groups of some keys.
@@ -130,6 +144,26 @@ impl Groups {
             input.keep(parcel, bytes);
         }
         new
+    }
+
+    /// Adds what is known of a key without reading it; gives whether the input had nothing of the key
+    /// before.
+    ///
+    /// # Panics
+    /// When there is no such input.
+    pub fn recall(&mut self, key: &Key, recalled: &Recalled) -> bool {
+        let input = &mut self.inputs[usize::from(recalled.input)];
+        let counts = !input.by_version || key.is_reserved();
+        let mut new = Vec::new();
+        let group = input.group(key, &mut new);
+        group.digest.add_all(recalled.digest);
+        for error in recalled.errors {
+            if group.errors.insert(error.clone()) && counts {
+                group.digest.add_error(error.hash());
+            }
+        }
+        group.is_in(recalled.unit);
+        !new.is_empty()
     }
 
     /// The bytes that the rows take in memory.

@@ -9,6 +9,7 @@ pub mod dimension;
 pub mod gate;
 pub mod group;
 pub mod parcel;
+pub mod placement;
 pub mod sink;
 pub mod source;
 pub mod transform;

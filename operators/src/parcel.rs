@@ -19,6 +19,7 @@ use crate::chunk::{Chunk, batch};
 use crate::digest::{bytes_hash, row_hashes};
 use crate::group::ErrorRow;
 use crate::key::Key;
+use crate::placement::Placement;
 use crate::transform::Evaluation;
 use crate::transform::batch_partition::BatchPartition;
 use crate::value::Value;
@@ -106,7 +107,7 @@ pub fn parcels(
     chunk: &Chunk,
     at: &Evaluation,
     from: &SourceRows,
-    workers: u64,
+    placement: Placement,
 ) -> Vec<(u64, Parcel)> {
     let (keys, key_of) = partition.keys(chunk.rows());
     let rows = if from.keeps_rows {
@@ -129,14 +130,14 @@ pub fn parcels(
         if rows.is_empty() {
             continue;
         }
-        let parcel = parcels.entry(owner(key, workers));
+        let parcel = parcels.entry(placement.owner(key));
         let parcel = parcel.or_insert_with(|| empty.clone());
         parcel.at.extend(rows);
         parcel.ends.push(number(parcel.at.len()));
         parcel.keys.push(key.clone());
     }
     for (key, error) in errors(chunk, at, from, (&keys, &key_of)) {
-        let parcel = parcels.entry(owner(&key, workers));
+        let parcel = parcels.entry(placement.owner(&key));
         let parcel = parcel.or_insert_with(|| empty.clone());
         parcel.errors.push((key, error));
     }
@@ -190,11 +191,6 @@ fn rows_by_key(
 /// No rows of no columns.
 pub(crate) fn nothing() -> RecordBatch {
     RecordBatch::new_empty(Arc::new(Schema::empty()))
-}
-
-/// The worker that owns a key.
-pub fn owner(key: &Key, workers: u64) -> u64 {
-    key.virtual_partition() % workers
 }
 
 fn number(count: usize) -> u32 {

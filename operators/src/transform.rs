@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::error::ArrowError;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::chunk::{Chunk, RowError};
 use lookup::Index;
@@ -106,7 +106,7 @@ pub struct Evaluation<'a> {
 }
 
 /// What a check found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The stage of the check.
     pub stage: Arc<str>,

@@ -16,6 +16,7 @@ use timely::dataflow::operators::probe::Handle;
 use crate::epoch::{Rows, stretch_at, survey};
 use crate::fetch::Wanted;
 use crate::job::Job;
+use crate::stop::Start;
 use crate::survey::{Cut, Keeper};
 
 /// How soon a batch looks again whether it may go on, when too many are in flight.
@@ -81,9 +82,16 @@ pub(crate) fn batches<'scope>(
                         again.activate_after(AGAIN);
                         break;
                     }
-                    if !job.stop.lets_start(epoch + number) {
-                        capability = None;
-                        break;
+                    match job.stop.lets_start(epoch + number) {
+                        Start::Now => {}
+                        Start::NotYet => {
+                            again.activate_after(AGAIN);
+                            break;
+                        }
+                        Start::Never => {
+                            capability = None;
+                            break;
+                        }
                     }
                     let keys = stretches[reached].take(&cut);
                     held.downgrade(&(epoch + number));

@@ -25,7 +25,7 @@ mod target;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam::channel::{Receiver, Sender};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use operators::consolidate::Epoch;
 use operators::digest::Digest;
 use operators::fault::{self, die_at};
@@ -33,6 +33,7 @@ use operators::key::Key;
 use operators::sink::Change;
 use timely::scheduling::SyncActivator;
 
+use crate::crew::{Passing, TICK, Word};
 use crate::epoch::RETRIES;
 use crate::error::RunError;
 use crate::job::{Job, Purpose};
@@ -107,8 +108,9 @@ pub(crate) struct Committer<'a> {
     job: &'a Job,
     state: &'a State,
     targets: Vec<Target<'a>>,
-    workers: Arc<Mutex<Vec<SyncActivator>>>,
+    waker: Waker,
     committed: Vec<Sender<Epoch>>,
+    passing: Passing<'a>,
     /// Parts of epochs that are not complete.
     parts: BTreeMap<Epoch, Vec<Part>>,
     /// How many workers failed at the first try of an epoch.
@@ -121,19 +123,22 @@ pub(crate) struct Committer<'a> {
 }
 
 impl<'a> Committer<'a> {
-    /// A committer that writes to these targets; `committed` leads to each worker.
+    /// A committer that writes to these targets; `committed` leads to each worker of this process, and
+    /// `passing` to other processes.
     pub(crate) fn new(
         job: &'a Job,
         state: &'a State,
         targets: Vec<Target<'a>>,
         committed: Vec<Sender<Epoch>>,
+        passing: Passing<'a>,
     ) -> Self {
         Committer {
             job,
             state,
             targets,
-            workers: Arc::default(),
+            waker: Waker::default(),
             committed,
+            passing,
             parts: BTreeMap::new(),
             failures: BTreeMap::new(),
             complete: Vec::new(),
@@ -143,16 +148,16 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// What wakes the workers that are known by now.
-    pub(crate) fn waker(&self) -> Waker {
-        Waker(Arc::clone(&self.workers))
-    }
-
     /// Commits until the workers have ended.
-    pub(crate) fn run(mut self, messages: &Receiver<Message>) -> Result<Outcome, RunError> {
-        while let Ok(message) = messages.recv() {
-            self.take(message);
+    pub(crate) fn run(&mut self, messages: &Receiver<Message>) -> Result<Outcome, RunError> {
+        loop {
+            match messages.recv_timeout(TICK) {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
             messages.try_iter().for_each(|message| self.take(message));
+            self.passing.look(self.job);
             if !self.complete.is_empty() {
                 self.commit(false)?;
             }
@@ -162,24 +167,43 @@ impl<'a> Committer<'a> {
             // again with the next run, as after a crash.
             self.commit(!self.job.stop.leaves_some())?;
         }
-        self.outcome.stopped = self.job.stop.leaves_some();
-        for target in self.targets {
-            self.outcome
+        let mut outcome = std::mem::take(&mut self.outcome);
+        outcome.stopped = self.job.stop.leaves_some();
+        for target in std::mem::take(&mut self.targets) {
+            outcome
                 .sinks
                 .insert(target.name().to_owned(), target.into_counts());
         }
-        Ok(self.outcome)
+        Ok(outcome)
+    }
+
+    /// Commits no more, and waits until the workers have ended, which wait for a commit that will not
+    /// come: each hears that the run is ending, and the members hear why.
+    pub(crate) fn give_up(&mut self, messages: &Receiver<Message>) {
+        self.waker.all();
+        loop {
+            self.passing.look(self.job);
+            match messages.recv_timeout(TICK) {
+                Ok(Message::Ready(worker)) => drop(worker.activate()),
+                Ok(Message::Member(process, word)) => self.passing.hear(process, word, self.job),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Ready(worker) => self.waker().add(worker),
+            Message::Ready(worker) => self.waker.add(worker),
             Message::Surveyed(found) => self.outcome.opened.extend(found),
             Message::Part(part) => {
                 let epoch = part.epoch;
                 self.parts.entry(epoch).or_default().push(part);
                 self.complete(epoch);
             }
+            Message::Member(_, Word::Surveyed(found)) => self.outcome.opened.extend(found),
+            Message::Member(_, Word::Part(part)) => self.take(Message::Part(*part)),
+            Message::Member(process, word) => self.passing.hear(process, word, self.job),
         }
     }
 
@@ -187,7 +211,7 @@ impl<'a> Committer<'a> {
     /// workers on which it failed, so the parts of a retry are counted by those of the first try.
     fn complete(&mut self, epoch: Epoch) {
         let due = match epoch.checked_sub(RETRIES) {
-            None => Some(self.job.workers),
+            None => Some(self.job.all_workers()),
             Some(first) => self.failures.get(&first).copied(),
         };
         let given = self.parts.get(&epoch).map_or(0, Vec::len);
@@ -293,7 +317,7 @@ impl<'a> Committer<'a> {
         let settled = self.keys.settle(&blocked, last);
         if !settled.is_empty() {
             let _span = self.job.recorder.span(Lane::Writer, Task::Settle, "keys");
-            self.state.settle(&settled)?;
+            self.state.settle(settled)?;
         }
         die_at("settled");
         Ok(())
@@ -341,15 +365,18 @@ impl<'a> Committer<'a> {
                 sender.send(*epoch).ok();
             }
         }
-        self.waker().all();
+        self.passing.committed(epochs);
+        self.waker.all();
     }
 }
 
 /// Wakes workers that wait for a commit.
+#[derive(Clone, Default)]
 pub(crate) struct Waker(Arc<Mutex<Vec<SyncActivator>>>);
 
 impl Waker {
-    fn add(&self, worker: SyncActivator) {
+    /// A worker that may wait.
+    pub(crate) fn add(&self, worker: SyncActivator) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

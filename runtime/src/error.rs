@@ -8,6 +8,7 @@ use operators::transform::StageError;
 use pipelines::diagnostic::Diagnostic;
 use pipelines::document::Document;
 
+use crate::cluster::ClusterError;
 use crate::state::StateError;
 
 /// Why a run ended.
@@ -84,6 +85,33 @@ pub enum RunError {
         /// What it said.
         message: String,
     },
+    /// The processes of a run could not meet.
+    #[error("the processes of the run did not meet")]
+    Meet(#[from] ClusterError),
+    /// A connection to another process could not be used.
+    #[error("a connection to another process cannot be used")]
+    Network {
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Another process failed.
+    #[error("process {process} failed: {message}")]
+    Process {
+        /// Which.
+        process: usize,
+        /// What it says.
+        message: String,
+        /// What it ends with.
+        exit: Exit,
+    },
+    /// The processes would not run the same.
+    #[error("process {process} sees {what} than process 0")]
+    Disagree {
+        /// Which.
+        process: usize,
+        /// What differs.
+        what: &'static str,
+    },
     /// The run was asked to stop before it had begun to write.
     #[error("stopped on request: nothing was written")]
     Stopped,
@@ -131,6 +159,25 @@ pub enum Exit {
     Stopped = 130,
 }
 
+impl Exit {
+    /// The exit of this code; a bug for one that tidemill does not end with.
+    pub(crate) fn of(code: i32) -> Exit {
+        let known = [
+            Exit::Done,
+            Exit::Differs,
+            Exit::Usage,
+            Exit::DataErrors,
+            Exit::NoInput,
+            Exit::Io,
+            Exit::TryAgain,
+            Exit::Config,
+            Exit::Stopped,
+        ];
+        let of_code = known.into_iter().find(|exit| *exit as i32 == code);
+        of_code.unwrap_or(Exit::Bug)
+    }
+}
+
 impl RunError {
     /// What the process ends with.
     pub fn exit(&self) -> Exit {
@@ -144,16 +191,20 @@ impl RunError {
                 Exit::Config
             }
             RunError::Sink(SinkError::Transient { .. })
+            | RunError::Meet(_)
             | RunError::State(StateError::InUse { .. }) => Exit::TryAgain,
             RunError::Stage(_) => Exit::DataErrors,
             RunError::Panicked { .. } => Exit::Bug,
             RunError::Stopped => Exit::Stopped,
+            RunError::Process { exit, .. } => *exit,
+            RunError::Disagree { .. } => Exit::Config,
             RunError::Unconfirmed { .. } => Exit::Usage,
             RunError::Source(_)
             | RunError::Sink(_)
             | RunError::State(_)
             | RunError::Spill { .. }
             | RunError::Bounds { .. }
+            | RunError::Network { .. }
             | RunError::Output { .. } => Exit::Io,
         }
     }
@@ -173,6 +224,11 @@ impl RunError {
             RunError::Bounds { .. } => Some(
                 "the statistics in the file are wrong, or what the pipeline says of its path: write \
                  the file again"
+                    .to_owned(),
+            ),
+            RunError::Disagree { .. } => Some(
+                "all processes read the same files, by the same paths: mount the same folder on each \
+                 host, and start again when nobody writes to it"
                     .to_owned(),
             ),
             RunError::NeverRan { .. } => Some("run it first: `tidemill run PIPELINE`".to_owned()),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use operators::chunk::Chunk;
 use operators::consolidate::{Diff, Epoch};
@@ -25,6 +26,10 @@ use crate::job::{Job, Told};
 use crate::recorder::{Lane, Phase, Task, bytes};
 use crate::report::batches::BatchWeight;
 use crate::sink_rows::{self, SinkRows};
+use crate::stop::Start;
+
+/// How soon a worker looks again whether a batch may be tried again, when it was asked to stop.
+const AGAIN: Duration = Duration::from_millis(1);
 
 /// The sink number of the errors that the state keeps.
 pub(crate) const ERRORS: u16 = u16::MAX;
@@ -122,10 +127,12 @@ pub(crate) fn key_function<'scope>(
 ) -> Rows<'scope, Evaluated> {
     let job = Arc::clone(job);
     let lane = Lane::Worker(batches.scope().index());
+    let worker = batches.scope().worker();
     batches.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
         Pipeline,
         "KeyFunction",
-        move |_, _| {
+        move |_, info| {
+            let again = worker.activator_for(info.address);
             let mut retries: Vec<(Capability<Epoch>, Batch)> = Vec::new();
             move |(input, frontier), output| {
                 input.for_each(|capability, batches| {
@@ -141,9 +148,13 @@ pub(crate) fn key_function<'scope>(
                 if frontier.less_than(&RETRIES) && !job.abort.is_raised() {
                     return;
                 }
-                for (capability, batch) in retries.drain(..) {
+                for (capability, batch) in std::mem::take(&mut retries) {
                     let epoch = *capability.time();
-                    if !job.abort.is_raised() && job.stop.lets_start(epoch) {
+                    let start = job.stop.lets_start(epoch);
+                    if start == Start::NotYet && !job.abort.is_raised() {
+                        retries.push((capability, batch));
+                        again.activate_after(AGAIN);
+                    } else if start == Start::Now && !job.abort.is_raised() {
                         let evaluated = evaluate(&batch, &job, (lane, epoch));
                         output.session(&capability).give(evaluated);
                     }

@@ -17,7 +17,7 @@ use crossbeam::channel::Receiver;
 use operators::consolidate::Epoch;
 use operators::fault;
 use operators::key::Key;
-use operators::parcel::{Parcel, owner};
+use operators::parcel::Parcel;
 use operators::source::Ask;
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
@@ -249,7 +249,7 @@ impl Work for Share {
 fn from_no_row(job: &Job) -> Vec<(u64, Parcel)> {
     let errors = job.errors.iter().map(|(key, error)| {
         let errors = vec![(key.clone(), error.clone())];
-        (owner(key, job.workers as u64), Parcel::errors(0, errors))
+        (job.placement.owner(key), Parcel::errors(0, errors))
     });
     let whole = job.partition().is_whole().then(|| {
         let key = Key::whole();
@@ -259,7 +259,7 @@ fn from_no_row(job: &Job) -> Vec<(u64, Parcel)> {
             ends,
             ..Parcel::errors(0, Vec::new())
         };
-        (owner(&key, job.workers as u64), parcel)
+        (job.placement.owner(&key), parcel)
     });
     errors.chain(whole).collect()
 }

@@ -52,7 +52,7 @@ pub(crate) fn take_over(
         changes: told,
         replaces_all: true,
     };
-    if let Err(error) = state.stage(&staged) {
+    if let Err(error) = state.stage(staged) {
         writer.rollback()?;
         return Err(error.into());
     }

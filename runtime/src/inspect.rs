@@ -61,7 +61,7 @@ pub fn inspect(loaded: &Loaded) -> Result<Inspected, RunError> {
     let snapshot = state.snapshot()?;
     let counts = snapshot.counts()?;
     let mut unclean = Vec::new();
-    for stored in snapshot.digests(|_| true)? {
+    for stored in snapshot.digests(&|_| true)? {
         let (key, _, stored) = stored?;
         if stored.clean.is_none() {
             unclean.push(key.to_string());

@@ -9,6 +9,7 @@ use operators::catalog::Transform;
 use operators::digest::Digest;
 use operators::group::ErrorRow;
 use operators::key::Key;
+use operators::placement::Placement;
 use operators::row_id::RowId;
 use operators::source::{Instant, Pinned, Scanned, Skipped, SourceError};
 use operators::transform::batch_partition::BatchPartition;
@@ -17,6 +18,7 @@ use operators::value::Value;
 use pipelines::plan::Plan;
 use serde::Serialize;
 
+use crate::crew::{Failure, Tail};
 use crate::error::RunError;
 use crate::recorder::{Phase, Recorder};
 use crate::sample::Sample;
@@ -52,8 +54,10 @@ pub(crate) struct Job {
     pub(crate) state: Arc<State>,
     /// What sinks were told.
     pub(crate) told: Told,
-    /// How many workers.
+    /// How many workers this process has.
     pub(crate) workers: usize,
+    /// Which of all workers owns which key.
+    pub(crate) placement: Placement,
     /// How the run is ended before its end.
     pub(crate) abort: Abort,
     /// What is read, and in which order.
@@ -70,6 +74,8 @@ pub(crate) struct Job {
     pub(crate) seen: AtomicU64,
     /// The cuts of keys that were seen.
     pub(crate) cuts: Mutex<BTreeSet<String>>,
+    /// Whether passes come after this one, for which it is to be remembered what was read.
+    pub(crate) follows: bool,
     /// Whether keys are evaluated that the gate leaves closed.
     pub(crate) no_skip: bool,
     /// The keys that are evaluated at all, if not all.
@@ -155,6 +161,12 @@ impl Abort {
         self.raised.load(Ordering::Acquire)
     }
 
+    /// Why the run is ending, for other processes.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        error.as_ref().map(Failure::of)
+    }
+
     /// The error that ended the run.
     pub(crate) fn take(&self) -> Option<RunError> {
         self.error
@@ -169,6 +181,11 @@ impl Job {
     pub(crate) fn has_found(&self, findings: &[Finding]) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.extend_from_slice(findings);
+    }
+
+    /// How many workers there are in all processes.
+    pub(crate) fn all_workers(&self) -> usize {
+        usize::try_from(self.placement.all_workers()).expect("workers are few")
     }
 
     /// The batch-partition of the plan.
@@ -221,6 +238,46 @@ impl Job {
             }
             None => drop(readings.insert(source.to_owned(), reading)),
         }
+    }
+
+    /// What this process adds to the lead's report of a pass.
+    pub(crate) fn tail(&self) -> Tail {
+        let readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = readings.iter().map(|(source, reading)| {
+            let read = [reading.rows, reading.lost, reading.bytes];
+            (source.clone(), read)
+        });
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        Tail {
+            leaves_some: self.stop.leaves_some(),
+            read: read.collect(),
+            found: found.clone(),
+            seen: self.seen.load(Ordering::Relaxed),
+            cuts: cuts.clone(),
+            phases: self.recorder.totals(),
+        }
+    }
+
+    /// Adds what another process has to say.
+    pub(crate) fn add(&self, tail: Tail) {
+        if tail.leaves_some {
+            self.stop.leave();
+        }
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        for (source, [rows, lost, bytes]) in tail.read {
+            if let Some(reading) = readings.get_mut(&source) {
+                reading.rows += rows;
+                reading.lost += lost;
+                reading.bytes += bytes;
+            }
+        }
+        drop(readings);
+        self.has_found(&tail.found);
+        self.seen.fetch_add(tail.seen, Ordering::Relaxed);
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        cuts.extend(tail.cuts);
+        self.recorder.add(&tail.phases);
     }
 
     /// Notes that the rows of this digest are to be evaluated and written.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use operators::catalog::{Sink, SinkConfig, SourceConfig};
+use operators::digest::bytes_hash;
 use operators::expression::{self, Language};
 use operators::problem::Problem;
 use operators::schema::Type;
@@ -17,6 +18,7 @@ use pipelines::plan::{Open, Plan};
 use pipelines::settings::Settings;
 use serde_json::{Value as Json, json};
 
+use crate::crew::Begin;
 use crate::error::{Refused, RunError};
 use crate::progress::Shown;
 use crate::sample::Sample;
@@ -44,6 +46,8 @@ pub struct Request {
     pub no_skip: bool,
     /// The keys that `verify` looks at, if not all.
     pub sample: Option<Sample>,
+    /// Which processes run it, if not this one alone.
+    pub cluster: Option<std::sync::Arc<crate::cluster::Cluster>>,
     /// Where its trace is written to.
     pub trace: Option<PathBuf>,
 }
@@ -61,6 +65,7 @@ impl Request {
             progress: Shown::default(),
             no_skip: false,
             sample: None,
+            cluster: None,
             trace: None,
         }
     }
@@ -131,9 +136,34 @@ impl Loaded {
         self.settings.state_dir.join(&self.settings.name)
     }
 
+    /// The hash of the file, and of the parameters.
+    pub(crate) fn fingerprint(&self) -> u128 {
+        let (text, params) = (&self.document.text, &self.settings.params);
+        bytes_hash(format!("{text}\0{params:?}").as_bytes())
+    }
+
     /// The run's now.
     pub fn now(&self) -> DateTime<Utc> {
         self.now
+    }
+
+    /// A pass of this pipeline, for other processes.
+    pub(crate) fn begin(&self, state: &State) -> Result<Begin, RunError> {
+        let types = state.snapshot()?.memo(TYPES)?.unwrap_or(Json::Null);
+        Ok(Begin {
+            now: self.now.to_rfc3339(),
+            types: types.to_string(),
+            state_id: state.id().to_owned(),
+        })
+    }
+
+    /// Takes now of a pass that another process has begun, and gives the types that it has pinned.
+    pub(crate) fn as_begun(&mut self, begin: &Begin) -> Pins {
+        if let Ok(now) = begin.now.parse() {
+            self.now = now;
+        }
+        let types = begin.types.parse().unwrap_or(Json::Null);
+        pins(types)
     }
 
     /// Takes now and parameters of the last run, against which a sink is verified; but for those that
@@ -201,19 +231,7 @@ impl Loaded {
 
     /// The types that a former run inferred, by source and column.
     pub fn pinned(snapshot: &Snapshot) -> Result<Pins, RunError> {
-        let memo = snapshot.memo(TYPES)?.unwrap_or(Json::Null);
-        let texts: BTreeMap<String, BTreeMap<String, String>> =
-            serde_json::from_value(memo).unwrap_or_default();
-        let columns = |types: BTreeMap<String, String>| {
-            types
-                .into_iter()
-                .filter_map(|(column, ty)| Some((column, ty.parse().ok()?)))
-                .collect()
-        };
-        Ok(texts
-            .into_iter()
-            .map(|(source, types)| (source, columns(types)))
-            .collect())
+        Ok(pins(snapshot.memo(TYPES)?.unwrap_or(Json::Null)))
     }
 
     /// Checks the file whole.
@@ -244,6 +262,21 @@ impl Loaded {
             }))
         })
     }
+}
+
+fn pins(memo: Json) -> Pins {
+    let texts: BTreeMap<String, BTreeMap<String, String>> =
+        serde_json::from_value(memo).unwrap_or_default();
+    let columns = |types: BTreeMap<String, String>| {
+        types
+            .into_iter()
+            .filter_map(|(column, ty)| Some((column, ty.parse().ok()?)))
+            .collect()
+    };
+    texts
+        .into_iter()
+        .map(|(source, types)| (source, columns(types)))
+        .collect()
 }
 
 /// Types that were inferred, by source and column.

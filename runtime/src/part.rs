@@ -1,6 +1,8 @@
 //! From the dataflow to the committer and back: what a worker has of an epoch, and word that the
 //! epoch is committed.
 
+mod packed;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,15 +15,18 @@ use operators::gate::GateRow;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::row_id::RowId;
+use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::{Capability, Operator};
 use timely::scheduling::SyncActivator;
 
+use crate::crew::Word;
 use crate::epoch::{RETRIES, Rows};
 use crate::evaluate::{ERRORS, Evaluated};
 use crate::job::Job;
 use crate::report::batches::BatchWeight;
+use packed::Packed;
 
 /// What the committer hears of workers.
 pub(crate) enum Message {
@@ -31,9 +36,13 @@ pub(crate) enum Message {
     Ready(SyncActivator),
     /// What a worker has of an epoch.
     Part(Part),
+    /// What another process says, which is this one's member.
+    Member(usize, Word),
 }
 
 /// What a worker has of an epoch: its share of one batch.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "Packed", into = "Packed")]
 pub(crate) struct Part {
     pub(crate) epoch: Epoch,
     /// How reports name the batch.
@@ -68,6 +77,7 @@ impl Part {
 }
 
 /// An update of a sink's row.
+#[derive(Clone)]
 pub(crate) struct Update {
     pub(crate) sink: u16,
     pub(crate) id: RowId,
@@ -79,6 +89,7 @@ pub(crate) struct Update {
 }
 
 /// A row of a batch.
+#[derive(Clone)]
 pub(crate) struct Row {
     /// Shared: a batch of many columns is long to copy, even without its rows.
     pub(crate) batch: Arc<RecordBatch>,

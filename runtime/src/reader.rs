@@ -13,7 +13,7 @@ use operators::chunk::Chunk;
 use operators::fault;
 use operators::group::ErrorRow;
 use operators::key::Key;
-use operators::parcel::{Parcel, SourceRows, owner, parcels};
+use operators::parcel::{Parcel, SourceRows, parcels};
 use operators::source::{Ask, Read, Scanned, Unit};
 use operators::transform::{Evaluation, Place};
 use pipelines::plan::SourcePlan;
@@ -199,7 +199,8 @@ impl Bearer<'_> {
         let pieces = &self.job.scan.pieces;
         let next = &pieces[number];
         let is_other = |piece: usize| pieces[piece].input != next.input;
-        if next.stretch > self.stretch || self.piece.is_some_and(is_other) {
+        // What is known of each unit is to be known by itself.
+        if next.stretch > self.stretch || self.piece.is_some_and(is_other) || self.job.follows {
             self.bear_small()?;
         }
         self.piece = Some(number);
@@ -301,7 +302,7 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
         version: &plan.digest.version,
         keeps_rows,
     };
-    let mut parcels = parcels(job.partition(), &rows, &at, &from, job.workers as u64);
+    let mut parcels = parcels(job.partition(), &rows, &at, &from, job.placement);
     if !read.lost.is_empty() {
         let key = Key::reserved(name);
         let error = |line: &operators::source::LostLine| ErrorRow {
@@ -311,7 +312,7 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
         };
         let errors = read.lost.iter().map(|line| (key.clone(), error(line)));
         let parcel = Parcel::errors(from.input, errors.collect());
-        parcels.push((owner(&key, job.workers as u64), parcel));
+        parcels.push((job.placement.owner(&key), parcel));
     }
     Some(parcels)
 }

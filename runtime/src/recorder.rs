@@ -180,6 +180,23 @@ impl Recorder {
         }
     }
 
+    /// Rows, bytes and nanoseconds of each phase, for another process.
+    pub(crate) fn totals(&self) -> Vec<[u64; 3]> {
+        let totals = |meter: &Meter| {
+            [&meter.rows, &meter.bytes, &meter.nanoseconds].map(|total| total.load(Relaxed))
+        };
+        self.meters.iter().map(totals).collect()
+    }
+
+    /// Adds what another process has done.
+    pub(crate) fn add(&self, totals: &[[u64; 3]]) {
+        for (meter, [rows, bytes, nanoseconds]) in self.meters.iter().zip(totals) {
+            meter.rows.fetch_add(*rows, Relaxed);
+            meter.bytes.fetch_add(*bytes, Relaxed);
+            meter.nanoseconds.fetch_add(*nanoseconds, Relaxed);
+        }
+    }
+
     /// Ends the trace; what is done afterwards is not noted in it.
     pub(crate) fn end(&self) -> Result<(), RunError> {
         self.trace.as_ref().map_or(Ok(()), Trace::end)

@@ -57,11 +57,7 @@ pub(crate) fn recover(
             state.id()
         ));
     }
-    if Some(fence.epoch) == record.staged {
-        state.publish(name)?;
-    } else if Some(fence.epoch) == record.published {
-        state.discard(name)?;
-    } else {
+    if !state.resolve(name, fence.epoch)? {
         let known = record
             .published
             .map_or("none".to_owned(), |epoch| epoch.to_string());

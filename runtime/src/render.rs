@@ -18,6 +18,8 @@
 //! on each, so that the parts of one batch are committed together. What is read twice gives the rows
 //! of open keys only now.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
@@ -30,18 +32,19 @@ use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::worker::Worker;
 
 use crate::job::Job;
+use crate::known::Known;
 use crate::part::Link;
 use crate::survey::Keeper;
 use crate::{batches, evaluate, fetch, part, survey};
 
-/// Builds the dataflow on this worker.
-pub(crate) fn render(worker: &mut Worker, job: &Arc<Job>, link: Link) {
+/// Builds the dataflow of a pass on this worker; `known` is what it knows from passes before.
+pub(crate) fn render(worker: &mut Worker, job: &Arc<Job>, link: Link, known: &Rc<RefCell<Known>>) {
     worker.dataflow::<Epoch, _, _>(|scope| {
         let committed = Handle::new();
-        let keeper = Keeper::new(job, scope.index());
+        let keeper = Keeper::new(job, scope.index(), known);
         let parcels = fetch::parcels(scope, job, committed.clone());
         let seen = survey::group(parcels, job, keeper.clone());
-        let stored = survey::stored(scope, job);
+        let stored = survey::stored(scope, seen.clone(), job, keeper.clone());
         let changed = gate(stored.as_collection(), seen.as_collection()).inner;
         let changed = survey::observe(changed, job, &link);
         let opened = survey::opened(changed, scope, job, keeper.clone());

@@ -8,6 +8,7 @@
 //!
 //! A unit whose keys are not known may hold any key, so it is read first.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use operators::key::Key;
@@ -16,6 +17,7 @@ use operators::value::Value;
 use pipelines::plan::Plan;
 
 use crate::error::RunError;
+use crate::known::UnitNumber;
 
 /// How many stretches there are at most: each is a round through the gate.
 const STRETCHES: usize = 64;
@@ -29,6 +31,16 @@ pub(crate) struct Scan {
     /// For each stretch but the last, the text before which keys are complete after it.
     ends: Vec<String>,
     next: AtomicUsize,
+    /// The pieces that this process is to read, of those that all read between them.
+    to_read: Vec<usize>,
+    /// Which piece has the number of a known unit.
+    known: BTreeMap<UnitNumber, u32>,
+    /// The units that were known, and are there no more.
+    gone: BTreeSet<UnitNumber>,
+    /// Whether only what is new is read.
+    feeds: bool,
+    /// The number of this process, and how many share the pieces.
+    process: (usize, usize),
 }
 
 /// An input of the partition.
@@ -39,6 +51,8 @@ pub(crate) struct Input {
     pub(crate) digest_ask: Ask,
     /// The source's files.
     pub(crate) pinned: Pinned,
+    /// Whether its source can give the rows of some keys.
+    selects: bool,
     /// Whether the first read is for digests only, and the rows of open keys are read afterwards.
     pub(crate) reads_twice: bool,
 }
@@ -51,12 +65,15 @@ pub(crate) struct Piece {
     pub(crate) unit: Unit,
     /// The stretch in which it is read.
     pub(crate) stretch: usize,
+    /// Its number, in a process that follows.
+    pub(crate) number: UnitNumber,
+    /// Whether it is known, so that it is read for open keys only.
+    pub(crate) is_known: bool,
 }
 
 impl Scan {
-    /// Pins the sources. `few` says that few keys are expected to be open: then a source that can
-    /// give the rows of some keys is read for digests first.
-    pub(crate) fn of(plan: &Plan, few: bool) -> Result<Scan, RunError> {
+    /// Pins the sources. Each of several processes reads its part of the pieces.
+    pub(crate) fn of(plan: &Plan, process: (usize, usize)) -> Result<Scan, RunError> {
         let mut inputs = Vec::new();
         let mut pieces = Vec::new();
         for (number, input) in plan.inputs.iter().enumerate() {
@@ -66,29 +83,98 @@ impl Scan {
                 ..source.ask()
             };
             let pinned = source.source.units(&ask)?;
-            pieces.extend(pinned.units.iter().map(|unit| Piece {
-                input: number,
-                unit: unit.clone(),
-                stretch: 0,
-            }));
+            let units = pinned.units.iter().cloned();
+            pieces.extend(units.map(|unit| Piece::new(number, unit)));
             let digest_ask = Ask {
                 columns: input.digest.reads.clone(),
                 ..ask.clone()
             };
             inputs.push(Input {
                 digest_ask,
-                reads_twice: few && source.source.selects() && input.key.is_some(),
+                selects: source.source.selects() && input.key.is_some(),
+                reads_twice: false,
                 ask,
                 pinned,
             });
         }
         let ends = stretches(&mut pieces);
-        Ok(Scan {
+        let mut scan = Scan {
             inputs,
             pieces,
             ends,
             next: AtomicUsize::new(0),
-        })
+            to_read: Vec::new(),
+            known: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            feeds: false,
+            process,
+        };
+        scan.share_out();
+        Ok(scan)
+    }
+
+    /// With only what is new to be read, when that is what `feeds` says: what is known was numbered,
+    /// these units are gone, and all keys are complete at the end.
+    pub(crate) fn feed(&mut self, gone: BTreeSet<UnitNumber>, feeds: bool) {
+        (self.gone, self.feeds) = (gone, feeds);
+        if feeds {
+            self.ends.clear();
+            for (number, piece) in (0..).zip(&mut self.pieces) {
+                piece.stretch = 0;
+                if piece.is_known {
+                    self.known.insert(piece.number, number);
+                }
+            }
+            for input in &mut self.inputs {
+                input.reads_twice = true;
+            }
+        }
+        self.share_out();
+    }
+
+    /// Whether only what is new is read.
+    pub(crate) fn feeds(&self) -> bool {
+        self.feeds
+    }
+
+    /// Whether a pass may read only what is new: each input can give the rows of some keys.
+    pub(crate) fn can_feed(&self) -> bool {
+        self.inputs
+            .iter()
+            .all(|input| input.ask.bounds_of.is_some())
+    }
+
+    /// The piece that has the number of a known unit.
+    pub(crate) fn known_piece(&self, number: UnitNumber) -> Option<u32> {
+        self.known.get(&number).copied()
+    }
+
+    /// The numbers of units that are new, or gone.
+    pub(crate) fn moved(&self) -> impl Iterator<Item = UnitNumber> {
+        let new = self.pieces.iter().filter(|piece| !piece.is_known);
+        new.map(|piece| piece.number)
+            .chain(self.gone.iter().copied())
+    }
+
+    /// The units that were known, and are there no more.
+    pub(crate) fn gone(&self) -> &BTreeSet<UnitNumber> {
+        &self.gone
+    }
+
+    fn share_out(&mut self) {
+        let (process, processes) = self.process;
+        let unread = self.pieces.iter().enumerate();
+        let unread = unread.filter(|(_, piece)| !piece.is_known);
+        let mine = unread.skip(process).step_by(processes);
+        self.to_read = mine.map(|(number, _)| number).collect();
+    }
+
+    /// Few keys are expected to be open: then a source that can give the rows of some keys is read for
+    /// digests first.
+    pub(crate) fn expect_few(&mut self) {
+        for input in &mut self.inputs {
+            input.reads_twice |= input.selects;
+        }
     }
 
     /// How many stretches there are: at least one.
@@ -113,10 +199,10 @@ impl Scan {
         }
     }
 
-    /// The next piece to be read; each is given once.
+    /// The next piece to be read by this process; each is given once.
     pub(crate) fn next(&self) -> Option<usize> {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
-        (next < self.pieces.len()).then_some(next)
+        self.to_read.get(next).copied()
     }
 
     /// Whether some input is read twice.
@@ -211,11 +297,7 @@ mod tests {
             bounds,
             path_values: std::collections::BTreeMap::new(),
         };
-        Piece {
-            input: 0,
-            unit,
-            stretch: 0,
-        }
+        Piece::new(0, unit)
     }
 
     fn texts(bounds: &[(&str, &str)]) -> (Vec<usize>, Vec<String>) {
@@ -238,6 +320,11 @@ mod tests {
             pieces: Vec::new(),
             ends,
             next: AtomicUsize::new(0),
+            to_read: Vec::new(),
+            known: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            feeds: false,
+            process: (0, 1),
         };
         let of = |key: &str| scan.stretch_of(&Key::of(key));
         // What ends in a unit of the first stretch may go on in the second.

@@ -1,4 +1,4 @@
-//! What a pipeline remembers between runs: one embedded store, `state.redb`, in a folder.
+//! What a pipeline remembers between runs, in shares: an embedded store for each process of a run.
 //!
 //! ```text
 //!  State, writes                                             Snapshot, reads
@@ -6,43 +6,56 @@
 //!    take_epoch                                                errors  sinks  memos  stamps
 //!    stage --> (the sink's transaction) --> publish, discard   counts
 //!    settle    keys clean, unclean or gone, and their errors
+//!       |                                                         |
+//!       +--------> share of the key's virtual partition <---------+
+//!                  here, or with another process, which is asked
 //! ```
 //!
 //! Invariants:
-//! * One process writes a store: a second one is refused by the lock on its file.
-//! * A store is read as a whole or not at all: its checksums are verified when it is opened.
-//! * A key is unclean from the stage of its rows until it is settled, whatever happens between.
-//! * What a crash can lose is what the next start does again by itself: see `REDONE`.
-//! * The file and the folder are their owner's only, since they hold keys.
+//! * What is about a key is in the share that its virtual partition belongs to.
+//! * A sink is staged, published and discarded in all shares, so that each share by itself knows how
+//!   far the sink is, and a crash between them leaves none further than one epoch from another.
+//! * Epochs, memos and stamps are in the first share: that of the process which leads.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::backends::InMemoryBackend;
-use redb::{Database, Durability, WriteTransaction};
+use operators::key::Key;
+use operators::placement::process_of;
 use serde_json::Value;
 
 mod error;
 mod file;
 mod header;
 mod owners;
+mod question;
 mod record;
 mod rows;
+mod seen;
 mod settled;
+mod share;
 mod snapshot;
 mod staged;
+mod store;
 mod tables;
 mod told;
 mod view;
 
 pub use error::StateError;
-pub use owners::Owners;
+pub(crate) use header::FORMAT;
+pub(crate) use question::{Answer, Question};
 pub use record::{SinkRecord, Stored};
+pub use seen::Counts;
 pub use settled::SettledKey;
-pub use snapshot::{Counts, Snapshot};
+pub use share::Share;
+pub use snapshot::{Owners, Snapshot};
 pub use staged::{Staged, ToldChanges};
+
+use crate::crew::Remote;
+use file::Place;
+use share::{Kept, ask_all};
+use store::Store;
 
 /// Whether a panic of this thread is the answer to a look for damage in a store, and not to be told.
 pub fn looks_for_damage() -> bool {
@@ -51,47 +64,84 @@ pub fn looks_for_damage() -> bool {
 
 /// The state of one pipeline. All methods may be called from any thread; those that write wait for
 /// each other.
+#[derive(Debug)]
 pub struct State {
-    database: Arc<Database>,
     id: String,
+    shares: Vec<Kept>,
 }
 
 impl State {
-    /// Whether there is a state in `folder`.
+    /// Whether there is a state in `folder`, in however many shares.
     pub fn exists(folder: &Path) -> bool {
-        file::exists(folder)
+        !Place::all(folder).is_empty()
     }
 
-    /// Opens the state in `folder` for a run, or makes it.
+    /// Opens the state in `folder` for a run of one process, or makes it.
     pub fn open(folder: &Path, pipeline: &str) -> Result<State, StateError> {
-        if State::open_existing(folder, pipeline)?.is_none() {
-            file::make(folder, |database| header::create(database, pipeline))?;
-        }
-        let (path, database) = file::open(folder)?;
-        State::of(database, &path, pipeline)
+        State::open_share(folder, pipeline, &Share::alone())
     }
 
-    /// The state in `folder` as it is; `None` when there is none yet. The file keeps every byte:
-    /// what is written to this `State` is forgotten with it.
-    pub fn open_existing(folder: &Path, pipeline: &str) -> Result<Option<State>, StateError> {
-        let Some((path, database)) = file::view(folder)? else {
-            return Ok(None);
+    /// Opens one share of the state in `folder` for a run, or makes it. Refused when the state there
+    /// is for another number of processes.
+    pub fn open_share(folder: &Path, pipeline: &str, share: &Share) -> Result<State, StateError> {
+        share.fits(&Place::all(folder))?;
+        let store = Store::open(folder, pipeline, share)?;
+        let id = store.id().to_owned();
+        if let Some(wanted) = share.id.as_ref().filter(|wanted| **wanted != id) {
+            let wanted = wanted.clone();
+            let file = Place::of(folder, share).path;
+            return Err(StateError::OtherState { file, wanted });
+        }
+        let mut shares = vec![Kept::Elsewhere; share.processes];
+        shares[share.process] = Kept::Here(Arc::new(store));
+        Ok(State { id, shares })
+    }
+
+    /// With the shares of other processes, which are asked.
+    pub(crate) fn with_members(mut self, members: &[Arc<Remote>]) -> Self {
+        for member in members {
+            self.shares[member.process()] = Kept::There(Arc::clone(member));
+        }
+        self
+    }
+
+    /// All shares of the state in `folder`, for writing; one is made where there is none.
+    pub fn open_all(folder: &Path, pipeline: &str) -> Result<State, StateError> {
+        let places = Place::all(folder);
+        let Some(processes) = share::whole(folder, &places)? else {
+            return State::open(folder, pipeline);
         };
-        State::of(database, &path, pipeline).map(Some)
+        let open = |process| Store::open(folder, pipeline, &Share::of(process, processes));
+        State::of((0..processes).map(open).collect::<Result<_, _>>()?, folder)
+    }
+
+    /// The state in `folder` as it is, with all its shares; `None` when there is none yet. The files
+    /// keep every byte: what is written to this `State` is forgotten with it.
+    pub fn open_existing(folder: &Path, pipeline: &str) -> Result<Option<State>, StateError> {
+        let places = Place::all(folder);
+        if share::whole(folder, &places)?.is_none() {
+            return Ok(None);
+        }
+        let mut stores = Vec::new();
+        for place in &places {
+            // A share that goes meanwhile is one of a state that goes.
+            let Some(store) = Store::view(place, pipeline)? else {
+                return Ok(None);
+            };
+            stores.push(store);
+        }
+        State::of(stores, folder).map(Some)
     }
 
     /// Removes the state in `folder`, whatever it holds. Refused while it is in use; nothing there,
     /// nothing done.
     pub fn remove(folder: &Path) -> Result<(), StateError> {
-        file::remove(folder)
+        Place::all(folder).iter().try_for_each(file::remove)
     }
 
     /// An empty state that is forgotten when it is dropped.
     pub fn in_memory(pipeline: &str) -> Result<State, StateError> {
-        let path = Path::new("in memory");
-        let database = file::store(InMemoryBackend::new(), path)?;
-        header::create(&database, pipeline)?;
-        State::of(database, path, pipeline)
+        State::of(vec![Store::in_memory(pipeline)?], Path::new("in memory"))
     }
 
     /// Names this state among all there ever were, as hex: a fence that names another one was
@@ -102,66 +152,111 @@ impl State {
 
     /// What is committed by now.
     pub fn snapshot(&self) -> Result<Snapshot, StateError> {
-        Snapshot::of(Arc::clone(&self.database))
+        Snapshot::of(&self.shares)
+    }
+
+    /// The unclean keys of the virtual partitions that `partitions` chooses, of shares that are here.
+    pub fn unclean(&self, partitions: &dyn Fn(u64) -> bool) -> Result<Vec<Key>, StateError> {
+        let mut unclean = Vec::new();
+        for store in self.here() {
+            unclean.extend(store.unclean(partitions)?);
+        }
+        Ok(unclean)
     }
 
     /// A number that no epoch of this state had or will have; numbers grow. It is on disk before
     /// it is given.
     pub fn take_epoch(&self) -> Result<u64, StateError> {
-        self.write(SYNCED, header::take_epoch)
+        self.first().take_epoch()
     }
 
     /// Keeps what a sink is about to be told, on disk before the sink hears of it, and marks its
     /// keys unclean. Refused while the sink has an epoch staged.
-    pub fn stage(&self, staged: &Staged) -> Result<(), StateError> {
-        self.write(SYNCED, |transaction| staged::stage(transaction, staged))
+    pub fn stage(&self, staged: Staged) -> Result<(), StateError> {
+        let Staged {
+            sink,
+            epoch,
+            changes,
+            replaces_all,
+        } = staged;
+        let parts = changes.split(self.shares.len(), |key| self.share_of(key));
+        let questions = parts.into_iter().map(|changes| {
+            Question::Stage(Staged {
+                sink: sink.clone(),
+                epoch,
+                changes,
+                replaces_all,
+            })
+        });
+        ask_all(self.shares.iter().zip(questions).collect())?;
+        Ok(())
     }
 
     /// The sink holds what is staged for it. Nothing staged, nothing done.
     pub fn publish(&self, sink: &str) -> Result<(), StateError> {
-        self.write(REDONE, |transaction| staged::publish(transaction, sink))
+        self.ask(&Question::Publish(sink.to_owned()))
     }
 
     /// The sink does not hold what is staged for it; its keys stay unclean. Nothing staged,
     /// nothing done.
     pub fn discard(&self, sink: &str) -> Result<(), StateError> {
-        self.write(REDONE, |transaction| staged::discard(transaction, sink))
+        self.ask(&Question::Discard(sink.to_owned()))
+    }
+
+    /// The fence of a sink stands at this epoch: what is staged for it is published where it is of
+    /// that epoch, and else forgotten. Gives false, and does nothing, when a share knows no such epoch.
+    pub fn resolve(&self, sink: &str, epoch: u64) -> Result<bool, StateError> {
+        let records = self.snapshot()?.sink_records(sink)?;
+        let records: Vec<SinkRecord> = records.into_iter().map(Option::unwrap_or_default).collect();
+        let knows = |record: &SinkRecord| [record.staged, record.published].contains(&Some(epoch));
+        if !records.iter().all(knows) {
+            return Ok(false);
+        }
+        for (kept, record) in self.shares.iter().zip(records) {
+            kept.ask(if record.staged == Some(epoch) {
+                Question::Publish(sink.to_owned())
+            } else {
+                Question::Discard(sink.to_owned())
+            })?;
+        }
+        Ok(true)
     }
 
     /// What became of keys that were open, all at once.
-    pub fn settle(&self, keys: &[SettledKey]) -> Result<(), StateError> {
-        self.write(REDONE, |transaction| settled::settle(transaction, keys))
+    pub fn settle(&self, keys: Vec<SettledKey>) -> Result<(), StateError> {
+        let mut parts: Vec<Vec<SettledKey>> = self.shares.iter().map(|_| Vec::new()).collect();
+        for settled in keys {
+            parts[self.share_of(&settled.key)].push(settled);
+        }
+        let parts = self
+            .shares
+            .iter()
+            .zip(parts)
+            .filter(|(_, keys)| !keys.is_empty());
+        let asked: Vec<_> = parts
+            .map(|(kept, keys)| (kept, Question::Settle(keys)))
+            .collect();
+        ask_all(asked)?;
+        Ok(())
     }
 
     /// Sets the fingerprint of a sink's target and key.
     pub fn set_fingerprint(&self, sink: &str, fingerprint: &str) -> Result<(), StateError> {
-        self.write(SYNCED, |transaction| {
-            let mut record = record::sink_record(transaction, sink)?;
-            fingerprint.clone_into(&mut record.fingerprint);
-            record::put_sink_record(transaction, sink, &record)
-        })
+        let (sink, fingerprint) = (sink.to_owned(), fingerprint.to_owned());
+        self.ask(&Question::SetFingerprint { sink, fingerprint })
     }
 
     /// Notes where among the values of a row's id its key stands, if the ids that the sink is told from
     /// now on hold it. Until all told rows are of that kind, the index of owners is kept.
     pub fn set_key_in_id(&self, sink: &str, key_in_id: Option<usize>) -> Result<(), StateError> {
-        let record = self.snapshot()?.sink(sink)?.unwrap_or_default();
-        if record.key_in_id == key_in_id {
-            return Ok(());
-        }
-        self.write(REDONE, |transaction| {
-            owners::set_key_in_id(transaction, sink, key_in_id)
-        })
+        let sink = sink.to_owned();
+        self.ask(&Question::SetKeyInId { sink, key_in_id })
     }
 
     /// Notes something under a name, over what was noted there: the last run, a source's pinned
     /// types. It is on disk afterwards, and with it all that was written before.
     pub fn set_memo(&self, name: &str, memo: &Value) -> Result<(), StateError> {
-        self.write(SYNCED, |transaction| {
-            let mut memos = transaction.open_table(tables::MEMOS)?;
-            memos.insert(name, record::json_bytes(memo).as_slice())?;
-            Ok(())
-        })
+        self.first().set_memo(name, memo)
     }
 
     /// Notes what a stamp was made of, so that a later run can name the part that differs.
@@ -170,59 +265,59 @@ impl State {
         stamp: u128,
         parts: &BTreeMap<String, u128>,
     ) -> Result<(), StateError> {
-        self.write(SYNCED, |transaction| {
-            let mut stamps = transaction.open_table(tables::STAMPS)?;
-            stamps.insert(stamp, record::json_bytes(parts).as_slice())?;
-            Ok(())
+        self.first().set_stamp_parts(stamp, parts)
+    }
+
+    /// What the one share that is here answers.
+    pub(crate) fn answer(&self, question: &Question) -> Result<Answer, StateError> {
+        question.answered_by(self.first())
+    }
+
+    fn of(stores: Vec<Store>, folder: &Path) -> Result<State, StateError> {
+        let ids: BTreeSet<&str> = stores.iter().map(Store::id).collect();
+        if ids.len() > 1 {
+            return Err(StateError::Damaged {
+                file: folder.to_owned(),
+                reason: "its files are of different states".to_owned(),
+            });
+        }
+        let id = ids.first().map_or_else(String::new, |id| (*id).to_owned());
+        let shares = stores.into_iter().map(|store| Kept::Here(Arc::new(store)));
+        Ok(State {
+            id,
+            shares: shares.collect(),
         })
     }
 
-    fn of(database: Database, path: &Path, pipeline: &str) -> Result<State, StateError> {
-        let id = header::check(&database, path, pipeline)?;
-        let database = Arc::new(database);
-        Ok(State { database, id })
+    /// Asks all shares the same.
+    fn ask(&self, question: &Question) -> Result<(), StateError> {
+        let asked = self.shares.iter().map(|kept| (kept, question.clone()));
+        ask_all(asked.collect())?;
+        Ok(())
     }
 
-    /// One transaction; nothing of it happens when `work` fails.
-    fn write<T>(
-        &self,
-        durability: Durability,
-        work: impl FnOnce(&WriteTransaction) -> Result<T, StateError>,
-    ) -> Result<T, StateError> {
-        let mut transaction = self.database.begin_write()?;
-        transaction
-            .set_durability(durability)
-            .expect("the store has no savepoints");
-        let outcome = work(&transaction)?;
-        transaction.commit()?;
-        Ok(outcome)
+    fn share_of(&self, key: &Key) -> usize {
+        share_of(key, self.shares.len())
     }
-}
 
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+    fn here(&self) -> impl Iterator<Item = &Store> {
+        self.shares.iter().filter_map(|kept| match kept {
+            Kept::Here(store) => Some(store.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// The first share that is here.
+    fn first(&self) -> &Store {
+        self.here().next().expect("a process keeps a share")
     }
 }
 
-/// The commit is on disk before the run goes on.
-const SYNCED: Durability = Durability::Immediate;
-
-/// The commit is seen at once by this process, and reaches the disk with the next synced one, or
-/// when the store is closed. A crash before that loses it, in the order of commits, and the next
-/// start does it again:
-/// * a publish or discard: the epoch is still staged, and the sink's fence says which it must be.
-///   The next epoch's stage is synced, so it never finds the older one still staged on disk;
-/// * a note of what ids hold, with the index that goes with it: the next start notes it again;
-/// * a settlement: its keys are unclean, or differ from their digest as before, so the gate opens
-///   them and the run finds nothing to tell. Since the order is kept, a key is never clean on disk
-///   before the publish that made it so.
-///
-/// In redb 4.4 pages that a synced commit refers to are not used again until the next synced one:
-/// the file can grow by what one epoch rewrites, not more, as every epoch has a synced stage.
-const REDONE: Durability = Durability::None;
+/// The share that a key belongs to, of so many.
+fn share_of(key: &Key, shares: usize) -> usize {
+    let process = process_of(key.virtual_partition(), shares as u64);
+    usize::try_from(process).expect("processes are few")
+}
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use operators::consolidate::{Diff, Epoch};
 use operators::gate::{Clean, GateRow};
 use operators::group::{Batch, Groups};
 use operators::key::Key;
-use operators::parcel::{Parcel, owner};
+use operators::parcel::Parcel;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -22,6 +22,7 @@ use crate::epoch::{Rows, stretch_at, survey};
 use crate::error::RunError;
 use crate::fetch::Wanted;
 use crate::job::{Job, Purpose, Told};
+use crate::known::Known;
 use crate::part::Link;
 use crate::recorder::{Lane, Task};
 
@@ -40,8 +41,11 @@ const SLICES: u64 = 4;
 #[derive(Clone)]
 pub(crate) struct Keeper {
     job: Arc<Job>,
+    worker: usize,
     lane: Lane,
     kept: Rc<RefCell<Kept>>,
+    /// What the worker knows from pass to pass.
+    known: Rc<RefCell<Known>>,
 }
 
 struct Kept {
@@ -54,7 +58,10 @@ struct Kept {
 
 impl Keeper {
     /// Nothing kept yet.
-    pub(crate) fn new(job: &Arc<Job>, worker: usize) -> Self {
+    pub(crate) fn new(job: &Arc<Job>, worker: usize, known: &Rc<RefCell<Known>>) -> Self {
+        if !job.scan.feeds() {
+            known.borrow_mut().clear();
+        }
         let schema = job.partition().schema().arrow();
         let inputs = job.plan.inputs.iter();
         let most = job.partition().max_group_rows();
@@ -72,8 +79,10 @@ impl Keeper {
         };
         Keeper {
             job: Arc::clone(job),
+            worker,
             lane: Lane::Worker(worker),
             kept: Rc::new(RefCell::new(kept)),
+            known: Rc::clone(known),
         }
     }
 
@@ -96,6 +105,11 @@ impl Keeper {
                 self.job.abort.raise(RunError::Bounds { input });
                 return;
             }
+        }
+        if self.job.follows {
+            let piece = self.job.scan.pieces.get(parcel.unit as usize);
+            let number = piece.map_or(0, |piece| piece.number);
+            self.known.borrow_mut().add(&parcel, number);
         }
         let name = &self.job.plan.partition_name;
         let mut span = self.job.recorder.span(self.lane, Task::Group, name);
@@ -160,6 +174,9 @@ impl Keeper {
 
     /// What is seen of the keys of a stretch, which is complete.
     fn complete(&self, stretch: usize) -> Vec<GateUpdate> {
+        if self.job.scan.feeds() {
+            self.recall();
+        }
         let kept = &mut *self.kept.borrow_mut();
         kept.reached = stretch + 1;
         let (stamp, workload) = (self.job.stamp, &kept.seen[stretch]);
@@ -176,6 +193,25 @@ impl Keeper {
         }
         self.job.saw(workload);
         seen
+    }
+
+    /// Adds to the groups of touched keys what is known of them from units that were not read.
+    fn recall(&self) {
+        let (job, known) = (&self.job, &mut *self.known.borrow_mut());
+        let Kept { groups, seen, .. } = &mut *self.kept.borrow_mut();
+        let mut touched: BTreeSet<Key> = known.keys_in(job.scan.moved()).collect();
+        let unclean = job.check(
+            job.state
+                .unclean(&|partition| job.placement.worker_of(partition) == self.worker as u64),
+        );
+        touched.extend(unclean.into_iter().flatten());
+        known.forget(job.scan.gone());
+        for key in &touched {
+            for recalled in known.recall(key, &job.scan) {
+                groups.recall(key, &recalled);
+            }
+        }
+        seen[0].append(&mut touched);
     }
 
     /// The open keys of a stretch, each with the pieces that are to be read for it again. The rows of
@@ -256,11 +292,16 @@ pub(crate) fn group<'scope>(
 }
 
 /// What is stored of the keys that this worker owns, each in the survey of its stretch. Each worker
-/// reads its own.
+/// reads its own. Where only what is new is read, these are the keys that it touches.
 pub(crate) fn stored<'scope>(
     scope: Scope<'scope, Epoch>,
+    seen: Rows<'scope, GateUpdate>,
     job: &Arc<Job>,
+    keeper: Keeper,
 ) -> Rows<'scope, GateUpdate> {
+    if job.scan.feeds() {
+        return stored_of_touched(seen, job, keeper);
+    }
     let rows = job
         .check(stored_rows(job, scope.index() as u64))
         .unwrap_or_default();
@@ -272,11 +313,51 @@ pub(crate) fn stored<'scope>(
     rows.into_iter().map(update).to_stream(scope)
 }
 
+fn stored_of_touched<'scope>(
+    seen: Rows<'scope, GateUpdate>,
+    job: &Arc<Job>,
+    keeper: Keeper,
+) -> Rows<'scope, GateUpdate> {
+    let job = Arc::clone(job);
+    seen.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
+        Pipeline,
+        "Stored",
+        move |capability, _| {
+            let mut capability = Some(capability);
+            move |(input, frontier), output| {
+                input.for_each(|_, _| {});
+                if !frontier.is_empty() {
+                    return;
+                }
+                let Some(held) = capability.take() else {
+                    return;
+                };
+                let stored = job.check(stored_of(&job, &keeper.seen(0)));
+                let stored = stored.into_iter().flatten();
+                let update = |row| (row, survey(0), 1);
+                output.session(&held).give_iterator(stored.map(update));
+            }
+        },
+    )
+}
+
+fn stored_of(job: &Job, keys: &BTreeSet<Key>) -> Result<Vec<GateRow>, RunError> {
+    let snapshot = job.state.snapshot()?;
+    let mut rows = Vec::new();
+    for key in keys {
+        for (input, stored) in snapshot.digest(key)? {
+            let key = key.clone();
+            let clean = stored.clean;
+            rows.push(GateRow { key, input, clean });
+        }
+    }
+    Ok(rows)
+}
+
 fn stored_rows(job: &Job, worker: u64) -> Result<Vec<GateRow>, RunError> {
-    let workers = job.workers as u64;
     let mut rows = Vec::new();
     let snapshot = job.state.snapshot()?;
-    for stored in snapshot.digests(|partition| partition % workers == worker)? {
+    for stored in snapshot.digests(&|partition| job.placement.worker_of(partition) == worker)? {
         let (key, input, stored) = stored?;
         rows.push(GateRow {
             key,
@@ -340,7 +421,7 @@ pub(crate) fn opened<'scope>(
             let mut open: Vec<BTreeSet<Key>> = vec![BTreeSet::new(); job.scan.stretches()];
             if let Told::Sinks(sinks) = &job.told {
                 let keys = sinks.iter().flat_map(BTreeMap::keys);
-                for key in keys.filter(|key| owner(key, job.workers as u64) == worker) {
+                for key in keys.filter(|key| job.placement.owner(key) == worker) {
                     open[job.scan.stretch_of(key)].insert(key.clone());
                 }
             }

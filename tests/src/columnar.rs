@@ -14,6 +14,7 @@ use operators::group::{Batch, ErrorRow, Groups};
 use operators::key::Key;
 use operators::order::canonical;
 use operators::parcel::{SourceRows, parcels};
+use operators::placement::Placement;
 use operators::source::Read;
 use operators::transform::batch_partition::BatchPartition;
 use operators::transform::{Evaluation, Place, Prepared};
@@ -180,7 +181,7 @@ fn groups(plan: &Plan, prepared: &Prepared) -> Batch {
                 source: read.chunk.rows(),
                 id: &input.source_id,
             };
-            for (_, parcel) in parcels(partition, &rows, &at, &from, 3) {
+            for (_, parcel) in parcels(partition, &rows, &at, &from, Placement::new(1, 3)) {
                 groups.add(parcel);
             }
         }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::chunk::RowError;
 use crate::parcel::{SourceRows, parcels};
+use crate::placement::Placement;
 use crate::schema::{Schema, Type};
 use crate::transform::Place;
 use crate::transform::batch_partition::{BatchPartition, BatchPartitionConfig};
@@ -43,7 +44,7 @@ fn partition() -> BatchPartition {
 
 /// The parcels of a chunk, of which the rows at `wrong` have an error and those at `ghosts`
 /// were dropped for it.
-fn cut(chunk: &Chunk, wrong: &[u32], ghosts: &[usize], workers: u64) -> Vec<(u64, Parcel)> {
+fn cut(chunk: &Chunk, wrong: &[u32], ghosts: &[usize], workers: usize) -> Vec<(u64, Parcel)> {
     let mut at = at(Place::BeforeGate);
     at.carry_in(wrong.iter().map(|&origin| RowError {
         origin,
@@ -62,7 +63,7 @@ fn cut(chunk: &Chunk, wrong: &[u32], ghosts: &[usize], workers: u64) -> Vec<(u64
         version: &[],
         keeps_rows: true,
     };
-    parcels(&partition(), &chunk, &at, &from, workers)
+    parcels(&partition(), &chunk, &at, &from, Placement::new(1, workers))
 }
 
 fn groups(parcels: impl IntoIterator<Item = (u64, Parcel)>) -> Groups {
@@ -104,7 +105,7 @@ proptest! {
         all in some_rows(),
         seed in any::<u64>(),
         size in 1_usize..7,
-        workers in 1_u64..4,
+        workers in 1_usize..4,
     ) {
         let together = groups(cut(&rows(&all), &[], &[], 1));
         let mut shuffled = all.clone();
@@ -137,7 +138,7 @@ fn each_worker_gets_the_keys_that_it_owns() {
     let mut count = 0;
     for (worker, parcel) in &parcels {
         for key in &parcel.keys {
-            assert_eq!(key.virtual_partition() % 3, *worker);
+            assert_eq!(Placement::new(1, 3).owner(key), *worker);
         }
         count += parcel.at.len();
     }

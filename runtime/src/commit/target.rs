@@ -198,11 +198,14 @@ impl<'a> Target<'a> {
             turn.printed = updates;
             return Ok(turn);
         }
+        let mut owners = self.owners(snapshot)?;
+        if let Some(owners) = &mut owners {
+            owners.ask_ahead(updates.iter().map(|update| &update.id))?;
+        }
         let turns = updates.into_iter().map(|update| {
             let turn = update.row.map_or(claims::Turn::Goes, claims::Turn::Comes);
             (update.id, update.owner, turn)
         });
-        let owners = self.owners(snapshot)?;
         let owner = owners.map(|owners| move |id: &RowId| owners.of(id));
         let owner = owner.as_ref().map(|owner| owner as &OwnerOf<'_, _>);
         let netted = self.claims.net(turns, owner, failed)?;
@@ -281,7 +284,7 @@ impl<'a> Target<'a> {
             changes,
             replaces_all: false,
         };
-        if let Err(error) = state.stage(&staged) {
+        if let Err(error) = state.stage(staged) {
             writer.rollback()?;
             return Err(error.into());
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use operators::transform::batch_partition::BatchPartition;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::keys::{NOT_SKIPPED, Opened, reason};
 
@@ -27,7 +27,7 @@ pub struct Batches {
 }
 
 /// What a batch weighed, over all workers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BatchWeight {
     /// The batch.
     pub cut: String,

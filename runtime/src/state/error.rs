@@ -33,6 +33,52 @@ pub enum StateError {
         /// Its format.
         found: u32,
     },
+    /// The state is for another number of processes.
+    #[error("the state {} is for {found} {}, and this run has {wanted}", file.display(), plural(*found))]
+    OtherProcesses {
+        /// A share of it.
+        file: PathBuf,
+        /// For how many it is.
+        found: usize,
+        /// How many there are.
+        wanted: usize,
+    },
+    /// A share of a state of several processes is not in the folder.
+    #[error("in {} the share of process {process} of {processes} is missing", folder.display())]
+    ShareMissing {
+        /// The folder.
+        folder: PathBuf,
+        /// Whose share.
+        process: usize,
+        /// How many processes there are.
+        processes: usize,
+    },
+    /// The state was being split for another number of processes.
+    #[error("{} holds shares of {one} and of {other} processes", folder.display())]
+    SplitCutOff {
+        /// The folder.
+        folder: PathBuf,
+        /// One number of processes.
+        one: usize,
+        /// The other one.
+        other: usize,
+    },
+    /// The share is not one of the state that the run is led with.
+    #[error("the state {} is not a share of the state {wanted} of process 0", file.display())]
+    OtherState {
+        /// The share.
+        file: PathBuf,
+        /// The id of the state.
+        wanted: String,
+    },
+    /// The share of another process could not be used.
+    #[error("the share of process {process} could not be used: {message}")]
+    There {
+        /// The process.
+        process: usize,
+        /// What it says.
+        message: String,
+    },
     /// The store's bytes are not what a run wrote.
     #[error("the state {} is damaged: {reason}", file.display())]
     Damaged {
@@ -68,10 +114,33 @@ pub enum StateError {
     },
 }
 
+fn plural(processes: usize) -> &'static str {
+    if processes == 1 {
+        "process"
+    } else {
+        "processes"
+    }
+}
+
 impl StateError {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
+            StateError::OtherProcesses { .. } => {
+                "run it with as many processes, or bring the state to this number: \
+                 `tidemill state split PIPELINE --processes N`, with all its files in one folder"
+            }
+            StateError::ShareMissing { .. } => {
+                "bring the files of all processes into the folder; each process keeps one"
+            }
+            StateError::SplitCutOff { .. } => {
+                "`tidemill state split` was cut off: run it again, it ends what it began"
+            }
+            StateError::OtherState { .. } => {
+                "a state was dropped or exchanged on one of the hosts: bring back the files that belong \
+                 together, or drop all of them and run `tidemill adopt` for each sink"
+            }
+            StateError::There { .. } => "see what that process says",
             StateError::InUse { .. } => "wait until the other run has ended, or stop it",
             StateError::OtherPipeline { .. } => {
                 "give each pipeline a `state_dir` of its own; for a pipeline that was renamed, \

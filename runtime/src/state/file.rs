@@ -11,11 +11,61 @@ use std::path::{Path, PathBuf};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, StorageBackend};
 
-use super::StateError;
 use super::view::View;
+use super::{Share, StateError};
 
-/// The store's name in its folder.
-const NAME: &str = "state.redb";
+/// Where a share of a state lies.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// How many processes the state is for.
+    pub(super) processes: usize,
+    /// The process that keeps the share.
+    pub(super) process: usize,
+    /// The file.
+    pub(super) path: PathBuf,
+}
+
+impl Place {
+    /// Of a share in a pipeline's folder.
+    pub(super) fn of(folder: &Path, share: &Share) -> Self {
+        let Share {
+            process, processes, ..
+        } = *share;
+        let name = match processes {
+            1 => "state.redb".to_owned(),
+            _ => format!("state-{process}-of-{processes}.redb"),
+        };
+        Place {
+            processes,
+            process,
+            path: folder.join(name),
+        }
+    }
+
+    /// Of all shares that lie in a folder, by their number of processes.
+    pub(super) fn all(folder: &Path) -> Vec<Place> {
+        let Ok(entries) = fs::read_dir(folder) else {
+            return Vec::new();
+        };
+        let share = |name: &str| {
+            let name = name.strip_prefix("state")?.strip_suffix(".redb")?;
+            if name.is_empty() {
+                return Some(Share::alone());
+            }
+            let (process, processes) = name.strip_prefix('-')?.split_once("-of-")?;
+            Some(Share {
+                process: process.parse().ok()?,
+                processes: processes.parse().ok()?,
+                id: None,
+            })
+        };
+        let names = entries.flatten().map(|entry| entry.file_name());
+        let names = names.filter_map(|name| share(name.to_str()?));
+        let mut places: Vec<Place> = names.map(|share| Place::of(folder, &share)).collect();
+        places.sort();
+        places
+    }
+}
 
 thread_local! {
     /// Whether this thread looks for damage: a panic is then an answer, and not to be told.
@@ -27,77 +77,79 @@ pub(super) fn looks_for_damage() -> bool {
     LOOKS_FOR_DAMAGE.get()
 }
 
-/// Whether there is a store in the folder.
-pub(super) fn exists(folder: &Path) -> bool {
-    folder.join(NAME).exists()
-}
-
 /// How much of the store redb keeps in memory. A run reads most of what it reads once.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// Makes a store in `folder`, filled by `fill`. The folder and the file are their owner's only.
+/// Makes a store, filled by `fill`. The folder and the file are their owner's only.
 ///
 /// It is made under another name and linked to its own: wherever that is cut off, there is a whole
 /// store or none; and of two runs that make one at once, the first is kept.
 pub(super) fn make(
-    folder: &Path,
+    place: &Place,
     fill: impl FnOnce(&Database) -> Result<(), StateError>,
 ) -> Result<(), StateError> {
-    let path = folder.join(NAME);
-    let unopened = |source| unopened(&path, source);
-    private_folder().create(folder).map_err(unopened)?;
-    let new = folder.join(format!("{NAME}.{}", random_id()));
+    let path = &place.path;
+    let unopened = |source| unopened(path, source);
+    if let Some(folder) = path.parent() {
+        private_folder().create(folder).map_err(unopened)?;
+    }
+    let mut new = path.clone().into_os_string();
+    new.push(format!(".{}", random_id()));
+    let new = PathBuf::from(new);
     let file = private_file().open(&new).map_err(unopened)?;
-    let filled = store(backend(file, &path)?, &path).and_then(|store| fill(&store));
-    let linked = filled.and_then(|()| link(&new, &path).map_err(unopened));
+    let filled = store(backend(file, path)?, path).and_then(|store| fill(&store));
+    let linked = filled.and_then(|()| link(&new, path).map_err(unopened));
     fs::remove_file(&new).map_err(unopened)?;
     linked
 }
 
-/// The store in `folder`, for writing. It was viewed before: redb mends a damaged store that is
+/// The store at a place, for writing. It was viewed before: redb mends a damaged store that is
 /// opened for writing by taking it back a commit, and the next start would find nothing wrong.
-pub(super) fn open(folder: &Path) -> Result<(PathBuf, Database), StateError> {
-    let path = folder.join(NAME);
-    let file = OpenOptions::new().read(true).write(true).open(&path);
-    let file = file.map_err(|source| unopened(&path, source))?;
-    let store = store(backend(file, &path)?, &path)?;
-    Ok((path, store))
+pub(super) fn open(place: &Place) -> Result<Database, StateError> {
+    let path = &place.path;
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    let file = file.map_err(|source| unopened(path, source))?;
+    store(backend(file, path)?, path)
 }
 
-/// Removes the store in `folder`, under the lock that a run has. The folder goes, too, when nothing
+/// Removes the store at a place, under the lock that a run has. The folder goes, too, when nothing
 /// else is in it.
-pub(super) fn remove(folder: &Path) -> Result<(), StateError> {
-    let path = folder.join(NAME);
-    let unopened = |source| unopened(&path, source);
-    let file = match OpenOptions::new().read(true).write(true).open(&path) {
+pub(super) fn remove(place: &Place) -> Result<(), StateError> {
+    let path = &place.path;
+    let unopened = |source| unopened(path, source);
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         file => file.map_err(unopened)?,
     };
-    let lock = backend(file, &path)?;
+    let lock = backend(file, path)?;
     let locked = lock.try_lock_range(Bound::Unbounded, Bound::Unbounded);
     if !locked.map_err(|error| unopened(io::Error::other(error)))? {
-        return Err(StateError::InUse { file: path });
+        let file = path.clone();
+        return Err(StateError::InUse { file });
     }
-    fs::remove_file(&path).map_err(unopened)?;
+    fs::remove_file(path).map_err(unopened)?;
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
     match fs::remove_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(unopened(error)),
         _ => Ok(()),
     }
 }
 
-/// A view of the store in `folder`; `None` when there is none.
-pub(super) fn view(folder: &Path) -> Result<Option<(PathBuf, Database)>, StateError> {
-    let path = folder.join(NAME);
-    let file = match File::open(&path) {
+/// A view of the store at a place; `None` when there is none.
+pub(super) fn view(place: &Place) -> Result<Option<Database>, StateError> {
+    let path = &place.path;
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(unopened(&path, source)),
+        Err(source) => return Err(unopened(path, source)),
     };
-    let view = View::of(backend(file, &path)?).map_err(|source| unopened(&path, source))?;
+    let view = View::of(backend(file, path)?).map_err(|source| unopened(path, source))?;
     // Some damage makes redb 4.4 panic: it reads its page allocator before any checksum. A view
     // is in memory, so nothing is left half done.
     LOOKS_FOR_DAMAGE.set(true);
-    let looked = catch_unwind(|| whole(view, &path));
+    let looked = catch_unwind(|| whole(view, path));
     LOOKS_FOR_DAMAGE.set(false);
     let store = looked.unwrap_or_else(|_| {
         let reason = "its page allocator does not hold".to_owned();
@@ -106,7 +158,7 @@ pub(super) fn view(folder: &Path) -> Result<Option<(PathBuf, Database)>, StateEr
             reason,
         })
     })?;
-    Ok(Some((path, store)))
+    Ok(Some(store))
 }
 
 /// The store on a view once all its checksums are verified: redb does not look at them when it

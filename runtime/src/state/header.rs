@@ -4,13 +4,13 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableError, WriteTransaction};
 
-use super::StateError;
 use super::file::random_id;
 use super::tables;
+use super::{Share, StateError};
 
 /// The format of the store: the layout of [`tables`], and the hash that places keys. An older or
 /// newer store is refused; a format that can be migrated brings its migration here.
-pub(super) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 
 const FORMAT_NAME: &str = "format";
 const PIPELINE: &str = "pipeline";
@@ -18,7 +18,7 @@ const ID: &str = "id";
 const NEXT_EPOCH: &str = "next_epoch";
 
 /// Makes every table that does not belong to a sink, in an empty store.
-pub(super) fn create(database: &Database, pipeline: &str) -> Result<(), StateError> {
+pub(super) fn create(database: &Database, pipeline: &str, share: &Share) -> Result<(), StateError> {
     let transaction = database.begin_write()?;
     transaction.open_table(tables::DIGESTS)?;
     transaction.open_table(tables::ERRORS)?;
@@ -28,7 +28,8 @@ pub(super) fn create(database: &Database, pipeline: &str) -> Result<(), StateErr
     let mut meta = transaction.open_table(tables::META)?;
     meta.insert(FORMAT_NAME, FORMAT.to_string().as_str())?;
     meta.insert(PIPELINE, pipeline)?;
-    meta.insert(ID, random_id().as_str())?;
+    let id = share.id.clone().unwrap_or_else(random_id);
+    meta.insert(ID, id.as_str())?;
     meta.insert(NEXT_EPOCH, "1")?;
     drop(meta);
     transaction.commit()?;

@@ -4,13 +4,14 @@ use operators::gate::Clean;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use redb::{Table, WriteTransaction};
+use serde::{Deserialize, Serialize};
 
 use super::StateError;
 use super::record::{UNCLEAN, clean_bytes, json_bytes};
 use super::tables::{self, Bytes};
 
 /// What becomes of a key that was open.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SettledKey {
     /// The key.
     pub key: Key,

@@ -1,24 +1,19 @@
-//! The state as it was at one moment.
+//! The state as it was at one moment, over all its shares.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
+use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::row_id::RowId;
-use redb::{
-    Database, OwnedAccessGuard, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, StorageError, TableDefinition, TableError,
-};
 use serde_json::Value;
 
-use super::StateError;
-use operators::group::ErrorRow;
-
-use super::owners::Owners;
-use super::record::{SinkRecord, Stored, UNCLEAN, json, stored};
-use super::tables::{self, Bytes, SinkTables, StartingWith};
-use super::told;
+use super::owners::Owners as OwnersOfShare;
+use super::question::{Answer, Question};
+use super::record::{SinkRecord, Stored};
+use super::seen::{Counts, Seen};
+use super::share::{Kept, SeenShare, ask_all};
+use super::{StateError, share_of};
 
 /// The state as it was when [`super::State::snapshot`] was called, whatever is written meanwhile.
 /// Workers share it.
@@ -27,90 +22,88 @@ use super::told;
 /// that is committed meanwhile: take one for each epoch or pass, not one for a long run. It also
 /// keeps the store open, and so locked.
 pub struct Snapshot {
-    // The transaction is dropped first: it cannot be read without its database.
-    transaction: ReadTransaction,
-    _database: Arc<Database>,
-}
-
-/// How much the state holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Keys: those that have rows, and those that are unclean.
-    pub keys: u64,
-    /// Those of them that are unclean.
-    pub unclean: u64,
-    /// Errors that stand.
-    pub errors: u64,
-    /// Told rows of each sink.
-    pub told: BTreeMap<String, u64>,
+    shares: Vec<SeenShare>,
 }
 
 impl Snapshot {
-    pub(super) fn of(database: Arc<Database>) -> Result<Self, StateError> {
-        Ok(Snapshot {
-            transaction: database.begin_read()?,
-            _database: database,
-        })
+    pub(super) fn of(shares: &[Kept]) -> Result<Self, StateError> {
+        let shares = shares.iter().map(Kept::see).collect::<Result<_, _>>()?;
+        Ok(Snapshot { shares })
     }
 
-    /// Every key of the virtual partitions that `partitions` chooses, with each of its inputs. An
-    /// unclean key comes once, as one of input 0, whichever inputs it had.
+    /// Every key of the virtual partitions that `partitions` chooses, with each of its inputs, of the
+    /// shares that are here. An unclean key comes once, as one of input 0, whichever inputs it had.
     pub fn digests(
         &self,
-        partitions: impl Fn(u64) -> bool,
-    ) -> Result<impl Iterator<Item = Result<(Key, u16, Stored), StateError>>, StateError> {
-        let table = self.transaction.open_table(tables::DIGESTS)?;
-        let ranges = (0..=u8::MAX)
-            .filter(|partition| partitions(u64::from(*partition)))
-            .map(|partition| {
-                table.range_owned::<&[u8]>(StartingWith::partition(partition).bounds())
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(ranges.into_iter().flatten().flat_map(inputs_of))
+        partitions: &dyn Fn(u64) -> bool,
+    ) -> Result<impl Iterator<Item = Result<(Key, u16, Stored), StateError>> + use<>, StateError>
+    {
+        let digests = self.here().map(|seen| seen.digests(partitions));
+        let digests: Vec<_> = digests.collect::<Result<_, _>>()?;
+        Ok(digests.into_iter().flatten())
+    }
+
+    /// What is stored of a key, by input; nothing of one that is not known.
+    ///
+    /// # Panics
+    /// When its share is not here.
+    pub fn digest(&self, key: &Key) -> Result<Vec<(u16, Stored)>, StateError> {
+        self.of_key(key).digest(key)
     }
 
     /// The rows that a sink was told of a key, with their content hashes, in the order of their ids.
     pub fn told(&self, sink: &str, key: &Key) -> Result<Vec<(RowId, u128)>, StateError> {
-        let mut rows = Vec::new();
-        let Some(told) = self.sink_table(SinkTables::of(sink).told())? else {
-            return Ok(rows);
-        };
-        let of_key = StartingWith::of(tables::beneath(key, &[]));
-        for block in told.range::<&[u8]>(of_key.bounds())? {
-            told::read(block?.1.value(), &mut rows)?;
+        match &self.shares[share_of(key, self.shares.len())] {
+            SeenShare::Here(seen) => seen.told(sink, key),
+            SeenShare::Asked(kept) => {
+                let (sink, key) = (sink.to_owned(), key.clone());
+                match kept.ask(Question::Told { sink, key })? {
+                    Answer::Told(told) => Ok(told),
+                    other => Err(unasked(&other)),
+                }
+            }
         }
-        Ok(rows)
     }
 
     /// Who has the rows of a sink, by what it was told. Where no index is kept all of that is read:
     /// ask only where a row can be that of several keys.
     pub fn owners(&self, sink: &str) -> Result<Owners, StateError> {
-        let tables = SinkTables::of(sink);
-        let is_indexed = self.sink(sink)?.unwrap_or_default().key_in_id.is_none();
-        match self.sink_table(tables.owners())? {
-            Some(owners) if is_indexed => Ok(Owners::Index(owners)),
-            _ => Owners::told(self.sink_table(tables.told())?.as_ref()),
-        }
+        let of_share = |share: &SeenShare| {
+            Ok(match share {
+                SeenShare::Here(seen) => OwnersIn::Here(seen.owners(sink)?),
+                SeenShare::Asked(kept) => OwnersIn::Asked(kept.clone(), BTreeMap::new()),
+            })
+        };
+        Ok(Owners {
+            sink: sink.to_owned(),
+            shares: self
+                .shares
+                .iter()
+                .map(of_share)
+                .collect::<Result<_, StateError>>()?,
+        })
     }
 
     /// Whether a sink was told anything.
     pub fn has_told(&self, sink: &str) -> Result<bool, StateError> {
-        let told = self.sink_table(SinkTables::of(sink).told())?;
-        Ok(!told.map_or(Ok(true), |told| told.is_empty())?)
+        let mut has = false;
+        for share in &self.shares {
+            has |= match share {
+                SeenShare::Here(seen) => seen.has_told(sink)?,
+                SeenShare::Asked(kept) => {
+                    counted(kept)?.told.get(sink).is_some_and(|rows| *rows > 0)
+                }
+            };
+        }
+        Ok(has)
     }
 
     /// The errors of a key that stand, by their id.
+    ///
+    /// # Panics
+    /// When its share is not here.
     pub fn errors(&self, key: &Key) -> Result<Vec<(u128, ErrorRow)>, StateError> {
-        let errors = self.transaction.open_table(tables::ERRORS)?;
-        let of_key = StartingWith::of(tables::beneath(key, &[]));
-        errors
-            .range::<&[u8]>(of_key.bounds())?
-            .map(|entry| {
-                let (place, error) = entry?;
-                let (_, id, error) = error_of(place.value(), error.value())?;
-                Ok((id, error))
-            })
-            .collect()
+        self.of_key(key).errors(key)
     }
 
     /// All errors that stand, with their key and id.
@@ -118,75 +111,98 @@ impl Snapshot {
         &self,
     ) -> Result<impl Iterator<Item = Result<(Key, u128, ErrorRow), StateError>> + use<>, StateError>
     {
-        let errors = self.transaction.open_table(tables::ERRORS)?;
-        let entries = errors.range_owned::<&[u8]>(..)?;
-        Ok(entries.map(|entry| {
-            let (place, error) = entry?;
-            error_of(place.value(), error.value())
-        }))
+        let mut errors: Vec<Box<dyn Iterator<Item = _>>> = Vec::new();
+        for share in &self.shares {
+            errors.push(match share {
+                SeenShare::Here(seen) => Box::new(seen.all_errors()?),
+                SeenShare::Asked(kept) => match kept.ask(Question::Errors)? {
+                    Answer::Errors(errors) => Box::new(errors.into_iter().map(Ok)),
+                    other => return Err(unasked(&other)),
+                },
+            });
+        }
+        Ok(errors.into_iter().flatten())
     }
 
-    /// How far a sink is; `None` for one that the state does not know.
+    /// How far a sink is, in the share that is furthest; `None` for one that the state does not know.
+    /// Its ids hold their key when they do in all shares.
     pub fn sink(&self, sink: &str) -> Result<Option<SinkRecord>, StateError> {
-        let sinks = self.transaction.open_table(tables::SINKS)?;
-        let record = sinks.get(sink)?;
-        record.map(|bytes| json(bytes.value(), "sinks")).transpose()
+        let records = self.sink_records(sink)?;
+        if records.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let mut records = records.into_iter().map(Option::unwrap_or_default);
+        let mut all = records.next().unwrap_or_default();
+        for record in records {
+            all.published = all.published.max(record.published);
+            all.staged = all.staged.max(record.staged);
+            if all.key_in_id != record.key_in_id {
+                all.key_in_id = None;
+            }
+        }
+        Ok(Some(all))
+    }
+
+    /// How far a sink is in each share; `None` in one that does not know it.
+    pub fn sink_records(&self, sink: &str) -> Result<Vec<Option<SinkRecord>>, StateError> {
+        let record = |share: &SeenShare| match share {
+            SeenShare::Here(seen) => seen.sink(sink),
+            SeenShare::Asked(kept) => match kept.ask(Question::Sink(sink.to_owned()))? {
+                Answer::Sink(record) => Ok(record),
+                other => Err(unasked(&other)),
+            },
+        };
+        self.shares.iter().map(record).collect()
     }
 
     /// All sinks that the state knows; also those that the pipeline has no more.
     pub fn sinks(&self) -> Result<BTreeMap<String, SinkRecord>, StateError> {
-        let sinks = self.transaction.open_table(tables::SINKS)?;
-        sinks
-            .iter()?
-            .map(|entry| {
-                let (sink, record) = entry?;
-                Ok((sink.value().to_owned(), json(record.value(), "sinks")?))
-            })
-            .collect()
+        let mut sinks = BTreeMap::new();
+        for name in self.first().sinks()?.into_keys() {
+            let record = self.sink(&name)?.unwrap_or_default();
+            sinks.insert(name, record);
+        }
+        Ok(sinks)
     }
 
     /// What was noted under a name.
     pub fn memo(&self, name: &str) -> Result<Option<Value>, StateError> {
-        let memos = self.transaction.open_table(tables::MEMOS)?;
-        let memo = memos.get(name)?;
-        memo.map(|bytes| json(bytes.value(), "memos")).transpose()
+        self.first().memo(name)
     }
 
     /// What a stamp was made of: the hash of each part, by its name.
     pub fn stamp_parts(&self, stamp: u128) -> Result<Option<BTreeMap<String, u128>>, StateError> {
-        let stamps = self.transaction.open_table(tables::STAMPS)?;
-        let parts = stamps.get(stamp)?;
-        parts.map(|bytes| json(bytes.value(), "stamps")).transpose()
+        self.first().stamp_parts(stamp)
     }
 
     /// How much there is. It looks at every key and every told row.
     pub fn counts(&self) -> Result<Counts, StateError> {
-        let digests = self.transaction.open_table(tables::DIGESTS)?;
-        let mut counts = Counts {
-            keys: digests.len()?,
-            errors: self.transaction.open_table(tables::ERRORS)?.len()?,
-            ..Counts::default()
-        };
-        for entry in digests.iter()? {
-            counts.unclean += u64::from(entry?.1.value() == UNCLEAN);
+        let mut all = Counts::default();
+        for share in &self.shares {
+            all.add(match share {
+                SeenShare::Here(seen) => seen.counts()?,
+                SeenShare::Asked(kept) => counted(kept)?,
+            });
         }
-        for sink in self.sinks()?.into_keys() {
-            let told = self.sink_table(SinkTables::of(&sink).told())?;
-            let rows = told.as_ref().map_or(Ok(0), told::count)?;
-            counts.told.insert(sink, rows);
-        }
-        Ok(counts)
+        Ok(all)
     }
 
-    /// A table of a sink; there is none before its first row.
-    fn sink_table<K: redb::Key + 'static, V: redb::Value + 'static>(
-        &self,
-        table: TableDefinition<'_, K, V>,
-    ) -> Result<Option<ReadOnlyTable<K, V>>, StateError> {
-        match self.transaction.open_table(table) {
-            Ok(table) => Ok(Some(table)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+    fn here(&self) -> impl Iterator<Item = &Seen> {
+        self.shares.iter().filter_map(|share| match share {
+            SeenShare::Here(seen) => Some(seen),
+            SeenShare::Asked(_) => None,
+        })
+    }
+
+    /// The first share that is here.
+    fn first(&self) -> &Seen {
+        self.here().next().expect("a process keeps a share")
+    }
+
+    fn of_key(&self, key: &Key) -> &Seen {
+        match &self.shares[share_of(key, self.shares.len())] {
+            SeenShare::Here(seen) => seen,
+            SeenShare::Asked(_) => panic!("a worker asks for its own keys only"),
         }
     }
 }
@@ -197,26 +213,83 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-type Entry = Result<(OwnedAccessGuard<Bytes>, OwnedAccessGuard<Bytes>), StorageError>;
-
-fn inputs_of(entry: Entry) -> Vec<Result<(Key, u16, Stored), StateError>> {
-    let (place, inputs) = match entry {
-        Ok(entry) => entry,
-        Err(error) => return vec![Err(error.into())],
-    };
-    let decoded = tables::key_placed(place.value()).zip(stored(inputs.value()));
-    let Some((key, inputs)) = decoded else {
-        return vec![Err(StateError::record("digests"))];
-    };
-    inputs
-        .into_iter()
-        .map(|(input, stored)| Ok((key.clone(), input, stored)))
-        .collect()
+/// Who has the rows of a sink, as a snapshot knows it.
+pub struct Owners {
+    sink: String,
+    shares: Vec<OwnersIn>,
 }
 
-fn error_of(place: &[u8], error: &[u8]) -> Result<(Key, u128, ErrorRow), StateError> {
-    let (key, id) = tables::split_beneath(place)
-        .and_then(|(key, id)| Some((key, u128::from_be_bytes(id.try_into().ok()?))))
-        .ok_or_else(|| StateError::record("errors"))?;
-    Ok((key, id, json(error, "errors")?))
+/// Who has rows, by one share.
+enum OwnersIn {
+    Here(OwnersOfShare),
+    /// Those that were asked for ahead.
+    Asked(Kept, BTreeMap<RowId, Option<Key>>),
+}
+
+impl Owners {
+    /// Asks other processes for the owners of many rows at once.
+    pub fn ask_ahead<'a>(
+        &mut self,
+        ids: impl Iterator<Item = &'a RowId>,
+    ) -> Result<(), StateError> {
+        let is_here = |share: &OwnersIn| matches!(share, OwnersIn::Here(_));
+        if self.shares.iter().all(is_here) {
+            return Ok(());
+        }
+        let ids: Vec<RowId> = ids.cloned().collect();
+        let question = Question::Owners {
+            sink: self.sink.clone(),
+            ids: ids.clone(),
+        };
+        let asked = self.shares.iter_mut().filter_map(|share| match share {
+            OwnersIn::Here(_) => None,
+            OwnersIn::Asked(kept, known) => Some((&*kept, known)),
+        });
+        let (kept, known): (Vec<_>, Vec<_>) = asked.unzip();
+        let kept = kept.into_iter().map(|kept| (kept, question.clone()));
+        for (answer, known) in ask_all(kept.collect())?.into_iter().zip(known) {
+            let Answer::Owners(owners) = answer else {
+                return Err(unasked(&answer));
+            };
+            known.extend(ids.iter().cloned().zip(owners));
+        }
+        Ok(())
+    }
+
+    /// The key that owns the row.
+    pub fn of(&self, id: &RowId) -> Result<Option<Key>, StateError> {
+        for share in &self.shares {
+            let owner = match share {
+                OwnersIn::Here(owners) => owners.of(id)?,
+                OwnersIn::Asked(kept, known) => match known.get(id) {
+                    Some(owner) => owner.clone(),
+                    None => asked_for(kept, &self.sink, id)?,
+                },
+            };
+            if owner.is_some() {
+                return Ok(owner);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn asked_for(kept: &Kept, sink: &str, id: &RowId) -> Result<Option<Key>, StateError> {
+    let (sink, ids) = (sink.to_owned(), vec![id.clone()]);
+    match kept.ask(Question::Owners { sink, ids })? {
+        Answer::Owners(owners) => Ok(owners.into_iter().next().flatten()),
+        other => Err(unasked(&other)),
+    }
+}
+
+fn counted(kept: &Kept) -> Result<Counts, StateError> {
+    match kept.ask(Question::Counts)? {
+        Answer::Counts(counts) => Ok(counts),
+        other => Err(unasked(&other)),
+    }
+}
+
+/// An answer to something else.
+fn unasked(_: &Answer) -> StateError {
+    StateError::record("an answer of another process")
 }

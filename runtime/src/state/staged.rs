@@ -22,6 +22,7 @@ use std::ops::Bound;
 use operators::key::Key;
 use operators::row_id::RowId;
 use redb::{ReadableTable, Table, WriteTransaction};
+use serde::{Deserialize, Serialize};
 
 use super::StateError;
 use super::owners::Index;
@@ -31,6 +32,7 @@ use super::tables::{self, Bytes, SinkTables, StartingWith};
 use super::told::Told;
 
 /// What one epoch changes in what a sink was told.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Staged {
     /// The sink.
     pub sink: String,
@@ -44,7 +46,7 @@ pub struct Staged {
 
 /// Changes of what a sink was told, by the key whose rows they are. A row of one id is told beneath at
 /// most one key; where another key had it, it is retracted beneath that one.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToldChanges {
     /// Rows as [`rows`] writes them, in pieces that can be stored.
     keys: BTreeMap<Key, Vec<Vec<u8>>>,
@@ -68,6 +70,15 @@ impl ToldChanges {
     /// The keys of which rows change.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.keys.keys()
+    }
+
+    /// Those of the keys of each share.
+    pub(super) fn split(self, shares: usize, of: impl Fn(&Key) -> usize) -> Vec<ToldChanges> {
+        let mut split = vec![ToldChanges::default(); shares];
+        for (key, pieces) in self.keys {
+            split[of(&key)].keys.insert(key, pieces);
+        }
+        split
     }
 
     fn piece(&mut self, key: &Key) -> &mut Vec<u8> {

@@ -77,7 +77,7 @@ fn owner(snapshot: &Snapshot, sink: &str, id: &RowId) -> Option<Key> {
 /// Stages the changes under a new epoch, which is returned.
 fn stage(state: &State, changes: Vec<Change>) -> u64 {
     let epoch = state.take_epoch().unwrap();
-    state.stage(&staged(epoch, changes)).unwrap();
+    state.stage(staged(epoch, changes)).unwrap();
     epoch
 }
 
@@ -101,7 +101,7 @@ fn error(message: &str) -> ErrorRow {
 type Digests = BTreeMap<(Key, u16), Option<Clean>>;
 
 fn digests(snapshot: &Snapshot) -> Digests {
-    let all = snapshot.digests(|_| true).unwrap();
+    let all = snapshot.digests(&|_| true).unwrap();
     all.map(|entry| {
         let (key, input, Stored { clean }) = entry.unwrap();
         ((key, input), clean)

@@ -167,7 +167,7 @@ fn take(step: &Step, state: &State, model: &mut Model) {
             replaces_all,
         } => {
             let epoch = state.take_epoch().unwrap();
-            let outcome = state.stage(&Staged {
+            let outcome = state.stage(Staged {
                 sink: SINKS[*sink].to_owned(),
                 epoch,
                 changes: super::changes(model.changes(*sink, changes).into_iter().map(change)),
@@ -197,7 +197,7 @@ fn take(step: &Step, state: &State, model: &mut Model) {
                     .collect()
             });
             state
-                .settle(&[settled(KEYS[*position], inputs_clean)])
+                .settle(vec![settled(KEYS[*position], inputs_clean)])
                 .unwrap();
             match inputs {
                 Some(inputs) if inputs.is_empty() => model.digests.remove(position),

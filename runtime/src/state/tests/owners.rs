@@ -3,7 +3,7 @@
 
 use redb::ReadableDatabase;
 
-use super::super::Owners;
+use super::super::owners::Owners;
 use super::super::tables::SinkTables;
 use super::*;
 
@@ -35,8 +35,13 @@ fn key_in_id(state: &State) -> Option<usize> {
     record.unwrap().key_in_id
 }
 
+fn owners(state: &State) -> Owners {
+    let share = state.first().snapshot().unwrap();
+    share.owners(SINK).unwrap()
+}
+
 fn has_index(state: &State) -> bool {
-    let transaction = state.database.begin_read().unwrap();
+    let transaction = state.first().database.begin_read().unwrap();
     transaction
         .open_table(SinkTables::of(SINK).owners())
         .is_ok()
@@ -46,11 +51,8 @@ fn has_index(state: &State) -> bool {
 fn where_ids_hold_their_key_there_is_no_index_and_owners_are_known_all_the_same() {
     let state = with_keys_in_ids();
     assert!(!has_index(&state));
+    assert!(matches!(owners(&state), Owners::Told(owners) if owners.len() == 2));
     let snapshot = state.snapshot().unwrap();
-    assert!(matches!(
-        snapshot.owners(SINK).unwrap(),
-        Owners::Told(owners) if owners.len() == 2
-    ));
     assert_eq!(owner(&snapshot, SINK, &of_key("b", 1)), Some(key("b")));
     assert_eq!(owner(&snapshot, SINK, &of_key("b", 2)), None);
 }
@@ -61,7 +63,7 @@ fn an_index_that_is_missing_is_made_of_what_was_told() {
     state.set_key_in_id(SINK, None).unwrap();
     assert!(has_index(&state) && key_in_id(&state).is_none());
     let snapshot = state.snapshot().unwrap();
-    assert!(matches!(snapshot.owners(SINK).unwrap(), Owners::Index(_)));
+    assert!(matches!(owners(&state), Owners::Index(_)));
     assert_eq!(owner(&snapshot, SINK, &of_key("a", 1)), Some(key("a")));
     // From now on it is kept.
     let moved = of_key("a", 1);
@@ -112,6 +114,6 @@ fn as_long_as_something_is_staged_the_index_is_made_and_what_is_published_gets_i
     state.set_key_in_id(SINK, Some(1)).unwrap();
     state.publish(SINK).unwrap();
     let snapshot = state.snapshot().unwrap();
-    assert!(matches!(snapshot.owners(SINK).unwrap(), Owners::Index(_)));
+    assert!(matches!(owners(&state), Owners::Index(_)));
     assert_eq!(owner(&snapshot, SINK, &id), Some(key("a")));
 }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
 
-use super::super::{SinkRecord, file, header};
+use super::super::store::Store;
+use super::super::{Share, SinkRecord, file, header};
 use super::*;
 
 #[derive(Clone, Default)]
@@ -35,7 +36,7 @@ impl Disk {
     fn new() -> Self {
         let disk = Disk::default();
         let database = file::store(disk.clone(), Path::new("disk")).unwrap();
-        header::create(&database, PIPELINE).unwrap();
+        header::create(&database, PIPELINE, &Share::alone()).unwrap();
         drop(database);
         disk.0.lock().unwrap().history.clear();
         disk
@@ -44,7 +45,8 @@ impl Disk {
     fn open(&self) -> State {
         let path = Path::new("disk");
         let database = file::store(self.clone(), path).unwrap();
-        State::of(database, path, PIPELINE).unwrap()
+        let store = Store::of(database, path, PIPELINE).unwrap();
+        State::of(vec![store], path).unwrap()
     }
 
     /// The state as the next start finds it when this one ends now, without a word.
@@ -150,7 +152,7 @@ fn a_publish_that_a_crash_loses_is_done_again() {
     let epoch = stage(&running, vec![told(1, "a", 10)]);
     running.publish(SINK).unwrap();
     running
-        .settle(&[settled("a", Some(vec![(0, clean(1, 5))]))])
+        .settle(vec![settled("a", Some(vec![(0, clean(1, 5))]))])
         .unwrap();
 
     let next = disk.crash();
@@ -175,7 +177,7 @@ fn what_is_synced_brings_what_was_committed_before_it() {
     stage(&running, vec![told(1, "a", 10)]);
     running.publish(SINK).unwrap();
     running
-        .settle(&[settled("a", Some(vec![(0, clean(1, 5))]))])
+        .settle(vec![settled("a", Some(vec![(0, clean(1, 5))]))])
         .unwrap();
     running.set_memo("last_run", &serde_json::json!(1)).unwrap();
     let next = disk.crash();
@@ -223,7 +225,7 @@ fn the_next_start_knows_what_the_sink_holds_wherever_the_run_is_cut_off() {
         held.insert(epoch, rows.clone());
         running.publish(SINK).unwrap();
         running
-            .settle(&[settled("a", Some(vec![(0, clean(epoch, 5))]))])
+            .settle(vec![settled("a", Some(vec![(0, clean(epoch, 5))]))])
             .unwrap();
     }
     drop(running);

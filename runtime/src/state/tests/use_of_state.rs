@@ -77,7 +77,7 @@ fn what_is_discarded_was_never_told_and_its_keys_stay_unclean() {
 fn a_second_epoch_waits_for_the_first_and_changes_nothing() {
     let state = state();
     let first = stage(&state, vec![told(1, "a", 10)]);
-    let refused = state.stage(&staged(2, vec![told(2, "b", 20)]));
+    let refused = state.stage(staged(2, vec![told(2, "b", 20)]));
     let Err(StateError::AlreadyStaged { sink, epoch }) = refused else {
         panic!("{refused:?}");
     };
@@ -98,7 +98,7 @@ fn sinks_do_not_see_each_other() {
         sink: "conflicts:b".to_owned(),
         ..staged(2, vec![told(1, "b", 20)])
     };
-    state.stage(&other).unwrap();
+    state.stage(other.clone()).unwrap();
     state.publish(SINK).unwrap();
     state.publish("conflicts:b").unwrap();
     let snapshot = state.snapshot().unwrap();
@@ -137,7 +137,7 @@ fn a_move_makes_both_its_keys_unclean() {
         settled("a", Some(vec![(0, clean(1, 5))])),
         settled("b", Some(vec![(0, clean(1, 5))])),
     ];
-    state.settle(&keys).unwrap();
+    state.settle(keys.to_vec()).unwrap();
     stage(&state, vec![retracted(1, "a"), told(1, "b", 10)]);
     assert_eq!(
         digests(&state.snapshot().unwrap()),
@@ -152,13 +152,17 @@ fn an_adoption_forgets_what_was_told_and_opens_every_key() {
     state.publish(SINK).unwrap();
     let inputs = Some(vec![(3, clean(1, 5)), (4, clean(2, 5))]);
     state
-        .settle(&["a", "b", "c"].map(|owner| settled(owner, inputs.clone())))
+        .settle(
+            ["a", "b", "c"]
+                .map(|owner| settled(owner, inputs.clone()))
+                .to_vec(),
+        )
         .unwrap();
     let adoption = Staged {
         replaces_all: true,
         ..staged(state.take_epoch().unwrap(), vec![told(2, "d", 21)])
     };
-    state.stage(&adoption).unwrap();
+    state.stage(adoption.clone()).unwrap();
     let every = ["a", "b", "c", "d"].map(unclean);
     assert_eq!(digests(&state.snapshot().unwrap()), Digests::from(every));
     assert_eq!(
@@ -180,7 +184,10 @@ fn an_adoption_forgets_what_was_told_and_opens_every_key() {
 fn a_settled_key_has_the_inputs_that_it_was_settled_with_and_no_others() {
     let state = state();
     state
-        .settle(&[settled("a", Some(vec![(0, clean(1, 5)), (2, clean(7, 6))]))])
+        .settle(vec![settled(
+            "a",
+            Some(vec![(0, clean(1, 5)), (2, clean(7, 6))]),
+        )])
         .unwrap();
     let both = [
         ((key("a"), 0), Some(clean(1, 5))),
@@ -188,16 +195,16 @@ fn a_settled_key_has_the_inputs_that_it_was_settled_with_and_no_others() {
     ];
     assert_eq!(digests(&state.snapshot().unwrap()), Digests::from(both));
     state
-        .settle(&[settled("a", Some(vec![(2, clean(7, 6))]))])
+        .settle(vec![settled("a", Some(vec![(2, clean(7, 6))]))])
         .unwrap();
     let one = [((key("a"), 2), Some(clean(7, 6)))];
     assert_eq!(digests(&state.snapshot().unwrap()), Digests::from(one));
-    state.settle(&[settled("a", None)]).unwrap();
+    state.settle(vec![settled("a", None)]).unwrap();
     assert_eq!(
         digests(&state.snapshot().unwrap()),
         Digests::from([unclean("a")])
     );
-    state.settle(&[settled("a", Some(vec![]))]).unwrap();
+    state.settle(vec![settled("a", Some(vec![]))]).unwrap();
     assert_eq!(digests(&state.snapshot().unwrap()), Digests::new());
 }
 
@@ -209,12 +216,12 @@ fn partitions_share_the_keys_out_without_rest() {
         .iter()
         .map(|text| settled(text, Some(vec![(0, clean(1, 5))])))
         .collect();
-    state.settle(&clean_keys).unwrap();
+    state.settle(clean_keys.clone()).unwrap();
     let snapshot = state.snapshot().unwrap();
     let mut seen = 0;
     for worker in 0..3 {
         for entry in snapshot
-            .digests(|partition| partition % 3 == worker)
+            .digests(&|partition| partition % 3 == worker)
             .unwrap()
         {
             assert_eq!(entry.unwrap().0.virtual_partition() % 3, worker);
@@ -285,8 +292,8 @@ fn errors_stand_until_they_are_mended() {
         ),
         stood("b", vec![(1, error("other"))]),
     ];
-    state.settle(&keys).unwrap();
-    state.settle(&keys).unwrap();
+    state.settle(keys.to_vec()).unwrap();
+    state.settle(keys.to_vec()).unwrap();
     let snapshot = state.snapshot().unwrap();
     let of_a = [
         (1, error("one")),
@@ -300,7 +307,7 @@ fn errors_stand_until_they_are_mended() {
         mended: vec![1, 2, u128::MAX, 99],
         ..settled("a", Some(vec![(0, clean(1, 5))]))
     };
-    state.settle(&[mended]).unwrap();
+    state.settle(vec![mended]).unwrap();
     let left: Vec<_> = state
         .snapshot()
         .unwrap()
@@ -347,7 +354,7 @@ fn counts_speak_of_all_that_is_kept() {
         ..settled("c", None)
     };
     state
-        .settle(&[
+        .settle(vec![
             settled("a", Some(vec![(0, clean(1, 5)), (1, clean(1, 5))])),
             failing,
         ])

@@ -1,0 +1,249 @@
+//! The process that leads: it begins passes, commits, and reports.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use operators::consolidate::Epoch;
+
+use super::link::{Link, Links};
+use super::word::{Agreed, Begin, Failure, Word};
+use crate::error::RunError;
+use crate::job::Job;
+use crate::part::Message;
+use crate::state::{Answer, Question};
+
+/// The lead's side of a crew; without members where a run has one process.
+pub(crate) struct Lead {
+    members: Vec<Arc<Remote>>,
+    words: Receiver<(usize, Word)>,
+    links: Option<Links>,
+}
+
+/// A member as the lead sees it.
+pub(crate) struct Remote {
+    link: Arc<Link>,
+    answers: Receiver<Result<Answer, Failure>>,
+    /// One question at a time.
+    asking: Mutex<()>,
+    /// Where its messages go while a pass goes on.
+    pass: Arc<Mutex<Option<Sender<Message>>>>,
+}
+
+/// A pass, as the lead speaks of it to the members.
+pub(crate) struct Passing<'a> {
+    lead: &'a Lead,
+    is_stopping: bool,
+    has_failed: bool,
+    frozen: Vec<usize>,
+    last: Epoch,
+}
+
+/// How often the committer looks up from waiting, so that others hear of a stop or a failure.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+impl Lead {
+    /// One process alone.
+    pub(crate) fn alone() -> Lead {
+        Lead {
+            members: Vec::new(),
+            words: unbounded().1,
+            links: None,
+        }
+    }
+
+    /// With these members.
+    pub(crate) fn of(links: Vec<Arc<Link>>) -> Result<Lead, RunError> {
+        let (to_words, words) = unbounded();
+        let mut members = Vec::new();
+        let mut ways = Vec::new();
+        for link in &links {
+            let (to_answers, answers) = unbounded();
+            let pass = Arc::new(Mutex::new(None));
+            ways.push((link.process, to_answers, Arc::clone(&pass)));
+            members.push(Arc::new(Remote {
+                link: Arc::clone(link),
+                answers,
+                asking: Mutex::new(()),
+                pass,
+            }));
+        }
+        let links = Links::start(links, |process| {
+            let way = ways.iter().find(|(of, ..)| *of == process);
+            let (_, to_answers, pass) = way.expect("each link has its way").clone();
+            let to_words = to_words.clone();
+            move |word| match word {
+                Word::Answer(answer) => drop(to_answers.send(answer)),
+                word => {
+                    let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner);
+                    let is_last = matches!(word, Word::Done(_));
+                    match pass.as_ref() {
+                        Some(messages) => drop(messages.send(Message::Member(process, word))),
+                        None => drop(to_words.send((process, word))),
+                    }
+                    if is_last {
+                        // The committer ends when nobody is left who could send it something.
+                        *pass = None;
+                    }
+                }
+            }
+        });
+        let links = links.map_err(|source| RunError::Network { source })?;
+        Ok(Lead {
+            members,
+            words,
+            links: Some(links),
+        })
+    }
+
+    /// How many processes there are.
+    pub(crate) fn processes(&self) -> usize {
+        self.members.len() + 1
+    }
+
+    /// Whether there are other processes.
+    pub(crate) fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// The members, in the order of their processes.
+    pub(crate) fn members(&self) -> &[Arc<Remote>] {
+        &self.members
+    }
+
+    /// Begins a pass on all members.
+    pub(crate) fn begin(&self, begin: &Begin) {
+        self.tell(&Word::Begin(begin.clone()));
+    }
+
+    /// Waits until all members have planned what this process has planned, and lets them go. Their
+    /// messages go to `messages` until they are done. Gives also whether few keys are expected to be
+    /// open.
+    pub(crate) fn agree(
+        &self,
+        agreed: Agreed,
+        messages: &Sender<Message>,
+    ) -> Result<(Passing<'_>, bool), RunError> {
+        let mut few = agreed.few;
+        let mut due = self.members.len();
+        while due > 0 {
+            let heard = self.words.recv();
+            let (process, word) = heard.expect("the links live as long as the lead");
+            match word {
+                Word::Ready(theirs) if theirs.is_same(agreed) => {
+                    few |= theirs.few;
+                    due -= 1;
+                }
+                Word::Ready(theirs) => {
+                    let what = if theirs.stamp == agreed.stamp {
+                        "other files"
+                    } else {
+                        "another plan or other rows in a dimension"
+                    };
+                    return Err(RunError::Disagree { process, what });
+                }
+                Word::Failed(failure) => return Err(failure.in_process(process)),
+                Word::Stop => return Err(RunError::Stopped),
+                _ => {}
+            }
+        }
+        for member in &self.members {
+            let mut pass = member.pass.lock().unwrap_or_else(PoisonError::into_inner);
+            *pass = Some(messages.clone());
+        }
+        self.tell(&Word::Go { few });
+        let passing = Passing {
+            lead: self,
+            is_stopping: false,
+            has_failed: false,
+            frozen: Vec::new(),
+            last: 0,
+        };
+        Ok((passing, few))
+    }
+
+    /// Tells the members that the run fails before its pass began.
+    pub(crate) fn fail(&self, error: &RunError) {
+        self.tell(&Word::Failed(Failure::of(error)));
+    }
+
+    /// There are no more passes; says goodbye.
+    pub(crate) fn quit(self, exit: i32) {
+        self.tell(&Word::Quit { exit });
+    }
+
+    fn tell(&self, word: &Word) {
+        for member in &self.members {
+            member.link.tell(word);
+        }
+    }
+}
+
+impl Passing<'_> {
+    /// Tells the members that epochs are committed.
+    pub(crate) fn committed(&self, epochs: &[Epoch]) {
+        if !epochs.is_empty() && !self.lead.members.is_empty() {
+            self.lead.tell(&Word::Committed(epochs.to_vec()));
+        }
+    }
+
+    /// Lets the members hear of a stop or a failure.
+    pub(crate) fn look(&mut self, job: &Job) {
+        if self.lead.members.is_empty() {
+            return;
+        }
+        if job.stop.is_asked() && !self.is_stopping {
+            self.is_stopping = true;
+            self.last = job.stop.freeze();
+            self.lead.tell(&Word::Stop);
+        }
+        if !self.has_failed
+            && let Some(failure) = job.abort.failure()
+        {
+            self.has_failed = true;
+            self.lead.tell(&Word::Failed(failure));
+        }
+    }
+
+    /// A word of a member that is not about rows.
+    pub(crate) fn hear(&mut self, process: usize, word: Word, job: &Job) {
+        match word {
+            Word::Failed(failure) => job.abort.raise(failure.in_process(process)),
+            Word::Stop => job.stop.ask(),
+            Word::Frozen(last) => {
+                self.last = self.last.max(last);
+                self.frozen.push(process);
+                if self.frozen.len() == self.lead.members.len() {
+                    job.stop.ends_at(self.last);
+                    self.lead.tell(&Word::StopAt(self.last));
+                }
+            }
+            Word::Done(tail) => job.add(tail),
+            _ => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let process = &self.link.process;
+        f.debug_struct("Remote")
+            .field("process", process)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    /// Asks the member's share of the state.
+    pub(crate) fn ask(&self, question: Question) -> Result<Answer, Failure> {
+        let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        self.link.tell(&Word::Ask(question));
+        let answer = self.answers.recv();
+        answer.expect("the links live as long as the lead")
+    }
+
+    /// Which process it is.
+    pub(crate) fn process(&self) -> usize {
+        self.link.process
+    }
+}

@@ -1,0 +1,221 @@
+//! The link to another process: words both ways, and the notice that it is lost.
+//!
+//! A process that dies closes its connections, and one that hangs or is cut off is heard no more: a
+//! beat comes from each every second. Whichever it is, the run ends on all processes: what a sink has
+//! committed stays, and the next start does the rest.
+
+use std::io::{self, BufReader};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::word::Word;
+use crate::error::Exit;
+use crate::progress;
+
+/// How often a process says that it lives.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// After how long without a word a process is lost: some beats, so that a machine under load keeps
+/// its place.
+pub(crate) const LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// How long the process waits, when another one closed its connection, for word that this one ended
+/// because of a third: then that one is named.
+const HEARSAY: Duration = Duration::from_millis(500);
+
+/// The connection to another process.
+pub(crate) struct Link {
+    /// Which process.
+    pub(crate) process: usize,
+    address: SocketAddr,
+    stream: Mutex<TcpStream>,
+    /// Whether it has said goodbye, or is said goodbye to.
+    is_over: AtomicBool,
+    /// The process that it ends because of, and why.
+    because_of: Mutex<Option<(usize, String)>>,
+}
+
+/// The links of this process, for whoever notices a loss.
+static LINKS: OnceLock<Vec<Arc<Link>>> = OnceLock::new();
+
+/// Whether the loss of a process is being told.
+static LOSING: AtomicBool = AtomicBool::new(false);
+
+impl Link {
+    /// A link by this connection.
+    pub(crate) fn new(process: usize, address: SocketAddr, stream: TcpStream) -> Arc<Link> {
+        Arc::new(Link {
+            process,
+            address,
+            stream: Mutex::new(stream),
+            is_over: AtomicBool::new(false),
+            because_of: Mutex::new(None),
+        })
+    }
+
+    /// Tells the other process something. That it does not hear it is noticed elsewhere, too.
+    pub(crate) fn tell(&self, word: &Word) {
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = word.write(&mut *stream);
+        drop(stream);
+        if let Err(error) = told {
+            self.is_lost(&error);
+        }
+    }
+
+    /// Hears words until the other process says goodbye; each but those of the link itself goes to
+    /// `hear`.
+    fn hear(&self, stream: TcpStream, mut hear: impl FnMut(Word)) -> io::Result<()> {
+        stream.set_read_timeout(Some(LOST_AFTER))?;
+        // A process that takes no word for so long is lost, too.
+        stream.set_write_timeout(Some(LOST_AFTER))?;
+        let mut stream = BufReader::new(stream);
+        loop {
+            match Word::read(&mut stream)? {
+                Word::Beat => {}
+                Word::Bye => {
+                    self.is_over.store(true, Ordering::Release);
+                    return Ok(());
+                }
+                Word::Gone { process, why } => {
+                    let mut because = self
+                        .because_of
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    *because = Some((process, why));
+                }
+                word => hear(word),
+            }
+        }
+    }
+
+    fn is_lost(&self, error: &io::Error) {
+        if !self.is_over.load(Ordering::Acquire) {
+            let why = match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    format!("nothing was heard of it for {} s", LOST_AFTER.as_secs())
+                }
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe => "it ended".to_owned(),
+                _ => error.to_string(),
+            };
+            lost(self.process, &why);
+        }
+    }
+
+    fn close(&self) {
+        self.tell(&Word::Bye);
+        self.is_over.store(true, Ordering::Release);
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        // It is gone already when the other process was faster.
+        stream.shutdown(Shutdown::Write).ok();
+    }
+}
+
+/// Says goodbye to all other processes when it is dropped.
+pub(crate) struct Links(Vec<Arc<Link>>);
+
+impl Links {
+    /// Hears what comes by each link, on a thread each, and lets the others know that this process
+    /// lives.
+    ///
+    /// # Panics
+    /// When the process has links already.
+    pub(crate) fn start<H: FnMut(Word) + Send + 'static>(
+        links: Vec<Arc<Link>>,
+        hear: impl Fn(usize) -> H,
+    ) -> io::Result<Links> {
+        for link in &links {
+            let stream = link.stream.lock().unwrap_or_else(PoisonError::into_inner);
+            let stream = stream.try_clone()?;
+            let (link, hear) = (Arc::clone(link), hear(link.process));
+            std::thread::spawn(move || {
+                if let Err(error) = link.hear(stream, hear) {
+                    link.is_lost(&error);
+                }
+            });
+        }
+        for link in links.iter().map(Arc::clone) {
+            std::thread::spawn(move || {
+                while !link.is_over.load(Ordering::Acquire) {
+                    link.tell(&Word::Beat);
+                    std::thread::sleep(BEAT);
+                }
+            });
+        }
+        assert!(
+            LINKS.set(links.clone()).is_ok(),
+            "a process has one set of links"
+        );
+        Ok(Links(links))
+    }
+
+    /// The link to a process.
+    ///
+    /// # Panics
+    /// When it is this one, or there is no such process.
+    pub(crate) fn to(&self, process: usize) -> &Arc<Link> {
+        let link = self.0.iter().find(|link| link.process == process);
+        link.expect("there is a link to each other process")
+    }
+
+    /// All links.
+    pub(crate) fn all(&self) -> &[Arc<Link>] {
+        &self.0
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        for link in &self.0 {
+            link.close();
+        }
+    }
+}
+
+/// The process that a thread of the dataflow's network speaks to, by the thread's name.
+pub fn spoken_to(thread: &str) -> Option<usize> {
+    let peer = thread
+        .strip_prefix("timely:recv-")
+        .or_else(|| thread.strip_prefix("timely:send-"))?;
+    peer.parse().ok()
+}
+
+/// Ends this process because another one is lost, and tells the others which.
+#[expect(
+    clippy::exit,
+    clippy::print_stderr,
+    reason = "nothing of the run can go on without a process, and the workers would wait for it"
+)]
+pub fn lost(process: usize, why: &str) {
+    if LOSING.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let links = LINKS.get().map_or(&[][..], Vec::as_slice);
+    let link = links.iter().find(|link| link.process == process);
+    let because_of = link.and_then(|link| {
+        std::thread::sleep(HEARSAY);
+        let because = link.because_of.lock();
+        because.unwrap_or_else(PoisonError::into_inner).clone()
+    });
+    let (gone, why) = because_of.unwrap_or_else(|| (process, why.to_owned()));
+    for link in links.iter().filter(|link| link.process != process) {
+        let why = why.clone();
+        let word = Word::Gone { process: gone, why };
+        // Not by `tell`: a link whose stream is held by a word that nobody takes would keep us here.
+        if let Ok(mut stream) = link.stream.try_lock() {
+            word.write(&mut *stream).ok();
+        }
+    }
+    let at = links.iter().find(|link| link.process == gone);
+    let at = at.map_or(String::new(), |link| format!(" at {}", link.address));
+    progress::give_way();
+    eprintln!("error: process {gone}{at} was lost: {why}");
+    eprintln!(
+        "help: start all processes again: what is committed stays, and the rest is done then"
+    );
+    std::process::exit(Exit::TryAgain as i32);
+}

@@ -1,0 +1,309 @@
+//! One pass: everything between a checked plan and the report of what came of it.
+//!
+//! ```text
+//! plan --> dimensions --> stamp --> sinks and state brought together --> other processes agree
+//!                                                        |
+//!              workers: survey, gate, key function, differ --> committer: sinks, state
+//!                                                        |
+//!                                                     report
+//! ```
+//!
+//! The four purposes share it all: a `plan` stops behind the gate, or writes into transactions that
+//! are rolled back; a `verify` takes what the sinks hold for what they were told, opens every key,
+//! and keeps what the differ finds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use crossbeam::channel::unbounded;
+use operators::digest::bytes_hash;
+use operators::placement::Placement;
+use operators::sink::policy::Lookups;
+use operators::sink::{Fence, Fenced, SinkError, Writer};
+use pipelines::plan::{Plan, SinkPlan};
+
+use crate::commit::{Committer, Target};
+use crate::crew::{Agreed, Lead, Member};
+use crate::dimensions::Dimensions;
+use crate::error::RunError;
+use crate::held::{all_held, is_as_told, take_over};
+use crate::job::{Abort, Job, Purpose, Told};
+use crate::load::{Loaded, Request};
+use crate::progress::{Progress, Shown};
+use crate::recorder::{Phase, Recorder};
+use crate::recover::recover;
+use crate::report::run::Report;
+use crate::scan::Scan;
+use crate::state::State;
+use crate::stop::Stop;
+use crate::worker::{self, Workers};
+
+/// What a pass is made of.
+pub(crate) struct Pass<'a> {
+    /// What was asked for.
+    pub(crate) request: &'a Request,
+    /// The pipeline file.
+    pub(crate) loaded: &'a Loaded,
+    /// What runs.
+    pub(crate) plan: &'a Arc<Plan>,
+    /// What is remembered.
+    pub(crate) state: &'a Arc<State>,
+    /// What for.
+    pub(crate) purpose: Purpose,
+    /// The number of this process, and how many there are.
+    pub(crate) process: (usize, usize),
+}
+
+/// What is known before the workers begin.
+struct Prepared {
+    dimensions: Dimensions,
+    parts: BTreeMap<String, u128>,
+    stamp: u128,
+    scan: Scan,
+    stop: Stop,
+    agreed: Agreed,
+}
+
+impl Pass<'_> {
+    /// Leads the pass, under the eyes of whoever wants to see its progress or a trace of it; the trace
+    /// is written also when the pass fails.
+    pub(crate) fn lead(
+        &self,
+        crew: (&Lead, &Workers),
+        started: Instant,
+    ) -> Result<Report, RunError> {
+        let (request, plan) = (self.request, self.plan);
+        let recorder = Recorder::start(&plan.settings.name, request.trace.as_deref())?;
+        let recorder = Arc::new(recorder);
+        // A console prints while the run goes on: bars would be drawn over its rows.
+        let prints = plan.sinks.iter().any(|sink| sink.sink.fenced().is_none());
+        let shown = match request.progress {
+            Shown::Bars if prints => Shown::Lines,
+            shown => shown,
+        };
+        let progress = Progress::show(&recorder, shown);
+        let report = self.execute(&recorder, crew, started);
+        drop(progress);
+        let traced = recorder.end();
+        let report = report?;
+        traced?;
+        Ok(report)
+    }
+
+    /// Does this process's share of a pass that another one leads.
+    pub(crate) fn assist(&self, member: &Member, workers: &Workers) -> Result<(), RunError> {
+        let trace = self.request.trace.as_deref();
+        let recorder = Arc::new(Recorder::start(&self.plan.settings.name, trace)?);
+        let mut prepared = self.prepare(&recorder, Stop::when(&self.request.stop, true))?;
+        if member.agree(prepared.agreed, self.state)? {
+            prepared.scan.expect_few();
+        }
+        let mut job = self.job(prepared, &recorder);
+        // The lead counts what is read of dimensions.
+        job.readings = Mutex::default();
+        let job = Arc::new(job);
+        let (messages, inbox) = unbounded();
+        let committed = workers.begin(&job, messages);
+        member.serve(&job, &inbox, &committed);
+        recorder.end()?;
+        job.abort.take().map_or(Ok(()), Err)
+    }
+
+    fn execute(
+        &self,
+        recorder: &Arc<Recorder>,
+        (lead, workers): (&Lead, &Workers),
+        started: Instant,
+    ) -> Result<Report, RunError> {
+        let (plan, state) = (self.plan, self.state);
+        let planned = started.elapsed();
+        let stop = Stop::when(&self.request.stop, lead.has_members());
+        let mut prepared = self.prepare(recorder, stop)?;
+        let parts = prepared.parts.clone();
+        let warnings = prepared.dimensions.warnings.clone();
+        let targets = targets(plan, state, self.purpose, &prepared.dimensions)?;
+        let dimensions_loaded = started.elapsed();
+        let (messages, inbox) = unbounded();
+        let (passing, few) = lead.agree(prepared.agreed, &messages)?;
+        if few {
+            prepared.scan.expect_few();
+        }
+        let mut job = self.job(prepared, recorder);
+        if self.purpose == Purpose::Compare {
+            job.told = Told::Sinks(all_held(plan, state)?);
+        }
+        let job = Arc::new(job);
+        let committed = workers.begin(&job, messages);
+        let committer = Committer::new(&job, state, targets, committed, passing);
+        let outcome = worker::commit(committer, &job, &inbox)?;
+        let mut report = Report::of(self.loaded, &job, outcome)?;
+        report.explain_stamps(state, &parts)?;
+        report.warn(&warnings);
+        report.found(&job.found);
+        report.took(planned, dimensions_loaded, started.elapsed());
+        Ok(report)
+    }
+
+    /// Reads the dimensions, and pins what is to be read.
+    fn prepare(&self, recorder: &Recorder, stop: Stop) -> Result<Prepared, RunError> {
+        let Pass { plan, state, .. } = *self;
+        let dimensions = Dimensions::load(plan, recorder, &stop)?;
+        let parts = stamp_parts(plan, &dimensions);
+        let stamp = bytes_hash(format!("{parts:?}").as_bytes());
+        if self.purpose == Purpose::Commit {
+            state.set_stamp_parts(stamp, &parts)?;
+        }
+        let opens_all = self.purpose == Purpose::Compare || self.request.no_skip;
+        let scan = Scan::of(plan, self.process)?;
+        let few = !opens_all && knows(state, stamp)?;
+        let bytes = scan.pieces.iter().map(|piece| piece.unit.bytes);
+        recorder.expect(Phase::Fetch, bytes.sum());
+        Ok(Prepared {
+            dimensions,
+            parts,
+            stamp,
+            agreed: Agreed::on(stamp, &scan, few),
+            scan,
+            stop,
+        })
+    }
+
+    fn job(&self, prepared: Prepared, recorder: &Arc<Recorder>) -> Job {
+        let Prepared {
+            dimensions,
+            stamp,
+            scan,
+            stop,
+            ..
+        } = prepared;
+        Job {
+            purpose: self.purpose,
+            scan,
+            spill: spill_folder(self.loaded),
+            plan: Arc::clone(self.plan),
+            stamp,
+            prepared: dimensions.prepared,
+            state: Arc::clone(self.state),
+            told: Told::State,
+            workers: self.request.workers,
+            placement: Placement::new(self.process.1, self.request.workers),
+            abort: Abort::default(),
+            stop,
+            recorder: Arc::clone(recorder),
+            kept: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            cuts: Mutex::default(),
+            follows: false,
+            no_skip: self.request.no_skip,
+            sample: self.request.sample,
+            errors: dimensions.errors,
+            readings: Mutex::new(dimensions.readings),
+            found: Mutex::new(dimensions.found),
+        }
+    }
+}
+
+/// Rows that find no room in memory go beside the state; where there is none, as for a `plan` before
+/// the first run, to the system's folder for such files.
+fn spill_folder(loaded: &Loaded) -> PathBuf {
+    let folder = loaded.state_folder();
+    if folder.is_dir() {
+        folder
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+/// Whether some key was processed by the same plan: then few are expected to be open.
+fn knows(state: &State, stamp: u128) -> Result<bool, RunError> {
+    for stored in state.snapshot()?.digests(&|_| true)? {
+        let (_, _, stored) = stored?;
+        if stored.clean.is_some_and(|clean| clean.stamp == stamp) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The stamp's parts: those of the file, and the content of each dimension that is read behind the
+/// gate.
+fn stamp_parts(plan: &Plan, dimensions: &Dimensions) -> BTreeMap<String, u128> {
+    let mut parts = plan.stamp.clone();
+    for &dimension in &plan.stamped_dimensions {
+        let dimension = &dimensions.rows[dimension];
+        parts.insert(
+            format!("the rows of `{}`", dimension.name),
+            dimension.content(),
+        );
+    }
+    parts
+}
+
+/// The sinks, each brought together with the state.
+fn targets<'a>(
+    plan: &'a Plan,
+    state: &State,
+    purpose: Purpose,
+    dimensions: &Dimensions,
+) -> Result<Vec<Target<'a>>, RunError> {
+    let mut targets = Vec::new();
+    for sink in &plan.sinks {
+        let Some(fenced) = sink.sink.fenced() else {
+            targets.push(Target::console(sink));
+            continue;
+        };
+        let mut writer = fenced.open(purpose != Purpose::Commit)?;
+        let fence = match purpose {
+            Purpose::Compare => None,
+            _ => together((sink, fenced), writer.as_mut(), state, purpose)?,
+        };
+        targets.push(Target::fenced(
+            sink,
+            writer,
+            fence,
+            lookups(sink, fenced, dimensions),
+        ));
+    }
+    Ok(targets)
+}
+
+/// Brings a sink together with the state, and gives the fence that it has then. One that is ours
+/// alone is taken over as it is, where it is not as it was told: so what others wrote there goes.
+fn together(
+    (sink, fenced): (&SinkPlan, &dyn Fenced),
+    writer: &mut dyn Writer,
+    state: &State,
+    purpose: Purpose,
+) -> Result<Option<Fence>, RunError> {
+    let recovered = recover(state, &sink.name, fenced, writer);
+    if recovered.is_ok() {
+        state.set_key_in_id(&sink.name, sink.key_in_id())?;
+    }
+    if !fenced.replaces() {
+        return recovered;
+    }
+    match recovered {
+        Ok(fence) if is_as_told((sink, fenced), state)? => return Ok(fence),
+        Ok(_) | Err(RunError::Adopt { .. } | RunError::Sink(SinkError::Unfit { .. })) => {}
+        Err(error) => return Err(error),
+    }
+    let before = writer.fence()?;
+    let (_, next) = take_over((sink, fenced), writer, state)?;
+    Ok(match purpose {
+        Purpose::Commit => Some(next),
+        _ => before,
+    })
+}
+
+fn lookups(sink: &SinkPlan, fenced: &dyn Fenced, dimensions: &Dimensions) -> Lookups {
+    let rows = sink
+        .lookups
+        .iter()
+        .map(|(name, dimension)| (name.clone(), dimensions.rows[*dimension].rows.clone()));
+    fenced.lookups(&rows.collect::<BTreeMap<String, RecordBatch>>())
+}

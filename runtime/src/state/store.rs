@@ -1,0 +1,238 @@
+//! A share of the state: one embedded store, a file in the pipeline's folder.
+//!
+//! Invariants:
+//! * One process writes a store: a second one is refused by the lock on its file.
+//! * A store is read as a whole or not at all: its checksums are verified when it is opened.
+//! * A key is unclean from the stage of its rows until it is settled, whatever happens between.
+//! * What a crash can lose is what the next start does again by itself: see `REDONE`.
+//! * The file and the folder are their owner's only, since they hold keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use operators::key::Key;
+use redb::backends::InMemoryBackend;
+use redb::{Database, Durability, WriteTransaction};
+use serde_json::Value;
+
+use super::file::{self, Place};
+use super::seen::Seen;
+use super::{
+    SettledKey, Share, Staged, StateError, header, owners, record, settled, staged, tables,
+};
+
+/// One share. All methods may be called from any thread; those that write wait for each other.
+pub(super) struct Store {
+    pub(super) database: Arc<Database>,
+    id: String,
+    /// The unclean keys, once they were asked for.
+    unclean: Mutex<Option<BTreeSet<Key>>>,
+}
+
+impl Store {
+    /// Opens this share of the state in `folder` for a run, or makes it.
+    pub(super) fn open(folder: &Path, pipeline: &str, share: &Share) -> Result<Store, StateError> {
+        let place = Place::of(folder, share);
+        if Store::view(&place, pipeline)?.is_none() {
+            file::make(&place, |database| header::create(database, pipeline, share))?;
+        }
+        let database = file::open(&place)?;
+        Store::of(database, &place.path, pipeline)
+    }
+
+    /// A share as it is; `None` when it is not there. The file keeps every byte: what is written to
+    /// this `Store` is forgotten with it.
+    pub(super) fn view(place: &Place, pipeline: &str) -> Result<Option<Store>, StateError> {
+        let Some(database) = file::view(place)? else {
+            return Ok(None);
+        };
+        Store::of(database, &place.path, pipeline).map(Some)
+    }
+
+    /// An empty store that is forgotten when it is dropped.
+    pub(super) fn in_memory(pipeline: &str) -> Result<Store, StateError> {
+        let path = Path::new("in memory");
+        let database = file::store(InMemoryBackend::new(), path)?;
+        header::create(&database, pipeline, &Share::alone())?;
+        Store::of(database, path, pipeline)
+    }
+
+    /// Names the state that this is a share of.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What is committed by now.
+    pub(super) fn snapshot(&self) -> Result<Seen, StateError> {
+        Seen::of(Arc::clone(&self.database))
+    }
+
+    /// A number that no epoch of this state had or will have; numbers grow. It is on disk before
+    /// it is given.
+    pub(super) fn take_epoch(&self) -> Result<u64, StateError> {
+        self.write(SYNCED, header::take_epoch)
+    }
+
+    /// Keeps what a sink is about to be told, on disk before the sink hears of it, and marks its
+    /// keys unclean. Refused while the sink has an epoch staged.
+    pub(super) fn stage(&self, staged: &Staged) -> Result<(), StateError> {
+        self.write(SYNCED, |transaction| staged::stage(transaction, staged))?;
+        let mut unclean = self.known_unclean();
+        if staged.replaces_all {
+            *unclean = None;
+        } else if let Some(unclean) = unclean.as_mut() {
+            unclean.extend(staged.changes.keys().cloned());
+        }
+        Ok(())
+    }
+
+    /// The sink holds what is staged for it. Nothing staged, nothing done.
+    pub(super) fn publish(&self, sink: &str) -> Result<(), StateError> {
+        self.write(REDONE, |transaction| staged::publish(transaction, sink))
+    }
+
+    /// The sink does not hold what is staged for it; its keys stay unclean. Nothing staged,
+    /// nothing done.
+    pub(super) fn discard(&self, sink: &str) -> Result<(), StateError> {
+        self.write(REDONE, |transaction| staged::discard(transaction, sink))
+    }
+
+    /// What became of keys that were open, all at once.
+    pub(super) fn settle(&self, keys: &[SettledKey]) -> Result<(), StateError> {
+        self.write(REDONE, |transaction| settled::settle(transaction, keys))?;
+        if let Some(unclean) = self.known_unclean().as_mut() {
+            for settled in keys {
+                if settled.clean.is_some() {
+                    unclean.remove(&settled.key);
+                } else {
+                    unclean.insert(settled.key.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The unclean keys of the virtual partitions that `partitions` chooses. From the first time on
+    /// they are kept in memory: who follows its sources asks for them in each pass.
+    pub(super) fn unclean(&self, partitions: &dyn Fn(u64) -> bool) -> Result<Vec<Key>, StateError> {
+        let mut unclean = self.known_unclean();
+        if unclean.is_none() {
+            let mut found = BTreeSet::new();
+            for stored in self.snapshot()?.digests(&|_| true)? {
+                let (key, _, stored) = stored?;
+                if stored.clean.is_none() {
+                    found.insert(key);
+                }
+            }
+            *unclean = Some(found);
+        }
+        let of_partitions = unclean.iter().flatten();
+        let of_partitions = of_partitions.filter(|key| partitions(key.virtual_partition()));
+        Ok(of_partitions.cloned().collect())
+    }
+
+    /// Sets the fingerprint of a sink's target and key.
+    pub(super) fn set_fingerprint(&self, sink: &str, fingerprint: &str) -> Result<(), StateError> {
+        self.write(SYNCED, |transaction| {
+            let mut record = record::sink_record(transaction, sink)?;
+            fingerprint.clone_into(&mut record.fingerprint);
+            record::put_sink_record(transaction, sink, &record)
+        })
+    }
+
+    /// Notes where among the values of a row's id its key stands, if the ids that the sink is told from
+    /// now on hold it. Until all told rows are of that kind, the index of owners is kept.
+    pub(super) fn set_key_in_id(
+        &self,
+        sink: &str,
+        key_in_id: Option<usize>,
+    ) -> Result<(), StateError> {
+        let record = self.snapshot()?.sink(sink)?.unwrap_or_default();
+        if record.key_in_id == key_in_id {
+            return Ok(());
+        }
+        self.write(REDONE, |transaction| {
+            owners::set_key_in_id(transaction, sink, key_in_id)
+        })
+    }
+
+    /// Notes something under a name, over what was noted there: the last run, a source's pinned
+    /// types. It is on disk afterwards, and with it all that was written before.
+    pub(super) fn set_memo(&self, name: &str, memo: &Value) -> Result<(), StateError> {
+        self.write(SYNCED, |transaction| {
+            let mut memos = transaction.open_table(tables::MEMOS)?;
+            memos.insert(name, record::json_bytes(memo).as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Notes what a stamp was made of, so that a later run can name the part that differs.
+    pub(super) fn set_stamp_parts(
+        &self,
+        stamp: u128,
+        parts: &BTreeMap<String, u128>,
+    ) -> Result<(), StateError> {
+        self.write(SYNCED, |transaction| {
+            let mut stamps = transaction.open_table(tables::STAMPS)?;
+            stamps.insert(stamp, record::json_bytes(parts).as_slice())?;
+            Ok(())
+        })
+    }
+
+    pub(super) fn of(database: Database, path: &Path, pipeline: &str) -> Result<Store, StateError> {
+        let id = header::check(&database, path, pipeline)?;
+        let database = Arc::new(database);
+        let unclean = Mutex::default();
+        Ok(Store {
+            database,
+            id,
+            unclean,
+        })
+    }
+
+    fn known_unclean(&self) -> MutexGuard<'_, Option<BTreeSet<Key>>> {
+        self.unclean.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One transaction; nothing of it happens when `work` fails.
+    fn write<T>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let mut transaction = self.database.begin_write()?;
+        transaction
+            .set_durability(durability)
+            .expect("the store has no savepoints");
+        let outcome = work(&transaction)?;
+        transaction.commit()?;
+        Ok(outcome)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The commit is on disk before the run goes on.
+const SYNCED: Durability = Durability::Immediate;
+
+/// The commit is seen at once by this process, and reaches the disk with the next synced one, or
+/// when the store is closed. A crash before that loses it, in the order of commits, and the next
+/// start does it again:
+/// * a publish or discard: the epoch is still staged, and the sink's fence says which it must be.
+///   The next epoch's stage is synced, so it never finds the older one still staged on disk;
+/// * a note of what ids hold, with the index that goes with it: the next start notes it again;
+/// * a settlement: its keys are unclean, or differ from their digest as before, so the gate opens
+///   them and the run finds nothing to tell. Since the order is kept, a key is never clean on disk
+///   before the publish that made it so.
+///
+/// In redb 4.4 pages that a synced commit refers to are not used again until the next synced one:
+/// the file can grow by what one epoch rewrites, not more, as every epoch has a synced stage.
+const REDONE: Durability = Durability::None;
