@@ -40,6 +40,7 @@ pub struct Document {
     /// What the file holds.
     pub text: Arc<str>,
     pipeline: Option<Section>,
+    http: Option<Section>,
     cluster: Option<Section>,
     sections: Vec<Section>,
     params: Vec<Param>,
@@ -72,6 +73,7 @@ impl Document {
         };
         let pipeline = only(Group::Pipeline);
         let cluster = only(Group::Cluster);
+        let http = only(Group::Http);
         let mut diagnostics = reader.diagnostics;
         if pipeline.is_none() && is_readable {
             diagnostics.push(
@@ -85,6 +87,7 @@ impl Document {
             text: reader.text,
             pipeline,
             cluster,
+            http,
             sections,
             params: reader.params,
         };
@@ -101,6 +104,11 @@ impl Document {
         self.cluster.as_ref()
     }
 
+    /// `[http]`, where there is one.
+    pub fn http(&self) -> Option<&Section> {
+        self.http.as_ref()
+    }
+
     /// Sources, transforms and sinks, in the order of the file.
     pub fn sections(&self) -> &[Section] {
         &self.sections
@@ -113,8 +121,9 @@ impl Document {
 }
 
 /// The tables of a pipeline file.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "pipeline",
+    "http",
     "params",
     "sources",
     "transforms",

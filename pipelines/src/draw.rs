@@ -1,4 +1,5 @@
-//! A plan as a flowchart in Mermaid's language, <https://mermaid.js.org/syntax/flowchart.html>.
+//! A plan as boxes and arrows, and as a flowchart in Mermaid's language,
+//! <https://mermaid.js.org/syntax/flowchart.html>.
 //!
 //! ```text
 //! source --> stages before the gate --> batch-partition --> key function --> sinks
@@ -18,6 +19,53 @@ use crate::plan::{Plan, SinkRows};
 
 /// The plan as text, a line for each box and each arrow.
 pub fn mermaid(plan: &Plan) -> String {
+    format!("flowchart LR\n{}", draw(plan).text)
+}
+
+/// The plan as boxes and arrows, for whoever places them.
+pub fn picture(plan: &Plan) -> Picture {
+    let chart = draw(plan);
+    let numbered = |(from, to, arrow): (usize, usize, Arrow)| (from - 1, to - 1, arrow);
+    Picture {
+        boxes: chart.shapes,
+        arrows: chart.arrows.into_iter().map(numbered).collect(),
+    }
+}
+
+/// Stages, and what goes from one to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The stages, by name.
+    pub boxes: Vec<(Arc<str>, Shape)>,
+    /// From the first box to the second; no arrows lead in a circle.
+    pub arrows: BTreeSet<(usize, usize, Arrow)>,
+}
+
+/// What a box stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A source.
+    Source,
+    /// A transform.
+    Transform,
+    /// The batch-partition.
+    Partition,
+    /// A sink.
+    Sink,
+}
+
+/// What goes along an arrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Arrow {
+    /// Rows.
+    Rows,
+    /// What is wrong with rows.
+    Errors,
+    /// Rows of a dimension.
+    Lookup,
+}
+
+fn draw(plan: &Plan) -> Chart {
     let mut chart = Chart::default();
     let sources: Vec<usize> = plan
         .sources
@@ -58,7 +106,7 @@ pub fn mermaid(plan: &Plan) -> String {
             chart.arrow(dimensions[*dimension], to, Arrow::Lookup);
         }
     }
-    format!("flowchart LR\n{}", chart.text)
+    chart
 }
 
 /// A flowchart while it is drawn.
@@ -67,23 +115,10 @@ struct Chart {
     text: String,
     /// The number of each stage's box.
     boxes: BTreeMap<Arc<str>, usize>,
+    /// The boxes, in the order of their numbers.
+    shapes: Vec<(Arc<str>, Shape)>,
     /// The arrows that are drawn: ways can share stages.
     arrows: BTreeSet<(usize, usize, Arrow)>,
-}
-
-#[derive(Clone, Copy)]
-enum Shape {
-    Source,
-    Transform,
-    Partition,
-    Sink,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Arrow {
-    Rows,
-    Errors,
-    Lookup,
 }
 
 impl Chart {
@@ -94,6 +129,7 @@ impl Chart {
         }
         let number = self.boxes.len() + 1;
         self.boxes.insert(Arc::clone(name), number);
+        self.shapes.push((Arc::clone(name), shape));
         let (open, close) = match shape {
             Shape::Source | Shape::Sink => ("[(", ")]"),
             Shape::Transform => ("[", "]"),

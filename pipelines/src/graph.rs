@@ -422,7 +422,7 @@ fn decode(section: &Section) -> Result<Option<Config>, Vec<Diagnostic>> {
             let decoded = SinkConfig::decode(kind, section);
             (&SINKS, decoded.map(|config| config.map(Config::Sink)))
         }
-        Group::Pipeline | Group::Cluster => return Ok(None),
+        Group::Pipeline | Group::Http | Group::Cluster => return Ok(None),
     };
     decoded.map_or_else(
         || {

@@ -1,6 +1,7 @@
-//! What `[pipeline]`, `[params]` and `[cluster]` say, with what the command line sets.
+//! What `[pipeline]`, `[http]`, `[params]` and `[cluster]` say, with what the command line sets.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use chrono::{NaiveDate, NaiveDateTime};
@@ -28,6 +29,43 @@ pub struct PipelineConfig {
     pub epochs_in_flight: Option<u64>,
 }
 
+/// `[http]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// The address and the port at which a run is shown, as in `"127.0.0.1:9464"`; nowhere when it is
+    /// left out.
+    pub listen: Option<String>,
+    /// Whether it may be an address that others reach.
+    #[serde(default)]
+    pub public: bool,
+}
+
+/// Where a run is shown while it goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Http {
+    /// The address and the port; nowhere when there is none. Port 0 is any that is free.
+    pub listen: Option<SocketAddr>,
+    /// Whether it may be an address that others reach.
+    pub public: bool,
+}
+
+impl Http {
+    /// The address, if it may be listened on; else what is wrong with it.
+    pub fn checked(self) -> Result<Option<SocketAddr>, String> {
+        match self.listen {
+            Some(listen) if !self.public && !listen.ip().is_loopback() => {
+                Err(format!("others could reach `{listen}`"))
+            }
+            listen => Ok(listen),
+        }
+    }
+}
+
+/// Why nobody else reaches a run's page unless its author says so.
+pub const PAGE_IS_OPEN: &str = "the page has no password: it shows names of stages, counts of rows \
+                                and messages of errors to whoever reaches it, but no keys and no cells";
+
 /// Checked settings of a pipeline.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -43,6 +81,8 @@ pub struct Settings {
     pub memory: u64,
     /// How many batches may be between the gate and the commit.
     pub epochs_in_flight: u64,
+    /// Where a run is shown while it goes on.
+    pub http: Http,
     /// The parameters.
     pub params: BTreeMap<String, Value>,
     /// The processes of a run.
@@ -82,6 +122,7 @@ impl Settings {
             state_dir: folder.join(".tidemill"),
             memory: MEMORY,
             epochs_in_flight: EPOCHS_IN_FLIGHT,
+            http: Http::default(),
             params: BTreeMap::new(),
             cluster: Cluster::default(),
         };
@@ -113,6 +154,13 @@ impl Settings {
             Some(Err(more)) => diagnostics.extend(more),
             None => {}
         }
+        if let Some(section) = document.http() {
+            match section.decode().map(|config: HttpConfig| http(&config)) {
+                Ok(Ok(http)) => settings.http = http,
+                Ok(Err(problem)) => diagnostics.push(section.place(problem)),
+                Err(more) => diagnostics.extend(more),
+            }
+        }
         if diagnostics.is_empty() {
             Ok(settings)
         } else {
@@ -136,6 +184,7 @@ impl Settings {
             state_dir: folder.join(".tidemill"),
             memory: MEMORY,
             epochs_in_flight: EPOCHS_IN_FLIGHT,
+            http: Http::default(),
             params: params.map(value).collect(),
             cluster: Cluster::default(),
         }
@@ -226,6 +275,26 @@ impl Settings {
             }
         }
         problems
+    }
+}
+
+fn http(config: &HttpConfig) -> Result<Http, Problem> {
+    let wrong = |message: String| Problem::at(["listen"], message);
+    let listen = config.listen.as_ref().map(|listen| {
+        listen.parse().map_err(|_| {
+            wrong(format!("`{listen}` is not an address with a port"))
+                .help("write an IP address and a port, as in \"127.0.0.1:9464\"")
+        })
+    });
+    let http = Http {
+        listen: listen.transpose()?,
+        public: config.public,
+    };
+    match http.checked() {
+        Ok(_) => Ok(http),
+        Err(message) => Err(wrong(message).label("not a loopback address").help(format!(
+            "{PAGE_IS_OPEN}; write `public = true` where it may"
+        ))),
     }
 }
 

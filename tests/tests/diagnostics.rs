@@ -68,6 +68,11 @@ fn fields_that_are_missing_are_told() {
 }
 
 #[test]
+fn an_address_without_a_port_is_told() {
+    tells("http");
+}
+
+#[test]
 fn inputs_that_are_no_stages_are_told() {
     tells("inputs");
 }

@@ -19,6 +19,8 @@ use crate::diagnostic::{self, Diagnostic, Place};
 pub enum Group {
     /// `[pipeline]`: what holds for all.
     Pipeline,
+    /// `[http]`: where a run is shown.
+    Http,
     /// `[cluster]`: the processes of a run.
     Cluster,
     /// `[sources.<name>]`
@@ -34,6 +36,7 @@ impl Group {
     pub(crate) fn of(table: &str) -> Option<Group> {
         let all = [
             Group::Pipeline,
+            Group::Http,
             Group::Cluster,
             Group::Sources,
             Group::Transforms,
@@ -44,13 +47,14 @@ impl Group {
 
     /// Whether the table is itself the section, and holds no sections that have names and types.
     pub(crate) fn is_one_section(self) -> bool {
-        matches!(self, Group::Pipeline | Group::Cluster)
+        matches!(self, Group::Pipeline | Group::Http | Group::Cluster)
     }
 
     /// The table of the file that holds the group.
     pub(crate) fn table(self) -> &'static str {
         match self {
             Group::Pipeline => "pipeline",
+            Group::Http => "http",
             Group::Cluster => "cluster",
             Group::Sources => "sources",
             Group::Transforms => "transforms",
@@ -64,6 +68,7 @@ impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Group::Pipeline => "pipeline",
+            Group::Http => "http",
             Group::Cluster => "cluster",
             Group::Sources => "source",
             Group::Transforms => "transform",
@@ -90,7 +95,7 @@ pub struct Section {
     pub name: String,
     /// Where the name stands.
     pub name_place: Place,
-    /// Its type. `[pipeline]` and `[cluster]` have none; in another section that has none, that is
+    /// Its type. `[pipeline]`, `[http]` and `[cluster]` have none; in another section that has none, that is
     /// an error which was told when the file was read.
     pub kind: Option<Kind>,
     /// The fields but for `type`; the span is that of the header.
