@@ -82,7 +82,7 @@ pub(crate) fn batches<'scope>(
                         again.activate_after(AGAIN);
                         break;
                     }
-                    match job.stop.lets_start(epoch + number) {
+                    match job.lets_start(epoch + number) {
                         Start::Now => {}
                         Start::NotYet => {
                             again.activate_after(AGAIN);

@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use pipelines::settings::Http;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -113,6 +114,10 @@ fn run_once(arguments: &RunArguments) -> Result<i32, RunError> {
     let output = |what: String| move |source| RunError::Output { what, source };
     let request = Request {
         no_skip: arguments.no_skip,
+        http: Http {
+            listen: arguments.http,
+            public: arguments.http_public,
+        },
         stop: asked_to_stop().map_err(output("signal handlers".to_owned()))?,
         ..pipeline.watched(&arguments.watch)
     };

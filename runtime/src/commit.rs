@@ -26,9 +26,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
-use operators::consolidate::Epoch;
+use operators::consolidate::{Diff, Epoch};
 use operators::digest::Digest;
 use operators::fault::{self, die_at};
+use operators::gate::GateRow;
 use operators::key::Key;
 use operators::sink::Change;
 use timely::scheduling::SyncActivator;
@@ -195,16 +196,22 @@ impl<'a> Committer<'a> {
     fn take(&mut self, message: Message) {
         match message {
             Message::Ready(worker) => self.waker.add(worker),
-            Message::Surveyed(found) => self.outcome.opened.extend(found),
+            Message::Surveyed(found) => self.survey(found),
             Message::Part(part) => {
                 let epoch = part.epoch;
                 self.parts.entry(epoch).or_default().push(part);
                 self.complete(epoch);
             }
-            Message::Member(_, Word::Surveyed(found)) => self.outcome.opened.extend(found),
+            Message::Member(_, Word::Surveyed(found)) => self.survey(found),
             Message::Member(_, Word::Part(part)) => self.take(Message::Part(*part)),
             Message::Member(process, word) => self.passing.hear(process, word, self.job),
         }
+    }
+
+    fn survey(&mut self, found: BTreeMap<Key, Vec<(GateRow, Diff)>>) {
+        let keys = found.keys().filter(|key| !key.is_reserved()).count();
+        self.job.recorder.tell(|status| status.opened(keys));
+        self.outcome.opened.extend(found);
     }
 
     /// Takes note of an epoch of which every worker has given its part. A batch is tried again only by
@@ -317,7 +324,10 @@ impl<'a> Committer<'a> {
         let settled = self.keys.settle(&blocked, last);
         if !settled.is_empty() {
             let _span = self.job.recorder.span(Lane::Writer, Task::Settle, "keys");
+            let clean = settled.iter().filter(|settled| settled.clean.is_some());
+            let clean = clean.filter(|clean| !clean.key.is_reserved()).count();
             self.state.settle(settled)?;
+            self.job.recorder.tell(|status| status.settled(clean));
         }
         die_at("settled");
         Ok(())
@@ -365,6 +375,7 @@ impl<'a> Committer<'a> {
                 sender.send(*epoch).ok();
             }
         }
+        self.job.recorder.tell(|status| status.committed(epochs));
         self.passing.committed(epochs);
         self.waker.all();
     }

@@ -68,7 +68,7 @@ impl Dimensions {
                 starts.push(read.0.clone());
                 errors.extend(read.1.iter().cloned());
             }
-            let evaluated = loaded.evaluate(dimension, &starts, errors)?;
+            let evaluated = loaded.evaluate(dimension, (&starts, errors), recorder)?;
             loaded.rows.push(evaluated);
         }
         for input in &plan.inputs {
@@ -167,12 +167,14 @@ impl Dimensions {
     fn evaluate(
         &mut self,
         dimension: &DimensionPlan,
-        starts: &[Chunk],
-        errors: Vec<RowError>,
+        (starts, errors): (&[Chunk], Vec<RowError>),
+        recorder: &Recorder,
     ) -> Result<Dimension, RunError> {
         let mut at = Evaluation::new(Place::Dimension, &self.prepared);
         at.carry_in(errors);
-        let rows = dimension.way.end(starts, &mut at)?;
+        let mut steps = dimension.way.evaluate(starts, &mut at)?;
+        recorder.tell(|status| status.made(&dimension.way, &steps));
+        let rows = steps.pop().unwrap_or_else(|| starts[0].clone());
         self.found.extend_from_slice(at.findings());
         let key = Key::reserved(&dimension.name);
         for error in at.errors() {

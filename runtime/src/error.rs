@@ -1,5 +1,6 @@
 //! Why a run ended before its end, and what the process says of it to whoever started it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use operators::sink::SinkError;
@@ -7,6 +8,7 @@ use operators::source::SourceError;
 use operators::transform::StageError;
 use pipelines::diagnostic::Diagnostic;
 use pipelines::document::Document;
+use pipelines::settings::PAGE_IS_OPEN;
 
 use crate::cluster::ClusterError;
 use crate::state::StateError;
@@ -115,6 +117,17 @@ pub enum RunError {
     /// The run was asked to stop before it had begun to write.
     #[error("stopped on request: nothing was written")]
     Stopped,
+    /// The run was to be shown where others reach it, and nobody said that this is meant.
+    #[error("{0}")]
+    Public(String),
+    /// The run cannot be shown at an address.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Standard output, the report or the trace could not be written.
     #[error("cannot write {what}")]
     Output {
@@ -198,13 +211,14 @@ impl RunError {
             RunError::Stopped => Exit::Stopped,
             RunError::Process { exit, .. } => *exit,
             RunError::Disagree { .. } => Exit::Config,
-            RunError::Unconfirmed { .. } => Exit::Usage,
+            RunError::Unconfirmed { .. } | RunError::Public(_) => Exit::Usage,
             RunError::Source(_)
             | RunError::Sink(_)
             | RunError::State(_)
             | RunError::Spill { .. }
             | RunError::Bounds { .. }
             | RunError::Network { .. }
+            | RunError::Listen { .. }
             | RunError::Output { .. } => Exit::Io,
         }
     }
@@ -229,6 +243,13 @@ impl RunError {
             RunError::Disagree { .. } => Some(
                 "all processes read the same files, by the same paths: mount the same folder on each \
                  host, and start again when nobody writes to it"
+                    .to_owned(),
+            ),
+            RunError::Public(_) => Some(format!(
+                "{PAGE_IS_OPEN}; say `--http-public` where it may"
+            )),
+            RunError::Listen { .. } => Some(
+                "take another address, or port 0 for any that is free: `--http 127.0.0.1:0`"
                     .to_owned(),
             ),
             RunError::NeverRan { .. } => Some("run it first: `tidemill run PIPELINE`".to_owned()),

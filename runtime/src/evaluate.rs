@@ -275,7 +275,9 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
         StageError::Columns { stage, source }
     })?;
     let starts = std::slice::from_ref(&input);
-    let steps = job.plan.key_function.evaluate(starts, &mut at)?;
+    let way = &job.plan.key_function;
+    let steps = way.evaluate(starts, &mut at)?;
+    job.recorder.tell(|status| status.made(way, &steps));
     let mut errors: Vec<(u32, ErrorRow)> = batch.errors.clone();
     errors.extend(at.errors().iter().map(|error| {
         let (stage, message) = (Arc::clone(&error.stage), error.message.clone());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::catalog::Transform;
+use operators::consolidate::Epoch;
 use operators::digest::Digest;
 use operators::group::ErrorRow;
 use operators::key::Key;
@@ -24,7 +25,7 @@ use crate::recorder::{Phase, Recorder};
 use crate::sample::Sample;
 use crate::scan::Scan;
 use crate::state::State;
-use crate::stop::Stop;
+use crate::stop::{Start, Stop};
 
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,6 +308,15 @@ impl Job {
         self.seen.fetch_add(seen, Ordering::Relaxed);
         let mut all = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
         all.append(&mut cuts);
+    }
+
+    /// Whether a worker takes this epoch from the gate. Each asks for its epochs in order.
+    pub(crate) fn lets_start(&self, epoch: Epoch) -> Start {
+        let start = self.stop.lets_start(epoch);
+        if start == Start::Now {
+            self.recorder.tell(|status| status.starts(epoch));
+        }
+        start
     }
 
     /// Whether nothing more is to be read: the run is ending, or was asked to stop.

@@ -15,7 +15,7 @@ use operators::value::Value;
 use pipelines::diagnostic::Diagnostic;
 use pipelines::document::Document;
 use pipelines::plan::{Open, Plan};
-use pipelines::settings::Settings;
+use pipelines::settings::{Http, Settings};
 use serde_json::{Value as Json, json};
 
 use crate::crew::Begin;
@@ -50,6 +50,10 @@ pub struct Request {
     pub cluster: Option<std::sync::Arc<crate::cluster::Cluster>>,
     /// Where its trace is written to.
     pub trace: Option<PathBuf>,
+    /// Where it is shown, over the file's.
+    pub http: Http,
+    /// Whether nothing is said but errors.
+    pub quiet: bool,
 }
 
 impl Request {
@@ -67,6 +71,8 @@ impl Request {
             sample: None,
             cluster: None,
             trace: None,
+            http: Http::default(),
+            quiet: false,
         }
     }
 }

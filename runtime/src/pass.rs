@@ -40,6 +40,7 @@ use crate::recover::recover;
 use crate::report::run::Report;
 use crate::scan::Scan;
 use crate::state::State;
+use crate::status::Status;
 use crate::stop::Stop;
 use crate::worker::{self, Workers};
 
@@ -57,6 +58,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) purpose: Purpose,
     /// The number of this process, and how many there are.
     pub(crate) process: (usize, usize),
+    /// Who hears of what is done, if somebody can ask for it.
+    pub(crate) status: Option<&'a Arc<Status>>,
 }
 
 /// What is known before the workers begin.
@@ -78,7 +81,8 @@ impl Pass<'_> {
         started: Instant,
     ) -> Result<Report, RunError> {
         let (request, plan) = (self.request, self.plan);
-        let recorder = Recorder::start(&plan.settings.name, request.trace.as_deref())?;
+        let (name, status) = (&plan.settings.name, self.status.map(Arc::clone));
+        let recorder = Recorder::start(name, request.trace.as_deref(), status)?;
         let recorder = Arc::new(recorder);
         // A console prints while the run goes on: bars would be drawn over its rows.
         let prints = plan.sinks.iter().any(|sink| sink.sink.fenced().is_none());
@@ -98,7 +102,7 @@ impl Pass<'_> {
     /// Does this process's share of a pass that another one leads.
     pub(crate) fn assist(&self, member: &Member, workers: &Workers) -> Result<(), RunError> {
         let trace = self.request.trace.as_deref();
-        let recorder = Arc::new(Recorder::start(&self.plan.settings.name, trace)?);
+        let recorder = Arc::new(Recorder::start(&self.plan.settings.name, trace, None)?);
         let mut prepared = self.prepare(&recorder, Stop::when(&self.request.stop, true))?;
         if member.agree(prepared.agreed, self.state)? {
             prepared.scan.expect_few();
@@ -138,6 +142,7 @@ impl Pass<'_> {
             job.told = Told::Sinks(all_held(plan, state)?);
         }
         let job = Arc::new(job);
+        recorder.tell(|status| status.runs(&job));
         let committed = workers.begin(&job, messages);
         let committer = Committer::new(&job, state, targets, committed, passing);
         let outcome = worker::commit(committer, &job, &inbox)?;

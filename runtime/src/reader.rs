@@ -291,7 +291,14 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
     };
     let mut at = Evaluation::new(Place::BeforeGate, &job.prepared);
     at.carry_in(read.errors);
-    let rows = job.check(plan.way.end(std::slice::from_ref(&read.chunk), &mut at))?;
+    let steps = plan
+        .way
+        .evaluate(std::slice::from_ref(&read.chunk), &mut at);
+    let mut steps = job.check(steps)?;
+    (job.recorder).tell(|status| status.made(&plan.way, &steps));
+    let rows = steps
+        .pop()
+        .expect("a way to the gate ends at the partition");
     let from = SourceRows {
         input: u16::try_from(piece.input).expect("a partition has fewer than 2^16 inputs"),
         name,

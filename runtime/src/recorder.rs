@@ -4,15 +4,17 @@
 //! fetch threads, workers, committer --spans--> recorder --> meters of phases --> progress, report
 //!                                                 |
 //!                                                 +--> trace file, where one is wanted
+//!                                                 +--> status, where it can be asked for
 //! ```
 //!
-//! Without a trace a span costs two looks at the monotonic clock and a few additions; there is one
+//! Without these a span costs two looks at the monotonic clock and a few additions; there is one
 //! for each chunk, batch and commit, none for a row.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrow::array::Array;
@@ -20,6 +22,7 @@ use operators::chunk::{Chunk, Column};
 use operators::source::Read;
 
 use crate::error::RunError;
+use crate::status::Status;
 use crate::trace::Trace;
 
 /// Notes what a run does.
@@ -27,6 +30,7 @@ pub(crate) struct Recorder {
     started: Instant,
     meters: [Meter; 4],
     trace: Option<Trace>,
+    status: Option<Arc<Status>>,
 }
 
 /// Who does it: one thing at a time.
@@ -107,13 +111,18 @@ struct Meter {
 
 impl Recorder {
     /// A recorder whose time starts now. The trace file is made at once, so that it is known before
-    /// anything is written that it can be.
-    pub(crate) fn start(pipeline: &str, trace: Option<&Path>) -> Result<Self, RunError> {
+    /// anything is written that it can be. A status hears of all that is noted.
+    pub(crate) fn start(
+        pipeline: &str,
+        trace: Option<&Path>,
+        status: Option<Arc<Status>>,
+    ) -> Result<Self, RunError> {
         let trace = trace.map(|file| Trace::create(file, pipeline));
         Ok(Recorder {
             started: Instant::now(),
             meters: Default::default(),
             trace: trace.transpose()?,
+            status,
         })
     }
 
@@ -197,6 +206,13 @@ impl Recorder {
         }
     }
 
+    /// Tells whoever shows how the pipeline is, if somebody does.
+    pub(crate) fn tell(&self, tell: impl FnOnce(&Status)) {
+        if let Some(status) = &self.status {
+            tell(status);
+        }
+    }
+
     /// Ends the trace; what is done afterwards is not noted in it.
     pub(crate) fn end(&self) -> Result<(), RunError> {
         self.trace.as_ref().map_or(Ok(()), Trace::end)
@@ -259,6 +275,34 @@ impl Drop for Span<'_> {
         if let Some(trace) = &self.recorder.trace {
             trace.note(self, taken);
         }
+        self.recorder.tell(|status| status.worked(self, taken));
+    }
+}
+
+impl Phase {
+    /// All, in the order in which rows come through them.
+    pub(crate) const ALL: [Phase; 4] = [Phase::Fetch, Phase::Survey, Phase::Compute, Phase::Write];
+
+    /// What reports call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Phase::Fetch => "fetch",
+            Phase::Survey => "survey",
+            Phase::Compute => "compute",
+            Phase::Write => "write",
+        }
+    }
+}
+
+/// What the trace and the page call it.
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lane::Dimensions => f.write_str("dimensions"),
+            Lane::Fetch(input) => write!(f, "fetch {input}"),
+            Lane::Worker(worker) => write!(f, "worker {worker}"),
+            Lane::Writer => f.write_str("writer"),
+        }
     }
 }
 
@@ -279,7 +323,7 @@ impl Task {
     }
 
     /// The phase that it counts in; the gathering of a batch would count its rows twice.
-    fn phase(self) -> Option<Phase> {
+    pub(crate) fn phase(self) -> Option<Phase> {
         match self {
             Task::Fetch => Some(Phase::Fetch),
             Task::Way | Task::Group => Some(Phase::Survey),
@@ -296,7 +340,7 @@ mod tests {
 
     #[test]
     fn spans_of_a_phase_add_up() {
-        let recorder = Recorder::start("p", None).unwrap();
+        let recorder = Recorder::start("p", None, None).unwrap();
         assert_eq!(recorder.measured(Phase::Compute), Measured::default());
         for rows in [3, 4] {
             let mut span = recorder.span(Lane::Worker(rows), Task::KeyFunction, "800");
@@ -312,7 +356,7 @@ mod tests {
 
     #[test]
     fn what_is_expected_and_done_adds_up() {
-        let recorder = Recorder::start("p", None).unwrap();
+        let recorder = Recorder::start("p", None, None).unwrap();
         recorder.expect(Phase::Write, 5);
         recorder.expect(Phase::Write, 5);
         recorder.advance(Phase::Write, 4);

@@ -18,6 +18,7 @@ use crate::cluster::Cluster;
 use crate::crew::{Begin, LEAD, Lead, Member, Next, meet};
 use crate::error::RunError;
 use crate::held::take_over;
+use crate::http;
 use crate::job::Purpose;
 use crate::load::{Loaded, Pins, Request};
 use crate::pass::Pass;
@@ -60,6 +61,10 @@ fn run_once(
     started: Instant,
 ) -> Result<Ran, RunError> {
     let (plan, state) = open(&loaded, crew.0)?;
+    let status = http::show(request, &loaded.settings, &plan)?;
+    if let Some(status) = &status {
+        status.begins(&state);
+    }
     crew.0.begin(&loaded.begin(&state)?);
     let pass = Pass {
         request,
@@ -68,8 +73,13 @@ fn run_once(
         state: &state,
         purpose: Purpose::Commit,
         process: (LEAD, crew.0.processes()),
+        status: status.as_ref(),
     };
-    let report = pass.lead(crew, started)?;
+    let report = pass.lead(crew, started);
+    if let Some(status) = &status {
+        status.ended(report.as_ref(), &state);
+    }
+    let report = report?;
     // A source without rows says nothing of its types.
     let read = report
         .sources()
@@ -131,6 +141,7 @@ fn assist_once(
         state,
         purpose: Purpose::Commit,
         process: member.process(),
+        status: None,
     };
     pass.assist(member, workers)
 }
@@ -206,6 +217,7 @@ fn look(
         state: &state,
         purpose,
         process: (LEAD, 1),
+        status: None,
     };
     let report = pass.lead((&Lead::alone(), &workers), started);
     workers.end()?;

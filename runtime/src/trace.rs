@@ -106,15 +106,9 @@ impl Out {
 impl Lane {
     /// What names the lane and puts it in its place: from the sources down to the sinks.
     fn events(self) -> [Json; 2] {
-        let name = match self {
-            Lane::Dimensions => "dimensions".to_owned(),
-            Lane::Fetch(input) => format!("fetch {input}"),
-            Lane::Worker(worker) => format!("worker {worker}"),
-            Lane::Writer => "writer".to_owned(),
-        };
         let event = |what: &str, args: Json| json!({ "ph": "M", "pid": PROCESS, "tid": self.number(), "name": what, "args": args });
         [
-            event("thread_name", json!({ "name": name })),
+            event("thread_name", json!({ "name": self.to_string() })),
             event("thread_sort_index", json!({ "sort_index": self.number() })),
         ]
     }
@@ -146,7 +140,7 @@ mod tests {
     use super::*;
 
     fn record(path: &Path) -> Recorder {
-        let recorder = Recorder::start("visits", Some(path)).unwrap();
+        let recorder = Recorder::start("visits", Some(path), None).unwrap();
         let outer = recorder.span(Lane::Worker(0), Task::KeyFunction, "8\"0");
         recorder
             .span(Lane::Fetch(0), Task::Fetch, "visits")
@@ -200,7 +194,7 @@ mod tests {
     fn a_trace_that_cannot_be_made_is_told_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("no/trace.json");
-        let error = Recorder::start("visits", Some(&path)).err().unwrap();
+        let error = Recorder::start("visits", Some(&path), None).err().unwrap();
         assert!(error.to_string().contains("no/trace.json"), "{error}");
     }
 }

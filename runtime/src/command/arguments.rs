@@ -1,6 +1,7 @@
 //! What can be said on the command line, and what it asks for.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -78,6 +79,13 @@ pub(super) struct RunArguments {
     /// Write a report as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
+    /// Show the run at this address and port while it goes on, over the file's `[http]`; port 0 is any
+    /// that is free.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) http: Option<SocketAddr>,
+    /// Show it also at an address that others reach: the page has no password.
+    #[arg(long)]
+    pub(super) http_public: bool,
     #[command(flatten)]
     pub(super) watch: Watch,
 }
@@ -179,6 +187,7 @@ impl Pipeline {
             set: self.set.clone(),
             state_dir: self.state_dir.clone(),
             workers: usize::from(self.workers),
+            quiet: self.quiet,
             ..Request::of(self.file.clone(), self.now.unwrap_or_else(clock))
         }
     }

@@ -298,6 +298,7 @@ impl<'a> Target<'a> {
         die_at("published");
         *fence = Some(next);
         self.counts.add(&applied);
+        recorder.tell(|status| status.wrote(&self.plan.name, &applied));
         Ok(refused)
     }
 
