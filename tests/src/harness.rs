@@ -14,14 +14,18 @@
     reason = "a test that cannot do its work fails"
 )]
 
+mod browser;
 mod database;
 mod parquet_file;
 mod process;
 mod scratch;
 mod sheet;
+mod web;
 
+pub use browser::Browser;
 pub use database::{Counts, Row, Rows, Table, Tables, tables};
 pub use parquet_file::{read_parquet, write_parquet};
 pub use process::Outcome;
 pub use scratch::{Scratch, scratch_folder};
 pub use sheet::Sheet;
+pub use web::{Answer, ask, get};

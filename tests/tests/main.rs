@@ -10,6 +10,7 @@ mod faults;
 mod flagship;
 mod graph;
 mod honey_duck;
+mod http;
 mod kills;
 mod ledger;
 mod memory;
