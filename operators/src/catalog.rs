@@ -587,7 +587,11 @@ impl Transform {
         upstream: &[&Schema],
     ) -> Option<(Transform, Schema)> {
         match self {
-            Transform::Sql(stage) => Some((Transform::Sql(stage.clone()), stage.schema().clone())),
+            Transform::Sql(stage) => {
+                let stage = stage.narrowed(upstream);
+                let schema = stage.schema().clone();
+                Some((Transform::Sql(stage), schema))
+            }
             Transform::Union(stage) => {
                 let (stage, schema) = stage.narrowed(wanted, upstream);
                 Some((Transform::Union(stage), schema))

@@ -85,8 +85,8 @@ struct Input {
     /// The column of the partition key.
     key: Option<String>,
     unique: Vec<String>,
-    /// The positions of the columns that are read.
-    reads: BTreeSet<usize>,
+    /// The columns that are read, with their positions.
+    reads: BTreeMap<String, usize>,
 }
 
 impl SqlConfig {
@@ -125,13 +125,13 @@ impl Sql {
                 name: name.to_owned(),
                 role: upstream.role,
                 unique: config.unique.get(name).cloned().unwrap_or_default(),
-                reads: schema.key().into_iter().collect(),
+                reads: key.clone().zip(schema.key()).into_iter().collect(),
                 key,
             };
             for (at, unique) in input.unique.iter().enumerate() {
                 let field = vec![Step::from("unique"), Step::from(name), Step::from(at)];
                 match column(schema, unique, field) {
-                    Ok(position) => drop(input.reads.insert(position)),
+                    Ok(position) => drop(input.reads.insert(unique.clone(), position)),
                     Err(problem) => problems.push(problem),
                 }
             }
@@ -176,8 +176,32 @@ impl Sql {
     pub fn reads(&self) -> Vec<BTreeSet<usize>> {
         self.inputs
             .iter()
-            .map(|input| input.reads.clone())
+            .map(|input| input.reads.values().copied().collect())
             .collect()
+    }
+
+    /// The columns that it reads of an input, with their positions there.
+    ///
+    /// # Panics
+    /// When it has not so many inputs.
+    pub fn reads_of(&self, input: usize) -> &BTreeMap<String, usize> {
+        &self.inputs[input].reads
+    }
+
+    /// The same query over inputs that give the columns which it reads, and perhaps others.
+    ///
+    /// # Panics
+    /// When one of them does not give such a column.
+    #[must_use]
+    pub fn narrowed(&self, upstream: &[&Schema]) -> Self {
+        let mut narrowed = self.clone();
+        for (input, schema) in narrowed.inputs.iter_mut().zip(upstream) {
+            for (name, position) in &mut input.reads {
+                let there = schema.position(name);
+                *position = there.expect("every input gives the columns that are read of it");
+            }
+        }
+        narrowed
     }
 
     /// The columns that it yields.
@@ -353,8 +377,8 @@ impl Planned {
     ) -> (Sql, Schema) {
         for (input, upstream) in inputs.iter_mut().zip(upstream) {
             let names = self.reads.get(&input.name).into_iter().flatten();
-            let positions = names.filter_map(|name| upstream.schema.position(name));
-            input.reads.extend(positions);
+            let position = |name: &String| Some((name.clone(), upstream.schema.position(name)?));
+            input.reads.extend(names.filter_map(position));
         }
         let schema = Schema::new(self.columns).with_key(self.key);
         let sql = Sql {
