@@ -17,7 +17,7 @@ use operators::parcel::{SourceRows, parcels};
 use operators::placement::Placement;
 use operators::source::Read;
 use operators::transform::batch_partition::BatchPartition;
-use operators::transform::{Evaluation, Place, Prepared};
+use operators::transform::{Evaluation, Finding, Place, Prepared};
 use operators::value::Value;
 use pipelines::plan::{DimensionPlan, Plan, SinkPlan, SinkRows, SourcePlan};
 
@@ -57,8 +57,17 @@ pub fn run(plan: &Plan) -> Outcome {
         if let SinkRows::Stage(step) = &sink.rows {
             let chunk = step.map_or(input, |step| &steps[step]).gather(None);
             let chunk = &chunk.expect("the chunks are small");
-            let rows = held(sink, chunk, &batch.keys, &mut outcome.errors);
+            let blocked = blocked(plan, *step, at.findings());
+            let owned = held(sink, chunk, (&batch.keys, &blocked), &mut outcome.errors);
+            let mut rows = Rows::new();
+            for (_, row) in &owned {
+                *rows.entry(row.clone()).or_default() += 1;
+            }
             outcome.sinks.insert(sink.name.clone(), rows);
+            if sink.sink.fenced().is_some() {
+                let owned = owned.into_iter().collect();
+                outcome.owned.insert(sink.name.clone(), owned);
+            }
         }
     }
     for sink in &plan.sinks {
@@ -201,8 +210,22 @@ fn partition(plan: &Plan) -> &BatchPartition {
     }
 }
 
-/// The rows that a sink holds; the others are errors.
-fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Fault>) -> Rows {
+/// The keys that a check on the way to a step blocks.
+fn blocked(plan: &Plan, step: Option<usize>, findings: &[Finding]) -> BTreeSet<u32> {
+    let through = step.map(|step| plan.key_function.through(step));
+    let through = through.unwrap_or_default();
+    let met = |finding: &&Finding| finding.blocks && through.contains(finding.stage.as_ref());
+    let met = findings.iter().filter(met);
+    met.map(|finding| finding.origin).collect()
+}
+
+/// The rows that a sink holds, with their owners; the others are errors.
+fn held(
+    sink: &SinkPlan,
+    chunk: &Chunk,
+    (keys, blocked): (&[Key], &BTreeSet<u32>),
+    errors: &mut BTreeSet<Fault>,
+) -> Vec<(Key, Vec<Value>)> {
     let cells = |row: usize| -> Vec<Value> {
         chunk
             .rows()
@@ -211,13 +234,13 @@ fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Faul
             .map(|column| Value::at(column, row))
             .collect()
     };
-    let cells: Vec<Vec<Value>> = (0..chunk.len()).map(cells).collect();
-    let mut rows = Rows::new();
+    let cells = (0..chunk.len()).map(cells);
+    let rows = cells.zip(chunk.origin().values());
+    let mut owned = Vec::new();
     let Some(fenced) = sink.sink.fenced() else {
-        for row in cells {
-            *rows.entry(row).or_default() += 1;
-        }
-        return rows;
+        let rows = rows.filter(|(_, origin)| !blocked.contains(origin));
+        let row = |(row, origin): (_, &u32)| (keys[*origin as usize].clone(), row);
+        return rows.map(row).collect();
     };
     let at = |row: &[Value], columns: &[usize]| -> Vec<Value> {
         columns.iter().map(|&column| row[column].clone()).collect()
@@ -235,7 +258,7 @@ fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Faul
     };
     // By id, then by the position of the key: keys are in order.
     let mut by_id: BTreeMap<_, BTreeMap<u32, Vec<Vec<Value>>>> = BTreeMap::new();
-    for (row, &origin) in cells.into_iter().zip(chunk.origin().values()) {
+    for (row, &origin) in rows {
         let groups = by_id.entry(at(&row, fenced.key())).or_default();
         groups.entry(origin).or_default().push(row);
     }
@@ -248,6 +271,8 @@ fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Faul
                     key,
                     format!("{} rows of one key have the same id", same.len()),
                 );
+            } else if blocked.contains(&origin) {
+                // What it had before it keeps, which from nothing is nothing.
             } else if let Some(winner) = winner {
                 wrong(key, format!("key {winner} yields the same row, and has it"));
             } else {
@@ -257,11 +282,11 @@ fn held(sink: &SinkPlan, chunk: &Chunk, keys: &[Key], errors: &mut BTreeSet<Faul
                 let newest = same
                     .into_iter()
                     .max_by_key(|row| at(row, fenced.newest_by()));
-                rows.extend(newest.map(|row| (row, 1)));
+                owned.extend(newest.map(|row| (key.clone(), row)));
             }
         }
     }
-    rows
+    owned
 }
 
 fn fault(key: &Key, error: &ErrorRow) -> Fault {

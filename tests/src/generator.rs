@@ -9,6 +9,7 @@
 
 mod aggregate;
 mod expression;
+mod meant;
 mod pipeline;
 mod updates;
 
@@ -20,6 +21,7 @@ use proptest::prelude::*;
 
 pub use self::pipeline::Pipeline;
 pub use self::updates::{Update, World};
+use crate::meaning::Meanings;
 use crate::tables::Table;
 
 /// A pipeline, the world that it first finds, and what then happens to the world.
@@ -36,7 +38,12 @@ pub struct Case {
 impl Case {
     /// The pipeline file in a world: the world has the value of the parameter.
     pub fn toml(&self, world: &World) -> String {
-        self.pipeline.toml(world.param)
+        self.pipeline.written(world.param).0
+    }
+
+    /// What its queries and checks mean.
+    pub fn meanings(&self) -> Meanings {
+        self.pipeline.written(self.world.param).1
     }
 }
 
@@ -67,7 +74,7 @@ impl fmt::Debug for Case {
 
 /// Cases with `runs` runs behind the first.
 pub fn cases(runs: usize) -> impl Strategy<Value = Case> {
-    let updates = vec(vec(updates::update(), 0..4), runs);
+    let updates = vec(vec(updates::update(), 0..6), runs);
     (pipeline::pipeline(), updates::world(), updates).prop_map(|(pipeline, world, updates)| Case {
         pipeline,
         world,

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, ListArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use chrono::NaiveDate;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use operators::schema::Schema;
+use operators::schema::Type;
 use operators::value::{Value, column};
 use proptest::prelude::*;
 
-use crate::harness::write_parquet;
+use crate::harness::{self, Row, write_parquet};
+use crate::meaning::Columns;
 use crate::tables::Table;
 
 /// How the tables lie on disk.
@@ -22,6 +26,10 @@ pub enum Sources {
     Csv,
     /// A packed CSV file each.
     Packed,
+    /// A file of JSON lines each.
+    Lines,
+    /// A packed file of JSON lines each.
+    PackedLines,
     /// A Parquet file each.
     Parquet,
     /// A folder of Parquet files each.
@@ -49,18 +57,38 @@ pub enum Sinks {
     Files,
     /// A folder of Parquet files each.
     Folders,
+    /// A CSV file each.
+    Csv,
+    /// A file of JSON lines each.
+    Lines,
+    /// A file of a JSON array each.
+    Json,
 }
 
 /// Any of them.
 pub fn sources() -> impl Strategy<Value = Sources> {
-    use Sources::{Csv, Folders, Packed, Parquet};
-    prop_oneof![2 => Just(Csv), 1 => Just(Packed), 2 => Just(Parquet), 3 => Just(Folders)]
+    use Sources::{Csv, Folders, Lines, Packed, PackedLines, Parquet};
+    prop_oneof![
+        2 => Just(Csv),
+        1 => Just(Packed),
+        2 => Just(Lines),
+        1 => Just(PackedLines),
+        2 => Just(Parquet),
+        3 => Just(Folders),
+    ]
 }
 
 /// Any of them; tables most of the time, which are the fastest.
 pub fn sinks() -> impl Strategy<Value = Sinks> {
-    use Sinks::{Files, Folders, Tables};
-    prop_oneof![4 => Just(Tables), 1 => Just(Files), 1 => Just(Folders)]
+    use Sinks::{Csv, Files, Folders, Json, Lines, Tables};
+    prop_oneof![
+        5 => Just(Tables),
+        1 => Just(Files),
+        1 => Just(Folders),
+        1 => Just(Csv),
+        1 => Just(Lines),
+        1 => Just(Json),
+    ]
 }
 
 /// Any layout of small tables.
@@ -87,13 +115,16 @@ impl Sources {
                     fs::write(path, table.csv()).expect("the folder is ours");
                 }
                 Sources::Packed => {
-                    let file = File::create(folder.join(format!("{name}.csv.gz")));
-                    let file = file.expect("the folder is ours");
-                    let mut packed = GzEncoder::new(file, Compression::fast());
-                    packed
-                        .write_all(table.csv().as_bytes())
-                        .expect("the folder is ours");
-                    packed.finish().expect("the folder is ours");
+                    let path = folder.join(format!("{name}.csv.gz"));
+                    write_packed(&path, table.csv().as_bytes());
+                }
+                Sources::Lines => {
+                    let path = folder.join(format!("{name}.ndjson"));
+                    fs::write(path, table.lines()).expect("the folder is ours");
+                }
+                Sources::PackedLines => {
+                    let path = folder.join(format!("{name}.ndjson.gz"));
+                    write_packed(&path, table.lines().as_bytes());
                 }
                 Sources::Parquet => {
                     let path = folder.join(format!("{name}.parquet"));
@@ -117,9 +148,13 @@ impl Sources {
 
     /// A pipeline file that reads `<name>.csv` with declared types, brought to these files.
     pub fn brought(self, toml: &str) -> String {
+        let is_lines = matches!(self, Sources::Lines | Sources::PackedLines);
         let line = |line: &str| match (self, line) {
             (Sources::Csv, line) => Some(line.to_owned()),
             (Sources::Packed, line) => Some(line.replace(".csv\"", ".csv.gz\"")),
+            (_, "type = \"csv\"") if is_lines => Some("type = \"ndjson\"".to_owned()),
+            (Sources::Lines, line) => Some(line.replace(".csv\"", ".ndjson\"")),
+            (Sources::PackedLines, line) => Some(line.replace(".csv\"", ".ndjson.gz\"")),
             (_, "type = \"csv\"") => Some("type = \"parquet\"".to_owned()),
             (_, line) if line.starts_with("types = ") => None,
             (Sources::Parquet, line) => Some(line.replace(".csv\"", ".parquet\"")),
@@ -140,30 +175,145 @@ impl Layout {
             rows.sort_by_key(|row| row[key].to_string());
         }
         let columns = table.columns.iter().enumerate();
-        let columns: Vec<ArrayRef> = columns
-            .map(|(at, (_, ty))| column(*ty, rows.iter().map(|row| &row[at])))
-            .collect();
-        let schema = Schema::new(table.columns.clone()).arrow();
-        RecordBatch::try_new(schema, columns).expect("cells are of the type of their column")
+        let columns = columns.map(|(at, (name, ty))| {
+            let cells = rows.iter().map(|row| &row[at]);
+            let column = match ty {
+                Type::Json => lists(cells),
+                ty => column(*ty, cells),
+            };
+            (name, column, true)
+        });
+        RecordBatch::try_from_iter_with_nullable(columns).expect("columns are of one length")
     }
+}
+
+/// Lists of ints, as Parquet has them.
+fn lists<'a>(documents: impl Iterator<Item = &'a Value>) -> ArrayRef {
+    let list = |document: &Value| match document {
+        Value::Text(text) => serde_json::from_str(text).expect("it is a list of ints"),
+        _ => None::<Vec<Option<i64>>>,
+    };
+    let lists = documents.map(list);
+    Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists))
+}
+
+fn write_packed(path: &Path, bytes: &[u8]) {
+    let file = File::create(path).expect("the folder is ours");
+    let mut packed = GzEncoder::new(file, Compression::fast());
+    packed.write_all(bytes).expect("the folder is ours");
+    packed.finish().expect("the folder is ours");
 }
 
 impl Sinks {
     /// A pipeline file that writes tables of `out.db`, brought to these.
     pub fn brought(self, toml: &str) -> String {
-        let target = |table: &str| match self {
-            Sinks::Files => format!("path = \"{table}.parquet\"\n"),
-            _ => format!("path = \"{table}\"\n"),
+        let (format, ending) = match self {
+            Sinks::Tables => return toml.to_owned(),
+            Sinks::Files => ("parquet\"\nrow_group_rows = 3", ".parquet"),
+            Sinks::Folders => ("parquet\"\nrow_group_rows = 3", ""),
+            Sinks::Csv => ("csv\"", ".csv"),
+            Sinks::Lines => ("ndjson\"", ".ndjson"),
+            Sinks::Json => ("json\"", ".json"),
         };
         let line = |line: &str| match line.strip_prefix("table = \"") {
-            _ if self == Sinks::Tables => format!("{line}\n"),
-            Some(table) => target(table.trim_end_matches('"')),
+            Some(table) => format!("path = \"{}{ending}\"\n", table.trim_end_matches('"')),
             None => match line {
                 "path = \"out.db\"" | "on_retract = \"mark\"" => String::new(),
-                "type = \"sqlite\"" => "type = \"parquet\"\nrow_group_rows = 3\n".to_owned(),
+                "type = \"sqlite\"" => format!("type = \"{format}\n"),
                 line => format!("{line}\n"),
             },
         };
         toml.lines().map(line).collect()
+    }
+    /// The rows of a sink that are there.
+    ///
+    /// # Panics
+    /// When a file holds something else.
+    pub fn rows(self, folder: &Path, sink: &str, columns: &Columns) -> Vec<Vec<Value>> {
+        let path = |ending: &str| folder.join(format!("{sink}.{ending}"));
+        let text = |ending| fs::read_to_string(path(ending)).unwrap_or_default();
+        match self {
+            Sinks::Tables => {
+                let tables = harness::tables(&folder.join("out.db"));
+                let table = tables.get(sink).map(|table| table.live(&[]));
+                let table = table.unwrap_or_default();
+                let row = |row: &Row| columns.iter().map(|(name, _)| row[name].clone()).collect();
+                table.values().map(row).collect()
+            }
+            Sinks::Files => of_parquet(&path("parquet"), columns),
+            Sinks::Folders => of_parquet(&folder.join(sink), columns),
+            Sinks::Csv => of_csv(&text("csv"), columns),
+            Sinks::Lines => text("ndjson")
+                .lines()
+                .map(|row| of_json(row, columns))
+                .collect(),
+            Sinks::Json => {
+                let rows: Vec<serde_json::Value> = match text("json").as_str() {
+                    "" => Vec::new(),
+                    text => serde_json::from_str(text).expect("it is an array"),
+                };
+                rows.iter()
+                    .map(|row| of_json(&row.to_string(), columns))
+                    .collect()
+            }
+        }
+    }
+}
+
+fn of_parquet(path: &Path, columns: &Columns) -> Vec<Vec<Value>> {
+    let batches = harness::read_parquet(path);
+    let rows = batches.iter().flat_map(|batch| {
+        let cell = |row: usize, name: &str| {
+            let column = batch.column_by_name(name);
+            Value::at(column.expect("files have the sink's columns"), row)
+        };
+        (0..batch.num_rows())
+            .map(move |row| columns.iter().map(|(name, _)| cell(row, name)).collect())
+    });
+    rows.collect()
+}
+
+/// The tests have no empty texts, which would have to be told apart from null.
+fn of_csv(text: &str, columns: &Columns) -> Vec<Vec<Value>> {
+    let mut rows = csv::Reader::from_reader(text.as_bytes());
+    let header = rows.headers().expect("it is a CSV file").clone();
+    let position = |name: &str| header.iter().position(|other| other == name);
+    let row = |row: csv::StringRecord| {
+        let cell = |(name, ty): &(String, Type)| {
+            let position = position(name).expect("files have the sink's columns");
+            of_text(&row[position], *ty)
+        };
+        columns.iter().map(cell).collect()
+    };
+    let rows = rows.records().map(|row| row.expect("it is a row"));
+    rows.map(row).collect()
+}
+
+fn of_json(object: &str, columns: &Columns) -> Vec<Value> {
+    use serde_json::Value as Json;
+    let object: Json = serde_json::from_str(object).expect("it is an object");
+    let cell = |(name, ty): &(String, Type)| match (&object[name], ty) {
+        (Json::Null, _) => Value::Null,
+        (Json::String(text), ty) if *ty != Type::Json => of_text(text, *ty),
+        (other, Type::Json) => Value::Text(other.to_string()),
+        (other, ty) => of_text(&other.to_string(), *ty),
+    };
+    columns.iter().map(cell).collect()
+}
+
+/// A cell as its text says; the empty text is null.
+fn of_text(text: &str, ty: Type) -> Value {
+    const IT: &str = "the text is of the column's type";
+    match ty {
+        _ if text.is_empty() => Value::Null,
+        Type::Bool => Value::Bool(text.parse().expect(IT)),
+        Type::Int => Value::Int(text.parse().expect(IT)),
+        Type::Float => Value::Float(text.parse().expect(IT)),
+        Type::Date => {
+            let day: NaiveDate = text.parse().expect(IT);
+            Value::Date(day.to_epoch_days())
+        }
+        Type::Text | Type::Json => Value::Text(text.to_owned()),
+        Type::Timestamp => panic!("no table of the tests has one"),
     }
 }

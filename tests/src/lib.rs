@@ -5,5 +5,6 @@ pub mod columnar;
 pub mod generator;
 pub mod harness;
 pub mod layout;
+pub mod meaning;
 pub mod reference;
 pub mod tables;

@@ -44,6 +44,32 @@ impl Table {
         let bytes = writer.into_inner().expect("memory takes all");
         String::from_utf8(bytes).expect("values are shown as text")
     }
+
+    /// As lines of JSON; null is left out of every other row.
+    ///
+    /// # Panics
+    /// When a value of type json is none, or a float has no name in JSON.
+    pub fn lines(&self) -> String {
+        let line = |(number, row): (usize, &Vec<Value>)| {
+            let cells = self.columns.iter().zip(row);
+            let said = cells.filter(|(_, cell)| number % 2 == 0 || **cell != Value::Null);
+            let member = said.map(|((name, ty), cell)| (name.clone(), json(cell, *ty)));
+            let object: serde_json::Map<_, _> = member.collect();
+            format!("{}\n", serde_json::Value::from(object))
+        };
+        self.rows.iter().enumerate().map(line).collect()
+    }
+}
+
+fn json(cell: &Value, ty: Type) -> serde_json::Value {
+    match cell {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(bool) => (*bool).into(),
+        Value::Int(int) => (*int).into(),
+        Value::Float(float) => (*float).into(),
+        Value::Text(text) if ty == Type::Json => serde_json::from_str(text).expect("it is JSON"),
+        cell => cell.to_string().into(),
+    }
 }
 
 /// Writes `<name>.csv` for each table.
@@ -56,12 +82,26 @@ pub fn write(folder: &Path, tables: &BTreeMap<String, Table>) {
     }
 }
 
-/// The rows alone, as the reference takes them.
-pub fn rows(tables: &BTreeMap<String, Table>) -> Tables {
-    tables
-        .iter()
-        .map(|(name, table)| (name.clone(), table.rows.clone()))
-        .collect()
+/// The rows alone, as the reference takes them: their cells in the order that the plan's sources
+/// have.
+///
+/// # Panics
+/// When a source has no table, or another column.
+pub fn rows(plan: &Plan, tables: &BTreeMap<String, Table>) -> Tables {
+    let sources = plan.sources.iter().map(|source| {
+        let table = &tables[source.name.as_ref()];
+        let position = |name| table.columns.iter().position(|(other, _)| other == name);
+        let names = source.source.schema().names();
+        let order: Vec<usize> = names
+            .map(|name| position(name).expect("the file has the columns of the table"))
+            .collect();
+        let cells = |row: &Vec<Value>| order.iter().map(|&at| row[at].clone()).collect();
+        (
+            source.name.to_string(),
+            table.rows.iter().map(cells).collect(),
+        )
+    });
+    sources.collect()
 }
 
 /// Opens sources as a run does.

@@ -87,13 +87,12 @@ pub enum ColumnOf {
 }
 
 /// The element of a row: its cells in the order of the columns that are made.
-pub struct Element {
-    /// The cells.
-    pub cells: Vec<Value>,
+struct Element {
+    cells: Vec<Value>,
     /// What is wrong with it.
-    pub errors: Vec<String>,
+    errors: Vec<String>,
     /// Whether there is such an element: of a row without one there are nulls.
-    pub is_there: bool,
+    is_there: bool,
 }
 
 impl Unnest {
@@ -195,9 +194,18 @@ impl Unnest {
         }
     }
 
-    /// The types of the columns that it makes.
-    pub fn types(&self) -> impl Iterator<Item = Type> {
-        self.made.iter().map(|(_, ty)| *ty)
+    /// The columns that it makes: those of elements, and behind them that of the position.
+    pub fn made(&self) -> &[(String, Type)] {
+        &self.made
+    }
+
+    /// Of elements that are objects, the names of the members that the columns are made of; none of
+    /// those that are single values.
+    pub fn members(&self) -> Option<impl Iterator<Item = &str>> {
+        match &self.elements {
+            Elements::Values(_) => None,
+            Elements::Objects(members) => Some(members.iter().map(|(name, _)| name.as_str())),
+        }
     }
 
     /// Whether a row without elements is kept.
@@ -254,10 +262,7 @@ impl Unnest {
     }
 
     /// The elements of a cell, at least one: that which is not there.
-    ///
-    /// # Panics
-    /// When what was read as an array is none.
-    pub fn elements(&self, text: Option<&str>) -> Vec<Element> {
+    fn elements(&self, text: Option<&str>) -> Vec<Element> {
         let elements = match text.map(json::read) {
             None | Some(Ok(Item::Null)) => Vec::new(),
             Some(Ok(Item::Array(array))) => json::elements(array).expect("what was read is JSON"),

@@ -3,8 +3,9 @@
 use operators::schema::Type;
 
 use super::Draws;
-use super::expression::{Columns, condition, of_type};
+use super::expression::{condition, of_type};
 use super::pipeline::{File, Stage, Where, on_error};
+use crate::meaning::Columns;
 
 /// An aggregate, by the key and at times another column.
 pub(super) fn aggregate(

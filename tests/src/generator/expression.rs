@@ -3,9 +3,7 @@
 use operators::schema::Type;
 
 use super::Draws;
-
-/// Names and types of columns.
-pub(super) type Columns = Vec<(String, Type)>;
+use crate::meaning::Columns;
 
 /// The names of the columns of a type.
 pub(super) fn of_type(columns: &Columns, ty: Type) -> Vec<String> {

@@ -7,9 +7,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::aggregate::aggregate;
-use super::expression::{Columns, condition, of_type, value};
+use super::expression::{condition, of_type, value};
+use super::meant::{checks, sql};
 use super::updates::{SOURCES, columns_of};
 use super::{Draw, Draws};
+use crate::meaning::{Columns, Meanings};
 
 /// The draws of a pipeline: those of each stage, first which stage it is.
 #[derive(Clone, Debug)]
@@ -25,7 +27,7 @@ pub struct Pipeline {
 pub(super) fn pipeline() -> impl Strategy<Value = Pipeline> {
     let stages = |most: usize| vec(vec(0..60_u8, 14), 0..=most);
     let sinks = vec(vec(0..60_u8, 6), 1..=3);
-    (vec(0..60_u8, 6), stages(2), stages(3), stages(5), sinks).prop_map(
+    (vec(0..60_u8, 8), stages(2), stages(3), stages(5), sinks).prop_map(
         |(settings, dimension, before, behind, sinks)| Pipeline {
             settings,
             dimension,
@@ -37,8 +39,8 @@ pub(super) fn pipeline() -> impl Strategy<Value = Pipeline> {
 }
 
 impl Pipeline {
-    /// As a pipeline file, with the value of the parameter `n`.
-    pub fn toml(&self, param: i64) -> String {
+    /// As a pipeline file, with the value of the parameter `n`; and what its queries and checks mean.
+    pub(super) fn written(&self, param: i64) -> (String, Meanings) {
         let mut file = File::default();
         let settings = &mut Draws::of(&self.settings);
         writeln!(
@@ -48,24 +50,27 @@ impl Pipeline {
         .expect("a string takes all");
         file.sources(settings);
         file.dimension(&self.dimension);
-        let main = file.before(&self.before);
+        let main = file.before(&self.before, settings);
         let partition = file.partition(main, settings);
-        let behind = file.behind(partition, &self.behind);
+        let behind = file.behind(partition, &self.behind, settings);
         file.sinks(&behind, &self.sinks);
-        file.toml
+        (file.toml, file.meanings)
     }
 }
 
 /// A stage that others can take rows from.
 #[derive(Clone)]
 pub(super) struct Stage {
-    name: String,
+    /// Its name.
+    pub(super) name: String,
+    /// The stage that it takes its rows from; a source takes them from none.
+    input: String,
     /// The columns of its rows.
     pub(super) columns: Columns,
     /// The column that holds the partition key.
     pub(super) key: Option<String>,
-    /// Whether a conflict-join stands on its way: a second one would make very many rows.
-    paired: bool,
+    /// Whether rows are paired on its way: to do so again would make very many rows.
+    pub(super) paired: bool,
 }
 
 /// Where a stage stands.
@@ -84,6 +89,8 @@ pub(super) struct File {
     dimensions: Vec<Stage>,
     /// Stages of the main way that have errors.
     faulty: Vec<String>,
+    /// What queries and checks mean.
+    pub(super) meanings: Meanings,
     stages: usize,
     names: usize,
 }
@@ -92,7 +99,7 @@ impl File {
     fn sources(&mut self, draws: &mut Draws) {
         for (name, _) in SOURCES {
             let columns = columns_of(name);
-            let id = if name == "visits" && !draws.rarely(4) {
+            let id = if columns.iter().any(|(name, _)| name == "id") && !draws.rarely(4) {
                 "id = [\"id\"]\n"
             } else {
                 ""
@@ -107,6 +114,7 @@ impl File {
             let name = name.to_owned();
             self.dimensions.push(Stage {
                 name,
+                input: String::new(),
                 columns,
                 key: None,
                 paired: false,
@@ -126,8 +134,16 @@ impl File {
         }
     }
 
-    fn before(&mut self, draws: &[Vec<Draw>]) -> Stage {
+    fn before(&mut self, draws: &[Vec<Draw>], settings: &mut Draws) -> Stage {
         let mut stage = self.dimensions[0].clone();
+        if settings.rarely(3) {
+            let more = self.dimensions[3].name.clone();
+            let inputs = [&stage.name, &more];
+            self.line(&format!(
+                "[transforms.both]\ntype = \"union\"\ninputs = {inputs:?}\n"
+            ));
+            "both".clone_into(&mut stage.name);
+        }
         for draws in draws {
             stage = self
                 .stage(&stage, Where::Before, &mut Draws::of(draws))
@@ -137,7 +153,7 @@ impl File {
     }
 
     fn partition(&mut self, input: Stage, draws: &mut Draws) -> Stage {
-        let can_be_key = |(_, ty): &&(String, Type)| *ty != Type::Float;
+        let can_be_key = |(_, ty): &&(String, Type)| holds_keys(*ty);
         let named = input
             .columns
             .iter()
@@ -150,7 +166,7 @@ impl File {
         } else {
             names.first()
         };
-        let by = by.expect("there is a column that is no float").clone();
+        let by = by.expect("there is a column that holds keys").clone();
         let cut = [
             "",
             "cut = { prefix = 1 }\n",
@@ -170,8 +186,18 @@ impl File {
     }
 
     /// All stages behind the gate, the last one first.
-    fn behind(&mut self, partition: Stage, draws: &[Vec<Draw>]) -> Vec<Stage> {
+    fn behind(
+        &mut self,
+        partition: Stage,
+        draws: &[Vec<Draw>],
+        settings: &mut Draws,
+    ) -> Vec<Stage> {
         let mut stages = vec![partition];
+        if settings.rarely(4) {
+            // Of most keys it finds nothing before their rows change.
+            let checked = self.of_kind(&checks, &stages[0], Where::Behind, &mut Draws::of(&[]));
+            stages.splice(0..0, checked);
+        }
         for draws in draws {
             let draws = &mut Draws::of(draws);
             let from = if draws.rarely(4) {
@@ -218,35 +244,59 @@ impl File {
     /// Writes a stage; none where the columns do not allow it.
     fn stage(&mut self, input: &Stage, place: Where, draws: &mut Draws) -> Option<Stage> {
         let kinds: &[Kind] = match place {
-            Where::Before => &[filter, derive, select, lookup],
-            Where::Behind => &[
-                filter,
-                derive,
-                rules,
-                latest,
-                distinct,
-                conflict_join,
-                lookup,
-                select,
-                aggregate,
+            Where::Before => &[
+                &filter, &derive, &select, &lookup, &lookup, &unnest, &united,
             ],
-            Where::Dimension => &[filter, derive, latest, distinct, select, lookup, aggregate],
+            Where::Behind => &[
+                &filter,
+                &derive,
+                &rules,
+                &latest,
+                &distinct,
+                &conflict_join,
+                &conflict_join,
+                &lookup,
+                &lookup,
+                &select,
+                &aggregate,
+                &sql,
+                &sql,
+                &checks,
+                &checks,
+                &unnest,
+                &united,
+            ],
+            Where::Dimension => &[
+                &filter, &derive, &derive, &latest, &distinct, &select, &lookup, &aggregate, &sql,
+                &checks,
+            ],
         };
         let kind = draws.pick(kinds).expect("there are kinds of stages");
+        self.of_kind(*kind, input, place, draws)
+    }
+
+    fn of_kind(
+        &mut self,
+        kind: Kind,
+        input: &Stage,
+        place: Where,
+        draws: &mut Draws,
+    ) -> Option<Stage> {
+        self.stages += 1;
         let mut made = Stage {
-            name: format!("t{}", self.stages + 1),
+            name: format!("t{}", self.stages),
+            input: input.name.clone(),
             ..input.clone()
         };
         let body = kind(self, &mut made, place, draws)?;
-        self.stages += 1;
         self.line(&format!("[transforms.{}]\n{body}", made.name));
-        let left = if body.contains("type = \"lookup\"") {
-            "left"
-        } else {
-            "input"
-        };
-        self.line_before_end(&format!("{left} = \"{}\"\n", input.name));
-        if place != Where::Dimension && body.contains("on_error") {
+        if body.contains("type = \"lookup\"") {
+            self.line_before_end(&format!("left = \"{}\"\n", input.name));
+        } else if !body.contains("inputs = ") {
+            self.line_before_end(&format!("input = \"{}\"\n", input.name));
+        }
+        let has_errors = body.contains("on_error") || body.contains("severity");
+        if place != Where::Dimension && has_errors {
             self.faulty.push(made.name.clone());
         }
         Some(made)
@@ -273,7 +323,12 @@ impl File {
 }
 
 /// Writes the body of a stage and says what it makes of the columns.
-type Kind = fn(&mut File, &mut Stage, Where, &mut Draws) -> Option<String>;
+type Kind<'a> = &'a dyn Fn(&mut File, &mut Stage, Where, &mut Draws) -> Option<String>;
+
+/// Whether the values of a type can be keys.
+fn holds_keys(ty: Type) -> bool {
+    !matches!(ty, Type::Float | Type::Json)
+}
 
 pub(super) fn on_error(draws: &mut Draws) -> &'static str {
     draws
@@ -345,7 +400,7 @@ fn select(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -
     let one_left = stage
         .columns
         .iter()
-        .filter(|(_, ty)| *ty != Type::Float)
+        .filter(|(_, ty)| holds_keys(*ty))
         .count()
         < 2;
     if is_key && !draws.rarely(3) || one_left && place == Where::Before {
@@ -375,6 +430,54 @@ fn rules(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Opt
         "type = \"rules\"\nrules = [{}]\n{on_error}",
         rules.join(", ")
     ))
+}
+
+/// A row for each element of a list; its position names it, too.
+fn unnest(file: &mut File, stage: &mut Stage, _: Where, draws: &mut Draws) -> Option<String> {
+    let on_error = on_error(draws);
+    let column = draws.pick(&of_type(&stage.columns, Type::Json)).cloned()?;
+    let types = [Type::Int, Type::Text, Type::Int, Type::Bool];
+    let ty = *draws.pick(&types).expect("there are four");
+    let keep_empty = draws.rarely(3);
+    let mut body = format!(
+        "type = \"unnest\"\ncolumn = \"{column}\"\nvalue = \"{ty}\"\n\
+         keep_empty = {keep_empty}\n{on_error}"
+    );
+    let unnested = stage.columns.iter_mut().find(|(name, _)| *name == column);
+    unnested.expect("it is one of them").1 = ty;
+    if !draws.rarely(4) {
+        let name = format!("{}_id", file.fresh());
+        writeln!(body, "position = \"{name}\"").expect("a string takes all");
+        stage.columns.push((name, Type::Int));
+    }
+    Some(body)
+}
+
+/// The rows together with what a stage makes of them that changes an int.
+fn united(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -> Option<String> {
+    let mut ints = of_type(&stage.columns, Type::Int);
+    ints.retain(|name| stage.key.as_ref() != Some(name));
+    ints.sort_by_key(|name| !name.ends_with("id"));
+    let column = if draws.rarely(3) {
+        draws.pick(&ints)
+    } else {
+        ints.first()
+    };
+    let column = column?.clone();
+    let input = Stage {
+        name: stage.input.clone(),
+        ..stage.clone()
+    };
+    let added = |_: &mut File, _: &mut Stage, _: Where, draws: &mut Draws| {
+        let on_error = on_error(draws);
+        Some(format!(
+            "type = \"derive\"\nset = {{ {column} = \"{column} + 10\" }}\n{on_error}"
+        ))
+    };
+    let other = file.of_kind(&added, &input, place, draws)?;
+    let mut inputs = [input.name, other.name];
+    inputs.rotate_left(draws.next() % 2);
+    Some(format!("type = \"union\"\ninputs = {inputs:?}\n"))
 }
 
 fn latest(_: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -> Option<String> {
@@ -444,15 +547,14 @@ fn conflict_join(
 }
 
 fn lookup(file: &mut File, stage: &mut Stage, place: Where, draws: &mut Draws) -> Option<String> {
+    // The second source is the one that is made to be looked up in, and the last stage comes of it.
     // Without a cycle: the way of a dimension looks up in sources only.
-    let sources = SOURCES.len();
-    let among = if place == Where::Dimension {
-        sources
-    } else {
-        file.dimensions.len()
+    let last = file.dimensions.len() - 1;
+    let among: &[usize] = match place {
+        Where::Dimension => &[1, 0, 2, 3],
+        _ => &[1, last, last, 0, 2, 3],
     };
-    // The second source is the one that is made to be looked up in.
-    let right = file.dimensions[(draws.next() + 1) % among].clone();
+    let right = file.dimensions[*draws.pick(among)?].clone();
     let pairs: Vec<(&String, &String)> = stage
         .columns
         .iter()

@@ -8,29 +8,14 @@ use operators::value::Value;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::expression::Columns;
 use super::{Draw, Named};
+use crate::meaning::Columns;
 use crate::tables::Table;
 
 /// The sources and, of each, the columns with their types and the texts of their values. The empty
 /// text is null.
-pub(super) const SOURCES: [(&str, &[Column]); 3] = [
-    (
-        "visits",
-        &[
-            ("id", Type::Int, &["1", "2", "3", "4", "5", "6", "7", "8"]),
-            ("k", Type::Text, &["a1", "a2", "b1", "b", ""]),
-            ("a", Type::Int, &["1", "0", "2", "3", ""]),
-            ("b", Type::Int, &["3", "1", "2", "0", ""]),
-            ("c", Type::Text, &["1", "x", "2", ""]),
-            (
-                "day",
-                Type::Date,
-                &["2023-11-13", "2023-11-14", "2023-11-15", ""],
-            ),
-            ("f", Type::Float, &["0.5", "1.5", ""]),
-        ],
-    ),
+pub(super) const SOURCES: [(&str, &[Column]); 4] = [
+    ("visits", &[ID, K, A, B, C, DAY, F, LIST]),
     (
         "people",
         &[
@@ -47,9 +32,25 @@ pub(super) const SOURCES: [(&str, &[Column]); 3] = [
             ("label", Type::Text, &["x", "y", "1"]),
         ],
     ),
+    // What `visits` can be united with: the same columns in another order.
+    ("more", &[K, ID, C, F, A, B, LIST, DAY]),
 ];
 
 type Column = (&'static str, Type, &'static [&'static str]);
+
+const ID: Column = ("id", Type::Int, &["1", "2", "3", "4", "5", "6", "7", "8"]);
+const K: Column = ("k", Type::Text, &["a1", "a2", "b1", "b", ""]);
+const A: Column = ("a", Type::Int, &["1", "0", "2", "3", ""]);
+const B: Column = ("b", Type::Int, &["3", "1", "2", "0", ""]);
+const C: Column = ("c", Type::Text, &["1", "x", "2", ""]);
+const DAYS: &[&str] = &["2023-11-13", "2023-11-14", "2023-11-15", ""];
+const DAY: Column = ("day", Type::Date, DAYS);
+const F: Column = ("f", Type::Float, &["0.5", "1.5", ""]);
+const LIST: Column = (
+    "list",
+    Type::Json,
+    &["[1]", "[2,1]", "[]", "[null,3,1]", ""],
+);
 
 /// What a run finds.
 #[derive(Clone, Debug)]
@@ -128,10 +129,11 @@ impl World {
 
 /// Any world.
 pub(super) fn world() -> impl Strategy<Value = World> {
-    let rows = |most: usize| vec(vec(0..40_u8, 7), 0..=most);
-    (rows(12), rows(5), rows(4), 0..4_i64).prop_map(|(visits, people, ranges, param)| {
+    let rows = |most: usize| vec(vec(0..40_u8, 8), 0..=most);
+    let tables = (rows(12), rows(5), rows(4), rows(5));
+    (tables, 0..4_i64).prop_map(|((visits, people, ranges, more), param)| {
         let mut tables = Named::new();
-        for ((name, _), rows) in SOURCES.iter().zip([visits, people, ranges]) {
+        for ((name, _), rows) in SOURCES.iter().zip([visits, people, ranges, more]) {
             let rows = rows.iter().map(|cells| row(name, cells)).collect();
             tables.insert(
                 (*name).to_owned(),
@@ -152,14 +154,15 @@ pub(super) fn world() -> impl Strategy<Value = World> {
 
 /// Any update.
 pub(super) fn update() -> impl Strategy<Value = Update> {
-    // The main table comes as often as the two others together.
-    let table = || prop_oneof![2 => Just(0_u8), 1 => Just(1), 1 => Just(2)];
+    // The main table comes as often as those together that rows are looked up in.
+    let table = || prop_oneof![4 => Just(0_u8), 2 => Just(1), 2 => Just(2), 1 => Just(3)];
     let draw = || 0..40_u8;
     prop_oneof![
-        3 => (table(), draw(), draw(), draw()).prop_map(|(t, row, column, cell)| Update::Set(t, row, column, cell)),
+        5 => (table(), draw(), draw(), draw()).prop_map(|(t, row, column, cell)| Update::Set(t, row, column, cell)),
         2 => (table(), draw()).prop_map(|(t, row)| Update::Delete(t, row)),
-        2 => (table(), vec(draw(), 7)).prop_map(|(t, cells)| Update::Insert(t, cells)),
+        2 => (table(), vec(draw(), 8)).prop_map(|(t, cells)| Update::Insert(t, cells)),
         1 => (draw(), draw()).prop_map(|(row, cell)| Update::Set(0, row, 1, cell)),
+        2 => (draw(), draw()).prop_map(|(row, cell)| Update::Set(0, row, 2, cell)),
         1 => (table(), draw()).prop_map(|(t, by)| Update::Turn(t, by)),
         1 => (0..4_i64).prop_map(Update::Param),
         1 => (1..40_u8).prop_map(Update::Later),

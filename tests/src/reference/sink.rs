@@ -6,17 +6,23 @@ use operators::value::Value;
 use pipelines::plan::SinkPlan;
 
 use super::row::{Cells, Fault, Row};
-use super::{Collection, Faults, Made};
+use super::{Collection, Faults, Keys, Made};
 
-/// The rows of a sink, and what is wrong with others that it does not hold: of two rows of one id
-/// in a group none, unless one is the newest; of two keys that yield one id, the least has the row.
+/// The rows of a sink with their owners, and what is wrong with others that it does not hold: of two
+/// rows of one id in a group none, unless one is the newest; of two keys that yield one id, the
+/// least has the row. Keys that are blocked have the rows that are held of them, against all others.
 pub(super) fn rows<'scope>(
     sink: &SinkPlan,
     rows: Made<'scope>,
-) -> (Collection<'scope, Vec<Value>>, Faults<'scope>) {
+    blocked: Keys<'scope>,
+    held: Collection<'scope, (Key, Vec<Value>)>,
+) -> (Collection<'scope, (Key, Vec<Value>)>, Faults<'scope>) {
+    let blocked = blocked.distinct();
     let Some(fenced) = sink.sink.fenced() else {
         let no_errors = rows.clone().flat_map(|_| None::<Fault>);
-        return (rows.map(|row| row.cells.0), no_errors);
+        let rows = rows.map(|row| (row.group, row.cells));
+        let rows = rows.antijoin(blocked).map(|(key, Cells(row))| (key, row));
+        return (rows, no_errors);
     };
     let key = fenced.key().to_vec();
     let newest_by: Vec<By> = fenced
@@ -27,14 +33,15 @@ pub(super) fn rows<'scope>(
             descending: false,
         })
         .collect();
+    let id = key.clone();
     let in_groups = rows
-        .map(move |row| ((row.cells.at(&key), row.group.clone()), row))
+        .map(move |row| ((row.group.clone(), row.cells.at(&id)), row))
         .reduce(move |_, rows, output| {
             let rows: Vec<&Row> = rows.iter().map(|(row, _)| *row).collect();
             output.push((newest(&rows, &newest_by).cloned().ok_or(rows.len()), 1));
         });
     let name = sink.name.clone();
-    let ambiguous = in_groups.clone().flat_map(move |((_, key), row)| {
+    let ambiguous = in_groups.clone().flat_map(move |((key, _), row)| {
         row.err().map(|count| {
             fault(
                 &key,
@@ -43,20 +50,33 @@ pub(super) fn rows<'scope>(
             )
         })
     });
-    let one_in_group = in_groups.flat_map(|((id, key), row)| Some((id, (key, row.ok()?.cells))));
-    let claims = one_in_group.reduce(|_, claims, output| {
-        let winner = &claims[0].0.0;
-        for ((key, cells), _) in claims {
-            output.push(((key.clone(), winner.clone(), cells.clone()), 1));
+    let yielded = in_groups.flat_map(|((key, id), row)| Some((key, (id, row.ok()?.cells))));
+    let yielded = yielded.antijoin(blocked.clone());
+    let held = held.map(move |(owner, row)| {
+        let cells = Cells(row);
+        (owner, (cells.at(&key), cells))
+    });
+    let kept = held.semijoin(blocked);
+    let claim =
+        |is_new| move |(key, (id, cells)): (Key, (Cells, Cells))| (id, (is_new, key, cells));
+    // Of several claims what is kept is the first, and then what the least key yields.
+    let claims = kept.map(claim(false)).concat(yielded.map(claim(true)));
+    let claims = claims.reduce(|_, claims, output| {
+        let (is_new, winner, _) = claims[0].0;
+        for ((_, key, cells), _) in claims {
+            output.push(((key.clone(), winner.clone(), *is_new, cells.clone()), 1));
         }
     });
     let name = sink.name.clone();
-    let lost = claims.clone().flat_map(move |(_, (key, winner, _))| {
-        let message = format!("key {winner} yields the same row, and has it");
-        (key != winner).then(|| fault(&key, &name, message))
-    });
-    let held = claims.flat_map(|(_, (key, winner, Cells(row)))| (key == winner).then_some(row));
-    (held, ambiguous.concat(lost).distinct())
+    let lost = claims
+        .clone()
+        .flat_map(move |(_, (key, winner, is_new, _))| {
+            let message = format!("key {winner} yields the same row, and has it");
+            (is_new && key != winner).then(|| fault(&key, &name, message))
+        });
+    let owned =
+        claims.flat_map(|(_, (key, winner, _, Cells(row)))| (key == winner).then_some((key, row)));
+    (owned, ambiguous.concat(lost).distinct())
 }
 
 /// The rows of `<stage>.errors` without their id: stage, message, row, key.

@@ -11,11 +11,11 @@ use operators::transform::derive::Derive;
 use operators::transform::lookup::{Between, Join, Lookup, Matches};
 use operators::transform::rules::Rules;
 use operators::transform::union::Union;
-use operators::transform::unnest::{ColumnOf, Element};
+use operators::transform::unnest::ColumnOf;
 use operators::value::Value;
 
 use super::row::{Cells, Row};
-use super::{Made, aggregate};
+use super::{Made, aggregate, nested};
 
 /// The types of the columns that a stage yields; `right` are those of its dimension.
 pub(super) fn types(transform: &Transform, input: &[Type], right: &[Type]) -> Vec<Type> {
@@ -40,10 +40,9 @@ pub(super) fn types(transform: &Transform, input: &[Type], right: &[Type]) -> Ve
         Transform::Sql(stage) => return stage.schema().columns().iter().map(|it| it.1).collect(),
         Transform::Union(stage) => return at(input, &stage.columns()[0]),
         Transform::Unnest(stage) => {
-            let made: Vec<Type> = stage.types().collect();
             let ty = |of: &ColumnOf| match of {
                 ColumnOf::Input(position) => input[*position],
-                ColumnOf::Element(number) => made[*number],
+                ColumnOf::Element(number) => stage.made()[*number].1,
             };
             return stage.columns().iter().map(ty).collect();
         }
@@ -86,7 +85,7 @@ pub(super) fn made<'scope>(
             input,
             dimension.expect("a lookup has a dimension"),
         ),
-        Transform::Unnest(_) => unnest(name, stage, input),
+        Transform::Unnest(_) => nested::taken_apart(name, &stage, input),
         _ => {
             let (name, types) = (Arc::clone(name), types.to_vec());
             input.map(move |mut row| {
@@ -126,9 +125,7 @@ fn one(name: &str, stage: &Transform, types: &[Type], row: &mut Row) {
         }
         Transform::Derive(stage) => derive(name, stage, types, row),
         Transform::Rules(stage) => rules(name, stage, types, row),
-        // What they keep from sinks is shown through the program.
-        Transform::Checks(_) => {}
-        _ => panic!("the others look at several rows, and the reference renders no query"),
+        _ => panic!("the others look at several rows, and queries and checks have a meaning"),
     }
 }
 
@@ -272,37 +269,6 @@ fn as_lookup(stage: &Transform) -> &Lookup {
         Transform::Lookup(stage) => stage,
         _ => unreachable!("it was asked what it is"),
     }
-}
-
-/// A row for each element.
-fn unnest<'scope>(name: &Arc<str>, stage: Arc<Transform>, input: Made<'scope>) -> Made<'scope> {
-    let name = Arc::clone(name);
-    input.flat_map(move |row| {
-        let Transform::Unnest(stage) = stage.as_ref() else {
-            unreachable!("it was asked what it is")
-        };
-        let text = match &row.cells.0[stage.column()] {
-            Value::Text(text) => Some(text.as_str()),
-            _ => None,
-        };
-        let made = |(place, element): (u32, Element)| {
-            let mut made = row.clone();
-            made.place.push(place);
-            made.cells = Cells(
-                (stage.columns().iter())
-                    .map(|of| match of {
-                        ColumnOf::Input(position) => row.cells.0[*position].clone(),
-                        ColumnOf::Element(number) => element.cells[*number].clone(),
-                    })
-                    .collect(),
-            );
-            made.fail(&name, element.errors, stage.on_error());
-            made.gone |= !element.is_there && !stage.keeps_empty();
-            made
-        };
-        let elements = (0..).zip(stage.elements(text));
-        elements.map(made).collect::<Vec<_>>()
-    })
 }
 
 /// Every row with every other that is equal in `on`.

@@ -1,5 +1,7 @@
 //! Ways of rows: to the gate, through the key function, in dimensions.
 
+use std::collections::BTreeSet;
+
 use operators::catalog::Transform;
 use operators::key::Key;
 use operators::schema::Type;
@@ -9,11 +11,13 @@ use operators::way::{Feed, Way};
 use pipelines::plan::{InputPlan, Plan};
 
 use super::row::{Cells, Fault, Row, sort};
-use super::{Faults, Made, stage};
+use super::{Faults, Keys, Made, meant, stage};
+use crate::meaning::{Meaning, Meanings};
 
 /// A plan that is being rendered.
 pub(super) struct Rendering<'plan, 'scope> {
     plan: &'plan Plan,
+    meanings: &'plan Meanings,
     sources: Vec<Made<'scope>>,
     dimensions: Vec<Made<'scope>>,
 }
@@ -23,12 +27,22 @@ type Typed<'scope> = (Made<'scope>, Vec<Type>);
 
 /// The rows that come in and those that each step makes.
 pub(super) struct Steps<'scope> {
-    pub(super) input: Made<'scope>,
-    pub(super) made: Vec<Made<'scope>>,
+    input: Made<'scope>,
+    made: Vec<Made<'scope>>,
     types: Vec<Vec<Type>>,
+    /// The keys in which a check on the way to the step, or it itself, found what blocks.
+    blocked: Vec<Keys<'scope>>,
 }
 
 impl<'scope> Steps<'scope> {
+    /// The rows that a step made, or came in; and the keys that are blocked there.
+    pub(super) fn at(&self, step: Option<usize>) -> (Made<'scope>, Keys<'scope>) {
+        match step {
+            Some(step) => (self.made[step].clone(), self.blocked[step].clone()),
+            None => (self.input.clone(), self.input.clone().flat_map(|_| None)),
+        }
+    }
+
     fn end(self) -> Made<'scope> {
         self.made.into_iter().last().unwrap_or(self.input)
     }
@@ -36,9 +50,14 @@ impl<'scope> Steps<'scope> {
 
 impl<'plan, 'scope> Rendering<'plan, 'scope> {
     /// The plan with the rows of its sources.
-    pub(super) fn new(plan: &'plan Plan, sources: Vec<Made<'scope>>) -> Self {
+    pub(super) fn new(
+        plan: &'plan Plan,
+        meanings: &'plan Meanings,
+        sources: Vec<Made<'scope>>,
+    ) -> Self {
         Rendering {
             plan,
+            meanings,
             sources,
             dimensions: Vec::new(),
         }
@@ -122,6 +141,7 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
             input: starts[0].0.clone(),
             made: Vec::new(),
             types: Vec::new(),
+            blocked: Vec::new(),
         };
         for step in &way.steps {
             let input = |feed: &Feed| match *feed {
@@ -134,16 +154,36 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
             let right = right.unwrap_or_default().iter();
             let right: Vec<Type> = right.map(|(_, ty)| *ty).collect();
             let dimension = dimension.map(|at| self.dimensions[at].clone());
-            let before = inputs[0].1.clone();
-            let made = if let Transform::Union(union) = step.transform.as_ref() {
-                let rows = inputs.into_iter().map(|(rows, _)| rows);
-                stage::united(union, rows.collect())
-            } else {
-                let rows = inputs[0].0.clone();
-                stage::made(&step.name, &step.transform, &before, rows, dimension)
+            let (rows, before) = inputs[0].clone();
+            let mut blocked = rows.clone().flat_map(|_| None::<Key>);
+            for feed in &step.inputs {
+                if let Feed::Step(step) = *feed {
+                    blocked = blocked.concat(steps.blocked[step].clone());
+                }
+            }
+            let made = match (
+                step.transform.as_ref(),
+                self.meanings.get(step.name.as_ref()),
+            ) {
+                (Transform::Union(union), _) => {
+                    let rows = inputs.into_iter().map(|(rows, _)| rows);
+                    stage::united(union, rows.collect())
+                }
+                (Transform::Sql(stage), Some(Meaning::Query(query))) => {
+                    meant::queried(query, stage.reads_of(0), rows)
+                }
+                (Transform::Checks(stage), Some(Meaning::Check(check))) => {
+                    let found =
+                        meant::blocked(&step.name, check, &stage.reads(&BTreeSet::new()), &rows);
+                    blocked = blocked.concat(found.clone().map(|fault| fault.key));
+                    errors = errors.concat(found);
+                    rows
+                }
+                _ => stage::made(&step.name, &step.transform, &before, rows, dimension),
             };
             let (made, more) = settled(made, place);
             errors = errors.concat(more);
+            steps.blocked.push(blocked);
             steps
                 .types
                 .push(stage::types(&step.transform, &before, &right));

@@ -8,7 +8,7 @@ use chrono::DateTime;
 use operators::source::{Ask, Read, Source};
 use operators::value::Value;
 use pipelines::plan::Plan;
-use tests::reference::{Outcome, Tables};
+use tests::reference::{Given, Outcome, Tables};
 use tests::{columnar, reference, tables};
 
 /// A source `s` (id, k, a, b: ints but for k), a dimension `d` (k, v: text and int).
@@ -35,7 +35,11 @@ fn outcome(stages: &str, s: &str, d: &str) -> Outcome {
     fs::write(folder.path().join("s.csv"), csv("id,k,a,b", s)).unwrap();
     fs::write(folder.path().join("d.csv"), csv("k,v,w", d)).unwrap();
     let plan = plan(folder.path(), &format!("{HEAD}{stages}"));
-    let reference = reference::run(&plan, &read(&plan));
+    let given = Given {
+        tables: read(&plan),
+        ..Given::default()
+    };
+    let reference = reference::run(&plan, &given);
     assert_eq!(
         columnar::run(&plan),
         reference,

@@ -2,11 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use pipelines::plan::Plan;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use tests::generator::{Case, World, cases};
+use tests::reference::Given;
 use tests::{columnar, reference, tables};
+
+fn given(plan: &Plan, case: &Case, world: &World) -> Given {
+    Given {
+        tables: tables::rows(plan, &world.tables),
+        meanings: case.meanings(),
+        ..Given::default()
+    }
+}
 
 fn check(case: &Case, world: &World) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().unwrap();
@@ -14,7 +24,7 @@ fn check(case: &Case, world: &World) -> Result<(), TestCaseError> {
     let plan = tables::plan(folder.path(), &case.toml(world), world.now);
     let plan =
         plan.map_err(|wrong| TestCaseError::fail(format!("no valid pipeline: {wrong:#?}")))?;
-    let expected = reference::run(&plan, &tables::rows(&world.tables));
+    let expected = reference::run(&plan, &given(&plan, case, world));
     prop_assert_eq!(
         columnar::run(&plan),
         expected,
@@ -50,7 +60,7 @@ fn random_pipelines_use_every_stage_and_yield_rows_and_errors() {
         tables::write(folder.path(), &case.world.tables);
         let toml = case.toml(&case.world);
         let plan = tables::plan(folder.path(), &toml, case.world.now).unwrap();
-        let outcome = reference::run(&plan, &tables::rows(&case.world.tables));
+        let outcome = reference::run(&plan, &given(&plan, &case, &case.world));
         let words = [
             "batch-partition",
             "conflict-join",
@@ -61,6 +71,13 @@ fn random_pipelines_use_every_stage_and_yield_rows_and_errors() {
         ];
         let more = [
             "aggregate",
+            "union",
+            "unnest",
+            "group by",
+            "row_number",
+            "join input",
+            "severity = \"warn\"",
+            "severity = \"block\"",
             "lookup",
             "rules",
             "select",
@@ -86,5 +103,5 @@ fn random_pipelines_use_every_stage_and_yield_rows_and_errors() {
         }
     }
     let rare: Vec<_> = seen.iter().filter(|(_, count)| **count == 0).collect();
-    assert!(seen.len() == 16 && rare.is_empty(), "{seen:#?}");
+    assert!(seen.len() == 23 && rare.is_empty(), "{seen:#?}");
 }
