@@ -1,5 +1,7 @@
 //! The process dies, wherever it may: the next run makes the sinks what they would be had it lived.
 
+mod random;
+
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::process::{Child, Stdio};

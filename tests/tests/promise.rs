@@ -28,8 +28,8 @@ const RUNS: usize = 3;
 
 /// How a run is done.
 #[derive(Clone, Debug)]
-struct How {
-    workers: usize,
+pub(crate) struct How {
+    pub(crate) workers: usize,
     /// Whether each batch is committed before the next is computed.
     one_by_one: bool,
     /// How many bytes of rows there may be.
@@ -41,7 +41,7 @@ struct How {
 /// Rows of a few cells: some go to disk, then almost all, then none.
 const MEMORY: [u64; 3] = [2 << 10, 64, 1 << 30];
 
-fn how() -> impl Strategy<Value = How> {
+pub(crate) fn how() -> impl Strategy<Value = How> {
     let one_by_one = proptest::bool::ANY;
     let how = (1..=4_usize, one_by_one, 0..MEMORY.len(), layout());
     how.prop_map(|(workers, one_by_one, memory, layout)| How {
@@ -53,7 +53,7 @@ fn how() -> impl Strategy<Value = How> {
 }
 
 /// In which formats a case lies on disk.
-type Disk = (Sources, Sinks);
+pub(crate) type Disk = (Sources, Sinks);
 
 fn config() -> ProptestConfig {
     let mut config = ProptestConfig {
@@ -94,15 +94,13 @@ proptest! {
 
 /// Runs in a world, and compares all sinks with what the reference yields of it. Given and gives
 /// what the sinks hold: of a key which a check blocks they keep it.
-fn check(
+pub(crate) fn check(
     folder: &Path,
     (case, disk): (&Case, Disk),
     (world, held): (&World, Owned),
     how: &How,
 ) -> Result<Owned, TestCaseError> {
-    let toml = toml((case, disk), world, how);
-    disk.0.write(folder, &world.tables, how.layout);
-    std::fs::write(folder.join("pipeline.toml"), &toml).expect("the folder is ours");
+    let toml = write(folder, (case, disk), world, how);
     let request = request(folder, world, how.workers);
     let report = run::run(&request).map_err(fail)?.report;
     let plan = tables::plan(folder, &toml, world.now);
@@ -145,8 +143,21 @@ fn check(
     Ok(expected.owned)
 }
 
+/// Writes the tables of a world and the pipeline file, which it gives.
+pub(crate) fn write(
+    folder: &Path,
+    (case, disk): (&Case, Disk),
+    world: &World,
+    how: &How,
+) -> String {
+    let toml = toml((case, disk), world, how);
+    disk.0.write(folder, &world.tables, how.layout);
+    std::fs::write(folder.join("pipeline.toml"), &toml).expect("the folder is ours");
+    toml
+}
+
 /// Another run has nothing to do but for keys of which a row was refused, or that are blocked.
-fn is_at_rest(folder: &Path, world: &World) -> Result<(), TestCaseError> {
+pub(crate) fn is_at_rest(folder: &Path, world: &World) -> Result<(), TestCaseError> {
     let database = std::fs::read(folder.join("out.db"));
     let report: Report = run::run(&request(folder, world, 1)).map_err(fail)?.report;
     let refused: usize = report.sinks().map(|(_, counts)| counts[4].1).sum();
