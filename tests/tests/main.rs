@@ -15,6 +15,7 @@ mod kills;
 mod ledger;
 mod memory;
 mod meters;
+mod parquet_readers;
 mod promise;
 mod reference;
 mod regrouped;
