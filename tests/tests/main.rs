@@ -27,6 +27,7 @@ mod stages;
 mod state;
 mod stop;
 mod stretches;
+mod trace;
 mod versions;
 mod visits;
 mod watch;
