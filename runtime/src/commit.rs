@@ -119,7 +119,6 @@ pub(crate) struct Committer<'a> {
     /// Complete epochs that wait for a commit.
     complete: Vec<(Epoch, Vec<Part>)>,
     keys: Keys,
-    failed: BTreeSet<Key>,
     outcome: Outcome,
 }
 
@@ -144,7 +143,6 @@ impl<'a> Committer<'a> {
             failures: BTreeMap::new(),
             complete: Vec::new(),
             keys: Keys::new(job.stamp),
-            failed: BTreeSet::new(),
             outcome: Outcome::default(),
         }
     }
@@ -247,8 +245,9 @@ impl<'a> Committer<'a> {
                 self.outcome.weigh(&part);
                 if let Some(reason) = &part.failed {
                     if part.retry {
-                        self.failed
-                            .extend(part.keys.iter().map(|(key, _)| key.clone()));
+                        for target in &mut self.targets {
+                            target.keep(part.keys.iter().map(|(key, _)| key.clone()));
+                        }
                         self.outcome
                             .failed
                             .insert(part.cut.clone(), reason.to_string());
@@ -264,9 +263,11 @@ impl<'a> Committer<'a> {
                     .filter(|(key, _)| !key.is_reserved())
                     .count();
                 self.keys.add(part.keys, part.stood, part.mended);
-                // A key that is blocked keeps its rows, as one whose batch failed.
-                self.keys.block(&part.blocked);
-                self.failed.extend(part.blocked);
+                // A key that is blocked keeps its rows, as one whose batch failed: but of other sinks.
+                for (target, blocked) in self.targets.iter_mut().zip(part.blocked) {
+                    self.keys.block(&blocked);
+                    target.keep(blocked);
+                }
                 for update in part.updates {
                     updates[usize::from(update.sink)].push(update);
                 }
@@ -285,11 +286,10 @@ impl<'a> Committer<'a> {
 
     fn write(&mut self, updates: Vec<Vec<Update>>, last: bool) -> Result<(), RunError> {
         let snapshot = self.state.snapshot()?;
-        let failed = last.then_some(&self.failed);
         let mut turns = Vec::new();
         for (target, updates) in self.targets.iter_mut().zip(updates) {
             let due = target.due(updates, last || self.job.stop.leaves_some());
-            turns.push(target.net(due, &snapshot, failed)?);
+            turns.push(target.net(due, &snapshot, last)?);
         }
         // A snapshot that is held would keep old pages of the store from being used again.
         drop(snapshot);
@@ -343,7 +343,7 @@ impl<'a> Committer<'a> {
         }
         let snapshot = self.state.snapshot()?;
         for target in &mut self.targets {
-            let changes = target.rehearse(&snapshot, &self.failed)?;
+            let changes = target.rehearse(&snapshot)?;
             self.outcome
                 .changes
                 .insert(target.name().to_owned(), changes);

@@ -99,13 +99,11 @@ impl Evaluated {
         yielded.is_ok_and(|yielded| yielded.blocked[usize::from(sink)].contains(&key))
     }
 
-    /// The keys of which a check keeps everything from some sink.
-    pub(crate) fn blocked(&self) -> Vec<Key> {
-        let yielded = self.yielded.iter();
-        let blocked = yielded.flat_map(|yielded| yielded.blocked.iter().flatten());
-        let blocked: BTreeSet<u32> = blocked.copied().collect();
-        let key = |position: u32| self.keys[position as usize].clone();
-        blocked.into_iter().map(key).collect()
+    /// For each sink the keys of which a check keeps everything from it.
+    pub(crate) fn blocked(&self) -> Vec<BTreeSet<Key>> {
+        let sinks = self.yielded.iter().flat_map(|yielded| &yielded.blocked);
+        let key = |position: &u32| self.keys[*position as usize].clone();
+        sinks.map(|keys| keys.iter().map(key).collect()).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod packed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -51,8 +51,8 @@ pub(crate) struct Part {
     pub(crate) weight: BatchWeight,
     /// The keys, each with its digests by input.
     pub(crate) keys: Vec<(Key, Vec<Option<Digest>>)>,
-    /// Keys of which a check keeps everything from some sink.
-    pub(crate) blocked: Vec<Key>,
+    /// For each sink the keys of which a check keeps everything from it.
+    pub(crate) blocked: Vec<BTreeSet<Key>>,
     /// Why the batch failed; then it has no updates.
     pub(crate) failed: Option<Arc<str>>,
     /// Whether it is the second and last try of this run.

@@ -126,7 +126,7 @@ fn read(scratch: &Scratch, targets: &[String]) -> Json {
     let read = read.unwrap_or_else(|error| {
         panic!(
             "this test reads Parquet with pyarrow and DuckDB, which are not at {} ({error}): install \
-             them with `python3 -m venv target/python && target/python/bin/pip install -r tests/requirements.txt`",
+             them with `tests/install`",
             python.display()
         )
     });

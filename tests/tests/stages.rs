@@ -133,6 +133,35 @@ fn a_row_that_moves_away_from_a_blocked_key_waits() {
     rooms::is_current(&scratch).unwrap();
 }
 
+/// What is kept is kept of the sinks behind the check: of others a row goes to whom it is due.
+#[test]
+fn a_key_that_is_blocked_keeps_no_rows_of_sinks_that_the_check_is_not_before() {
+    let scratch = checked(SEATS);
+    let all = "[sinks.all]\ntype = \"sqlite\"\ninput = \"by_person\"\npath = \"output/rooms.db\"\n\
+               table = \"everything\"\nkey = [\"booking\"]\n\n[sinks.booking_table]";
+    scratch.edit("pipeline.toml", "[sinks.booking_table]", all);
+    let (start, end) = ("2026-03-02 07:00", "2026-03-02 20:00");
+    let push = |person: &str, seats: &str| {
+        let row = ["100", person, "Atrium", start, end, seats];
+        scratch.sheet("bookings", |bookings| bookings.push(&row));
+    };
+    push("Zoe", "1001");
+    scratch.run().exits(65);
+    push("Ada", "1");
+    scratch.run().exits(65);
+    let owner = |table: &str| {
+        let row = scratch.tables()[table]
+            .rows
+            .get(&vec![Value::Int(100)])
+            .cloned();
+        row.map(|row| row["person"].clone())
+    };
+    let ada = Some(Value::Text("Ada".to_owned()));
+    assert_eq!(owner("everything"), ada, "the least of both keys");
+    assert_eq!(owner("bookings"), ada, "Zoe had nothing to keep");
+    scratch.verify().exits(0);
+}
+
 /// All rows are one key, so that a check which blocks it keeps the sinks as they are.
 #[test]
 fn a_check_of_the_whole_keeps_all_rows_from_the_sinks() {

@@ -45,7 +45,7 @@ pub(crate) struct Netted<R> {
     pub(crate) retractions: Vec<(RowId, Key)>,
     /// Keys that yield a row which a lesser key has.
     pub(crate) lost: BTreeSet<Lost>,
-    /// Keys that yield a row of a key whose batch failed: they come again with it.
+    /// Keys that yield a row which another key keeps: they come again with it.
     pub(crate) waiting: BTreeSet<Key>,
 }
 
@@ -101,13 +101,13 @@ impl<R> Claims<R> {
 
     /// Nets the updates of a commit with what is held. `owner` tells who has a row by what the sink
     /// was told before this commit; without, a row can be of one key only, and nothing waits for
-    /// another. At the last commit of a run, `failed` are the keys of batches that failed: what they
-    /// own stays theirs, and claims on it wait for the next run.
+    /// another. At the last commit of a run, `kept` are keys whose batches failed or which a
+    /// check blocks: what they own stays theirs, and claims on it wait for the next run.
     pub(crate) fn net<E>(
         &mut self,
         updates: impl IntoIterator<Item = (RowId, Key, Turn<R>)>,
         owner: Option<&OwnerOf<'_, E>>,
-        failed: Option<&BTreeSet<Key>>,
+        kept: Option<&BTreeSet<Key>>,
     ) -> Result<Netted<R>, E> {
         let mut gone = std::mem::take(&mut self.retractions);
         let held = std::mem::take(&mut self.claims).into_iter();
@@ -146,8 +146,8 @@ impl<R> Claims<R> {
             let (mut written, has) = first(before, &mut claimants);
             if !claimants.is_empty() {
                 match (
-                    failed,
-                    has.filter(|key| failed.is_none_or(|failed| !failed.contains(key))),
+                    kept,
+                    has.filter(|key| kept.is_none_or(|kept| !kept.contains(key))),
                 ) {
                     (None, _) => drop(self.claims.insert(id.clone(), claimants)),
                     (Some(_), Some(current)) => {
@@ -158,7 +158,7 @@ impl<R> Claims<R> {
             }
             netted.rows.extend(written.map(|written| (id, written)));
         }
-        let at_once = failed.is_some() || owner.is_none() || fault::seeded("retractions-at-once");
+        let at_once = kept.is_some() || owner.is_none() || fault::seeded("retractions-at-once");
         if at_once {
             netted.retractions.extend(gone);
         } else {

@@ -66,7 +66,7 @@ impl Keys {
     }
 
     /// Keys of which a check keeps everything from a sink.
-    pub(crate) fn block(&mut self, keys: &[Key]) {
+    pub(crate) fn block(&mut self, keys: &BTreeSet<Key>) {
         self.unclean.extend(keys.iter().cloned());
     }
 

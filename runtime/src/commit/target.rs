@@ -28,6 +28,8 @@ pub(crate) struct Target<'a> {
     /// Updates that wait for a commit that is worth it, and their keys.
     gathered: Vec<Update>,
     waiting: BTreeSet<Key>,
+    /// The keys whose rows stay theirs in this run: their batch failed, or a check blocks them.
+    kept: BTreeSet<Key>,
 }
 
 enum Kind {
@@ -130,6 +132,7 @@ impl<'a> Target<'a> {
             counts: Counts::default(),
             gathered: Vec::new(),
             waiting: BTreeSet::new(),
+            kept: BTreeSet::new(),
         }
     }
 
@@ -141,6 +144,11 @@ impl<'a> Target<'a> {
     /// What was done to it.
     pub(crate) fn into_counts(self) -> Counts {
         self.counts
+    }
+
+    /// Lets keys keep what they own of the sink until the next run, against all others.
+    pub(crate) fn keep(&mut self, keys: impl IntoIterator<Item = Key>) {
+        self.kept.extend(keys);
     }
 
     /// The keys that rows are held of until a later commit.
@@ -184,7 +192,7 @@ impl<'a> Target<'a> {
         &mut self,
         updates: Vec<Update>,
         snapshot: &Snapshot,
-        failed: Option<&BTreeSet<Key>>,
+        last: bool,
     ) -> Result<Turn, RunError> {
         let mut turn = Turn {
             sink: self.plan.name.clone(),
@@ -208,7 +216,7 @@ impl<'a> Target<'a> {
         });
         let owner = owners.map(|owners| move |id: &RowId| owners.of(id));
         let owner = owner.as_ref().map(|owner| owner as &OwnerOf<'_, _>);
-        let netted = self.claims.net(turns, owner, failed)?;
+        let netted = self.claims.net(turns, owner, last.then_some(&self.kept))?;
         turn.rows = netted.rows;
         turn.retractions = netted.retractions;
         turn.lost = netted.lost;
@@ -308,13 +316,9 @@ impl<'a> Target<'a> {
     }
 
     /// Writes what was gathered into a transaction that is rolled back, and gives what it did.
-    pub(crate) fn rehearse(
-        &mut self,
-        snapshot: &Snapshot,
-        failed: &BTreeSet<Key>,
-    ) -> Result<Vec<Change>, RunError> {
+    pub(crate) fn rehearse(&mut self, snapshot: &Snapshot) -> Result<Vec<Change>, RunError> {
         let gathered = std::mem::take(&mut self.gathered);
-        let turn = self.net(gathered, snapshot, Some(failed))?;
+        let turn = self.net(gathered, snapshot, true)?;
         let Kind::Fenced {
             writer,
             fence,

@@ -1,6 +1,6 @@
 //! A part as it crosses to the lead: of the rows that a batch yields go those that come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -22,7 +22,7 @@ pub(super) struct Packed {
     cut: String,
     weight: BatchWeight,
     keys: Vec<(Key, Vec<Option<Digest>>)>,
-    blocked: Vec<Key>,
+    blocked: Vec<BTreeSet<Key>>,
     failed: Option<Arc<str>>,
     retry: bool,
     updates: Vec<PackedUpdate>,

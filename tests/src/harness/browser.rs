@@ -43,7 +43,7 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .expect(
-                "the tests of the page need Chromium: `apt-get install chromium chromium-driver`",
+                "the tests of the page need Chromium: install it with `tests/install`",
             );
         let said = driver.stdout.take().expect("its output is piped");
         let said = BufReader::new(said).lines().map_while(Result::ok);
