@@ -55,13 +55,16 @@ pub(crate) fn how() -> impl Strategy<Value = How> {
 /// In which formats a case lies on disk.
 pub(crate) type Disk = (Sources, Sinks);
 
-fn config() -> ProptestConfig {
+/// So many cases, always the same, unless others are asked for.
+pub(crate) fn config(cases: u32) -> ProptestConfig {
     let mut config = ProptestConfig {
         failure_persistence: None,
+        // A case is several runs: to find the very smallest one can take longer than anybody waits.
+        max_shrink_time: 60_000,
         ..ProptestConfig::default()
     };
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 120;
+        config.cases = cases;
     }
     if config.rng_seed == RngSeed::Random {
         config.rng_seed = RngSeed::Fixed(15);
@@ -70,7 +73,7 @@ fn config() -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(120))]
 
     #[test]
     fn sinks_hold_what_a_run_from_nothing_yields(

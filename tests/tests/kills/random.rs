@@ -6,14 +6,14 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::test_runner::{RngSeed, TestRunner};
+use proptest::test_runner::TestRunner;
 use tests::generator::cases;
 use tests::harness::{self, Scratch};
 use tests::layout::{sinks, sources};
 use tests::reference::Owned;
 
 use super::is_killed_after;
-use crate::promise::{check, how, is_at_rest, write};
+use crate::promise::{check, config, how, is_at_rest, write};
 use crate::visits::PROGRAM;
 
 /// Runs that die, each behind changes of the tables.
@@ -38,26 +38,12 @@ fn death() -> impl Strategy<Value = Death> {
     ]
 }
 
-fn config() -> ProptestConfig {
-    let mut config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 32;
-    }
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(15);
-    }
-    config
-}
-
 #[test]
 fn a_random_pipeline_that_dies_is_made_good_by_the_next_run() {
     let died = Cell::new(0);
     let deaths = vec((death(), how(), how()), DEATHS);
     let all = (cases(DEATHS), (sources(), sinks()), how(), deaths);
-    let mut runner = TestRunner::new(config());
+    let mut runner = TestRunner::new(config(32));
     let ran = runner.run(&all, |(case, disk, first, deaths)| {
         let mut scratch = Scratch::of(harness::scratch_folder().path(), PROGRAM);
         let folder = scratch.path("");
