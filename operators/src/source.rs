@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::BooleanArray;
@@ -107,6 +107,9 @@ pub(crate) trait Scan: Send + Sync {
 
     /// Whether reading only the rows of some keys costs less than reading all.
     fn selects(&self) -> bool;
+
+    /// The folder in which all its files lie, at whatever depth.
+    fn folder(&self) -> &Path;
 }
 
 /// Takes what was read; breaks when no more is wanted.
@@ -170,6 +173,12 @@ impl Source {
     /// Whether [`Ask::only`] saves work.
     pub fn selects(&self) -> bool {
         self.scan.selects()
+    }
+
+    /// The folder in which all its files lie, at whatever depth: when nothing changes there, neither do
+    /// its rows.
+    pub fn folder(&self) -> &Path {
+        self.scan.folder()
     }
 
     /// Pins the files of the source, and finds what of them is to be read for `ask`; reads no rows.

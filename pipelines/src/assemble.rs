@@ -63,6 +63,7 @@ impl Assemble<'_> {
             sources,
             key_function,
             warnings,
+            read_instant: self.read_instant(&step_of),
         }
     }
 
@@ -396,6 +397,18 @@ impl Assemble<'_> {
             );
         }
         parts
+    }
+
+    /// The stages behind the gate that read now().
+    fn read_instant(&self, step_of: &BTreeMap<usize, usize>) -> Vec<String> {
+        let steps = step_of.keys();
+        let reading = steps.filter(|at| {
+            let transform = self.checked.transforms.get(at);
+            transform.is_some_and(|transform| transform.reads_instant())
+        });
+        reading
+            .map(|&at| self.graph.nodes[at].name().to_owned())
+            .collect()
     }
 
     fn warnings(

@@ -87,6 +87,12 @@ pub enum RunError {
         /// What it said.
         message: String,
     },
+    /// With this stage every pass would open every key.
+    #[error("`{stage}` reads now() behind the gate: every pass would open every key")]
+    ReadsInstant {
+        /// The stage.
+        stage: String,
+    },
     /// The processes of a run could not meet.
     #[error("the processes of the run did not meet")]
     Meet(#[from] ClusterError),
@@ -210,7 +216,7 @@ impl RunError {
             RunError::Panicked { .. } => Exit::Bug,
             RunError::Stopped => Exit::Stopped,
             RunError::Process { exit, .. } => *exit,
-            RunError::Disagree { .. } => Exit::Config,
+            RunError::Disagree { .. } | RunError::ReadsInstant { .. } => Exit::Config,
             RunError::Unconfirmed { .. } | RunError::Public(_) => Exit::Usage,
             RunError::Source(_)
             | RunError::Sink(_)
@@ -220,6 +226,21 @@ impl RunError {
             | RunError::Network { .. }
             | RunError::Listen { .. }
             | RunError::Output { .. } => Exit::Io,
+        }
+    }
+
+    /// Whether a run that follows goes on: what is wrong is the world's, and may be mended by the next
+    /// pass. The sinks are as the last pass left them.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            RunError::Refused(_)
+            | RunError::Source(_)
+            | RunError::Disagree { .. }
+            | RunError::Sink(SinkError::Transient { .. }) => true,
+            RunError::Process { exit, .. } => {
+                matches!(exit, Exit::TryAgain | Exit::Io | Exit::Config)
+            }
+            _ => false,
         }
     }
 
@@ -238,6 +259,10 @@ impl RunError {
             RunError::Bounds { .. } => Some(
                 "the statistics in the file are wrong, or what the pipeline says of its path: write \
                  the file again"
+                    .to_owned(),
+            ),
+            RunError::ReadsInstant { .. } => Some(
+                "take `current_date`, or derive it before the batch-partition, or run without `--follow`"
                     .to_owned(),
             ),
             RunError::Disagree { .. } => Some(

@@ -13,6 +13,7 @@
 //! All other keys have the digest that they had, so the gate need not see them. What is known takes
 //! some ninety bytes for each key in each unit, beside what `memory` bounds; no rows.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use operators::digest::Digest;
@@ -26,10 +27,36 @@ use crate::scan::{Piece, Scan};
 /// The number that a unit has as long as it is known.
 pub(crate) type UnitNumber = u32;
 
+/// What there was in the passes by now.
+#[derive(Debug, Default)]
+pub(crate) struct Passes {
+    units: RefCell<Units>,
+    /// Whether the next pass is over everything, whatever is known.
+    is_full: Cell<bool>,
+}
+
+impl Passes {
+    /// Says whether the next pass is over everything.
+    pub(crate) fn next_is_full(&self, is_full: bool) {
+        self.is_full.set(is_full);
+    }
+
+    /// Whether the next pass is over everything whatever is known; always where nothing is.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.get() || self.units.borrow().of.is_none()
+    }
+
+    /// Finds what of a pass of this plan and these dimensions is known, which the scan then leaves out.
+    pub(crate) fn number(&self, scan: &mut Scan, of: u128) {
+        let full = self.is_full.take() || !scan.can_feed();
+        self.units.borrow_mut().number(scan, of, full);
+    }
+}
+
 /// The units of the last pass, with their numbers: the same in all processes, since all pass over
 /// the same units in the same order.
 #[derive(Debug, Default)]
-pub(crate) struct Units {
+struct Units {
     known: BTreeMap<Identity, UnitNumber>,
     next: UnitNumber,
     /// What the last pass was of: nothing is known where this one is of something else.
@@ -42,7 +69,7 @@ type Identity = (usize, FileInstant, Option<usize>);
 impl Units {
     /// Numbers the pieces of a pass of this plan and these dimensions, and finds which of them are
     /// known, and which units are gone. Nothing is known in a pass that is `full`.
-    pub(crate) fn number(&mut self, scan: &mut Scan, of: u128, full: bool) {
+    fn number(&mut self, scan: &mut Scan, of: u128, full: bool) {
         let forgets = full || self.of != Some(of);
         let before = std::mem::take(&mut self.known);
         self.of = Some(of);
@@ -59,12 +86,6 @@ impl Units {
         let left: BTreeSet<UnitNumber> = self.known.values().copied().collect();
         let gone = before.into_values().filter(|number| !left.contains(number));
         scan.feed(gone.collect(), !forgets);
-    }
-
-    /// Forgets all, after a pass that failed.
-    pub(crate) fn forget(&mut self) {
-        self.known.clear();
-        self.of = None;
     }
 }
 

@@ -20,6 +20,7 @@ use serde_json::{Value as Json, json};
 
 use crate::crew::Begin;
 use crate::error::{Refused, RunError};
+use crate::follow::Follow;
 use crate::progress::Shown;
 use crate::sample::Sample;
 use crate::state::{Snapshot, State};
@@ -48,6 +49,8 @@ pub struct Request {
     pub sample: Option<Sample>,
     /// Which processes run it, if not this one alone.
     pub cluster: Option<std::sync::Arc<crate::cluster::Cluster>>,
+    /// How it follows its sources, if it does.
+    pub follow: Option<Follow>,
     /// Where its trace is written to.
     pub trace: Option<PathBuf>,
     /// Where it is shown, over the file's.
@@ -70,6 +73,7 @@ impl Request {
             no_skip: false,
             sample: None,
             cluster: None,
+            follow: None,
             trace: None,
             http: Http::default(),
             quiet: false,
@@ -78,6 +82,7 @@ impl Request {
 }
 
 /// A pipeline file that was read, with its settings.
+#[derive(Clone)]
 pub struct Loaded {
     /// The file.
     pub document: Document,
@@ -142,6 +147,11 @@ impl Loaded {
         self.settings.state_dir.join(&self.settings.name)
     }
 
+    /// Takes another now.
+    pub(crate) fn set_now(&mut self, now: DateTime<Utc>) {
+        self.now = now;
+    }
+
     /// The hash of the file, and of the parameters.
     pub(crate) fn fingerprint(&self) -> u128 {
         let (text, params) = (&self.document.text, &self.settings.params);
@@ -154,12 +164,13 @@ impl Loaded {
     }
 
     /// A pass of this pipeline, for other processes.
-    pub(crate) fn begin(&self, state: &State) -> Result<Begin, RunError> {
+    pub(crate) fn begin(&self, state: &State, full: bool) -> Result<Begin, RunError> {
         let types = state.snapshot()?.memo(TYPES)?.unwrap_or(Json::Null);
         Ok(Begin {
             now: self.now.to_rfc3339(),
             types: types.to_string(),
             state_id: state.id().to_owned(),
+            full,
         })
     }
 

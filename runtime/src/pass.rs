@@ -22,6 +22,7 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use crossbeam::channel::unbounded;
 use operators::digest::bytes_hash;
+use operators::dimension::Dimension;
 use operators::placement::Placement;
 use operators::sink::policy::Lookups;
 use operators::sink::{Fence, Fenced, SinkError, Writer};
@@ -33,6 +34,7 @@ use crate::dimensions::Dimensions;
 use crate::error::RunError;
 use crate::held::{all_held, is_as_told, take_over};
 use crate::job::{Abort, Job, Purpose, Told};
+use crate::known::Passes;
 use crate::load::{Loaded, Request};
 use crate::progress::{Progress, Shown};
 use crate::recorder::{Phase, Recorder};
@@ -60,6 +62,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) process: (usize, usize),
     /// Who hears of what is done, if somebody can ask for it.
     pub(crate) status: Option<&'a Arc<Status>>,
+    /// The passes before this one, in a run that follows.
+    pub(crate) passes: Option<&'a Passes>,
 }
 
 /// What is known before the workers begin.
@@ -73,6 +77,11 @@ struct Prepared {
 }
 
 impl Pass<'_> {
+    /// Whether everything is read, whatever is known.
+    pub(crate) fn is_full(&self) -> bool {
+        self.passes.is_none_or(Passes::is_full)
+    }
+
     /// Leads the pass, under the eyes of whoever wants to see its progress or a trace of it; the trace
     /// is written also when the pass fails.
     pub(crate) fn lead(
@@ -164,7 +173,12 @@ impl Pass<'_> {
             state.set_stamp_parts(stamp, &parts)?;
         }
         let opens_all = self.purpose == Purpose::Compare || self.request.no_skip;
-        let scan = Scan::of(plan, self.process)?;
+        let mut scan = Scan::of(plan, self.process)?;
+        if let Some(passes) = self.passes {
+            let contents = dimensions.rows.iter().map(Dimension::content);
+            let of = format!("{stamp:?}{:?}", contents.collect::<Vec<_>>());
+            passes.number(&mut scan, bytes_hash(of.as_bytes()));
+        }
         let few = !opens_all && knows(state, stamp)?;
         let bytes = scan.pieces.iter().map(|piece| piece.unit.bytes);
         recorder.expect(Phase::Fetch, bytes.sum());
@@ -203,7 +217,7 @@ impl Pass<'_> {
             kept: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             cuts: Mutex::default(),
-            follows: false,
+            follows: self.passes.is_some(),
             no_skip: self.request.no_skip,
             sample: self.request.sample,
             errors: dimensions.errors,

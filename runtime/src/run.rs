@@ -20,6 +20,7 @@ use crate::error::RunError;
 use crate::held::take_over;
 use crate::http;
 use crate::job::Purpose;
+use crate::known::Passes;
 use crate::load::{Loaded, Pins, Request};
 use crate::pass::Pass;
 use crate::report::run::Report;
@@ -40,44 +41,69 @@ pub struct Ran {
 pub fn run(request: &Request) -> Result<Ran, RunError> {
     let started = Instant::now();
     let loaded = Loaded::of(request)?;
+    lead(request, &loaded, |crew| {
+        let (plan, state) = open(&loaded, crew.0)?;
+        let status = http::show(request, &loaded.settings, &plan)?;
+        let pass = Pass {
+            request,
+            loaded: &loaded,
+            plan: &plan,
+            state: &state,
+            purpose: Purpose::Commit,
+            process: (LEAD, crew.0.processes()),
+            status: status.as_ref(),
+            passes: None,
+        };
+        let ran = commit(&pass, crew, started)?;
+        let exit = ran.report.exit;
+        Ok((ran, exit))
+    })
+}
+
+/// Leads the processes of a run through what `work` does, and ends them with the exit that it gives.
+pub(crate) fn lead<T>(
+    request: &Request,
+    loaded: &Loaded,
+    work: impl FnOnce((&Lead, &Workers)) -> Result<(T, i32), RunError>,
+) -> Result<T, RunError> {
     let (lead, network) = match &request.cluster {
-        Some(cluster) => meet::members(cluster, request, &loaded)?,
+        Some(cluster) => meet::members(cluster, request, loaded)?,
         None => (Lead::alone(), None),
     };
     let workers = Workers::start(request.workers, network)?;
-    let ran = run_once(request, loaded, (&lead, &workers), started);
-    if let Err(error) = &ran {
-        lead.fail(error);
-    }
-    lead.quit(ran.as_ref().map_or(0, |ran| ran.report.exit));
+    let worked = work((&lead, &workers));
+    let exit = match &worked {
+        Ok((_, exit)) => *exit,
+        Err(error) => {
+            lead.fail(error);
+            error.exit() as i32
+        }
+    };
+    lead.quit(exit);
     workers.end()?;
-    ran
+    worked.map(|(done, _)| done)
 }
 
-fn run_once(
-    request: &Request,
-    loaded: Loaded,
+/// Brings the sinks up to date with the sources as they are now.
+pub(crate) fn commit(
+    pass: &Pass,
     crew: (&Lead, &Workers),
     started: Instant,
 ) -> Result<Ran, RunError> {
-    let (plan, state) = open(&loaded, crew.0)?;
-    let status = http::show(request, &loaded.settings, &plan)?;
-    if let Some(status) = &status {
-        status.begins(&state);
+    let Pass {
+        loaded,
+        plan,
+        state,
+        status,
+        ..
+    } = *pass;
+    if let Some(status) = status {
+        status.begins(state);
     }
-    crew.0.begin(&loaded.begin(&state)?);
-    let pass = Pass {
-        request,
-        loaded: &loaded,
-        plan: &plan,
-        state: &state,
-        purpose: Purpose::Commit,
-        process: (LEAD, crew.0.processes()),
-        status: status.as_ref(),
-    };
+    crew.0.begin(&loaded.begin(state, pass.is_full())?);
     let report = pass.lead(crew, started);
-    if let Some(status) = &status {
-        status.ended(report.as_ref(), &state);
+    if let Some(status) = status {
+        status.ended(report.as_ref(), state);
     }
     let report = report?;
     // A source without rows says nothing of its types.
@@ -86,11 +112,11 @@ fn run_once(
         .filter(|(_, rows, _)| *rows > 0)
         .map(|(name, _, _)| name)
         .collect();
-    loaded.note(&plan, &read, &state)?;
+    loaded.note(plan, &read, state)?;
     Ok(Ran {
         report,
-        plan,
-        document: loaded.document,
+        plan: Arc::clone(plan),
+        document: loaded.document.clone(),
     })
 }
 
@@ -100,17 +126,26 @@ pub fn assist(request: &Request, cluster: &Cluster) -> Result<i32, RunError> {
     let (member, network) = meet::others(cluster, request, &loaded)?;
     let workers = Workers::start(request.workers, Some(network))?;
     let mut state = None;
+    let mut passes = request.follow.map(|_| Passes::default());
     let ended = loop {
-        match member.next(state.as_deref(), &request.stop) {
-            Err(error) => break Err(error),
-            Ok(Next::Quit { exit }) => break Ok(exit),
-            Ok(Next::Pass(begin)) => {
+        let next = member.next(state.as_deref(), &request.stop);
+        let assisted = next.and_then(|next| match next {
+            Next::Quit { exit } => Ok(Some(exit)),
+            Next::Pass(begin) => {
                 let crew = (&member, &workers);
-                if let Err(error) = assist_once(request, &mut loaded, &begin, &mut state, crew) {
-                    member.fail(&error);
-                    break Err(error);
-                }
+                let assisted = assist_once(request, &mut loaded, &begin, &mut state, &passes, crew);
+                assisted.inspect_err(|error| member.fail(error))?;
+                Ok(None)
             }
+        });
+        match assisted {
+            Ok(None) => {}
+            Ok(Some(exit)) => break Ok(exit),
+            // The lead begins another pass.
+            Err(error) if passes.is_some() && error.may_pass() => {
+                passes = Some(Passes::default());
+            }
+            Err(error) => break Err(error),
         }
     };
     drop(member);
@@ -123,6 +158,7 @@ fn assist_once(
     loaded: &mut Loaded,
     begin: &Begin,
     state: &mut Option<Arc<State>>,
+    passes: &Option<Passes>,
     (member, workers): (&Member, &Workers),
 ) -> Result<(), RunError> {
     let pins = loaded.as_begun(begin);
@@ -134,6 +170,9 @@ fn assist_once(
             &member.share(begin),
         )?)),
     };
+    if let Some(passes) = passes {
+        passes.next_is_full(begin.full);
+    }
     let pass = Pass {
         request,
         loaded,
@@ -142,6 +181,7 @@ fn assist_once(
         purpose: Purpose::Commit,
         process: member.process(),
         status: None,
+        passes: passes.as_ref(),
     };
     pass.assist(member, workers)
 }
@@ -153,7 +193,7 @@ pub fn check(loaded: &Loaded) -> Result<Arc<Plan>, RunError> {
 }
 
 /// The plan, and the state to run it with. A file with errors makes no state.
-fn open(loaded: &Loaded, lead: &Lead) -> Result<(Arc<Plan>, Arc<State>), RunError> {
+pub(crate) fn open(loaded: &Loaded, lead: &Lead) -> Result<(Arc<Plan>, Arc<State>), RunError> {
     let (folder, name) = (loaded.state_folder(), &loaded.settings.name);
     let share = Share::of(LEAD, lead.processes());
     let plan = if State::exists(&folder) {
@@ -218,6 +258,7 @@ fn look(
         purpose,
         process: (LEAD, 1),
         status: None,
+        passes: None,
     };
     let report = pass.lead((&Lead::alone(), &workers), started);
     workers.end()?;
@@ -249,6 +290,6 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
     Ok(rows)
 }
 
-fn pins(state: &State) -> Result<Pins, RunError> {
+pub(crate) fn pins(state: &State) -> Result<Pins, RunError> {
     Loaded::pinned(&state.snapshot()?)
 }

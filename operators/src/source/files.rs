@@ -44,6 +44,13 @@ pub(super) struct Located {
 }
 
 impl Files {
+    /// The folder in which they all lie.
+    pub(super) fn folder(&self) -> &Path {
+        let is_one = self.parts.is_empty();
+        let folder = if is_one { self.path.parent() } else { None };
+        folder.unwrap_or(&self.base)
+    }
+
     /// The files at `path`. What stands for many is a part of what the author has `written`: a
     /// folder above may bear any name.
     pub(super) fn of(path: &Path, written: &str) -> Result<Files, Vec<Problem>> {

@@ -465,6 +465,10 @@ impl<F: Format> Scan for FileScan<F> {
         more.map_or(Ok(()), |file| Err(changed(&file.path)))
     }
 
+    fn folder(&self) -> &Path {
+        self.files.folder()
+    }
+
     fn selects(&self) -> bool {
         self.format.selects()
     }

@@ -238,6 +238,10 @@ impl Scan for Sqlite {
         })
     }
 
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
     fn selects(&self) -> bool {
         false
     }

@@ -1,5 +1,7 @@
 //! The processes of a run find each other, and each finds its place.
 
+use operators::digest::bytes_hash;
+
 use crate::cluster::{self, Cluster, Facts, Peers};
 use crate::error::RunError;
 use crate::load::{Loaded, Request};
@@ -8,7 +10,7 @@ use crate::worker::Network;
 
 use super::lead::Lead;
 use super::link::Link;
-use super::member::{LEAD, Member};
+use super::member::Member;
 
 /// Meets the members of a run that this process leads.
 pub(crate) fn members(
@@ -30,11 +32,6 @@ pub(crate) fn others(
     Ok((Member::of(cluster.process, links)?, network))
 }
 
-/// Whether a request is for a process that leads.
-pub(crate) fn leads(cluster: &Cluster) -> bool {
-    cluster.process == LEAD
-}
-
 type Met = (Vec<std::sync::Arc<Link>>, Network);
 
 fn all(cluster: &Cluster, request: &Request, loaded: &Loaded) -> Result<Met, RunError> {
@@ -54,8 +51,19 @@ fn all(cluster: &Cluster, request: &Request, loaded: &Loaded) -> Result<Met, Run
 fn facts(request: &Request, loaded: &Loaded) -> Facts {
     Facts::default()
         .with("version of tidemill", env!("CARGO_PKG_VERSION"))
+        .with("program", program())
         .with("format of the state", state::FORMAT)
         .with("pipeline", format!("{:032x}", loaded.fingerprint()))
         .with("--workers", request.workers)
         .with("--no-skip", request.no_skip)
+        .with("--follow", request.follow.is_some())
+}
+
+/// The hash of the program: another build may hash or order rows otherwise.
+fn program() -> String {
+    let program = std::env::current_exe().and_then(std::fs::read);
+    program.map_or_else(
+        |_| "not known".to_owned(),
+        |program| format!("{:032x}", bytes_hash(&program)),
+    )
 }

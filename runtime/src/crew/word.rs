@@ -72,6 +72,8 @@ pub(crate) struct Begin {
     pub(crate) types: String,
     /// The id of the state.
     pub(crate) state_id: String,
+    /// Whether everything is read, whatever is known.
+    pub(crate) full: bool,
 }
 
 /// What a process has planned: it must be the same on all.

@@ -42,9 +42,7 @@ impl Browser {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect(
-                "the tests of the page need Chromium: install it with `tests/install`",
-            );
+            .expect("the tests of the page need Chromium: install it with `tests/install`");
         let said = driver.stdout.take().expect("its output is piped");
         let said = BufReader::new(said).lines().map_while(Result::ok);
         let port = { said }.find_map(|line| {
