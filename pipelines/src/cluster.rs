@@ -201,6 +201,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_list_without_hosts_is_refused() {
+        assert_eq!(list(&[]).unwrap_err().len(), 1);
+        assert_eq!(
+            list(&["a:1".to_owned(), "b:1".to_owned()]).unwrap().len(),
+            2
+        );
+    }
+
+    #[test]
     fn a_host_is_a_name_or_an_address_with_a_port() {
         for text in [
             "a:1",
