@@ -118,6 +118,7 @@ fn run_once(arguments: &RunArguments) -> Result<i32, RunError> {
             listen: arguments.http,
             public: arguments.http_public,
         },
+        cluster: arguments.together.asked(),
         stop: asked_to_stop().map_err(output("signal handlers".to_owned()))?,
         ..pipeline.watched(&arguments.watch)
     };

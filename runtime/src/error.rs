@@ -36,6 +36,9 @@ pub enum RunError {
     /// The state could not be used.
     #[error("the state could not be used")]
     State(#[from] StateError),
+    /// The processes of the run do not come together.
+    #[error("the processes of the run cannot meet")]
+    Cluster(#[source] ClusterError),
     /// A stage could not be evaluated.
     #[error("a stage stopped the run")]
     Stage(#[from] StageError),
@@ -93,9 +96,6 @@ pub enum RunError {
         /// The stage.
         stage: String,
     },
-    /// The processes of a run could not meet.
-    #[error("the processes of the run did not meet")]
-    Meet(#[from] ClusterError),
     /// A connection to another process could not be used.
     #[error("a connection to another process cannot be used")]
     Network {
@@ -197,6 +197,15 @@ impl Exit {
     }
 }
 
+impl From<ClusterError> for RunError {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::Stopped => RunError::Stopped,
+            error => RunError::Cluster(error),
+        }
+    }
+}
+
 impl RunError {
     /// What the process ends with.
     pub fn exit(&self) -> Exit {
@@ -210,8 +219,8 @@ impl RunError {
                 Exit::Config
             }
             RunError::Sink(SinkError::Transient { .. })
-            | RunError::Meet(_)
             | RunError::State(StateError::InUse { .. }) => Exit::TryAgain,
+            RunError::Cluster(error) => error.exit(),
             RunError::Stage(_) => Exit::DataErrors,
             RunError::Panicked { .. } => Exit::Bug,
             RunError::Stopped => Exit::Stopped,
@@ -252,6 +261,7 @@ impl RunError {
             }
             RunError::Sink(error) => error.help(),
             RunError::State(error) => Some(error.help().to_owned()),
+            RunError::Cluster(error) => error.help(),
             RunError::NoSink { help, .. } => Some(help.clone()),
             RunError::Spill { .. } => {
                 Some("make room there, or raise `memory` in `[pipeline]`".to_owned())

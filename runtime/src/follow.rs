@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use pipelines::plan::Plan;
 
+use crate::cluster::Cluster;
 use crate::crew::{LEAD, Lead};
 use crate::error::{Exit, RunError};
 use crate::http;
@@ -24,7 +25,7 @@ use crate::job::Purpose;
 use crate::known::Passes;
 use crate::load::{Loaded, Request};
 use crate::pass::Pass;
-use crate::run::{Ran, commit, lead, open, pins};
+use crate::run::{Ran, Word, commit, lead, open, pins};
 use crate::state::State;
 use crate::status::Status;
 use crate::watch::{Due, Seen, Timetable, Watch};
@@ -41,14 +42,6 @@ pub struct Follow {
     pub clock: fn() -> DateTime<Utc>,
 }
 
-/// What a run that follows has to say.
-pub enum Word<'a> {
-    /// A pass is done.
-    Passed(&'a Ran),
-    /// A pass failed, and is tried again.
-    Failed(&'a RunError, Duration),
-}
-
 /// When the keys are looked at again that are not clean after a pass.
 const UNCLEAN_AGAIN: Duration = Duration::from_secs(60);
 
@@ -56,14 +49,15 @@ const UNCLEAN_AGAIN: Duration = Duration::from_secs(60);
 const FAILED_AGAIN: Duration = Duration::from_secs(60);
 
 /// Runs a pipeline until it is asked to stop; gives what the process ends with.
-pub fn follow(
+pub(crate) fn run(
     request: &Request,
+    mut loaded: Loaded,
+    cluster: Option<&Cluster>,
     follow: Follow,
     say: &mut dyn FnMut(Word) -> Result<(), RunError>,
 ) -> Result<i32, RunError> {
-    let mut loaded = Loaded::of(request)?;
     let first = loaded.clone();
-    lead(request, &first, |crew| {
+    lead(request, &first, cluster, |crew| {
         let (plan, state) = open(&loaded, crew.0)?;
         if let [stage, ..] = plan.read_instant.as_slice() {
             let stage = stage.clone();

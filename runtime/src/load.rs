@@ -18,6 +18,7 @@ use pipelines::plan::{Open, Plan};
 use pipelines::settings::{Http, Settings};
 use serde_json::{Value as Json, json};
 
+use crate::cluster::{self, Cluster};
 use crate::crew::Begin;
 use crate::error::{Refused, RunError};
 use crate::follow::Follow;
@@ -39,6 +40,8 @@ pub struct Request {
     pub state_dir: Option<PathBuf>,
     /// How many workers.
     pub workers: usize,
+    /// The processes of the run, over the file's.
+    pub cluster: cluster::Asked,
     /// What asks the run to stop.
     pub stop: stop::Asked,
     /// How its progress is shown.
@@ -47,8 +50,6 @@ pub struct Request {
     pub no_skip: bool,
     /// The keys that `verify` looks at, if not all.
     pub sample: Option<Sample>,
-    /// Which processes run it, if not this one alone.
-    pub cluster: Option<std::sync::Arc<crate::cluster::Cluster>>,
     /// How it follows its sources, if it does.
     pub follow: Option<Follow>,
     /// Where its trace is written to.
@@ -68,11 +69,11 @@ impl Request {
             now,
             state_dir: None,
             workers: 1,
+            cluster: cluster::Asked::default(),
             stop: stop::Asked::default(),
             progress: Shown::default(),
             no_skip: false,
             sample: None,
-            cluster: None,
             follow: None,
             trace: None,
             http: Http::default(),
@@ -156,6 +157,11 @@ impl Loaded {
     pub(crate) fn fingerprint(&self) -> u128 {
         let (text, params) = (&self.document.text, &self.settings.params);
         bytes_hash(format!("{text}\0{params:?}").as_bytes())
+    }
+
+    /// The processes of the run, where there are several: this one listens from here on.
+    pub fn cluster(&self, request: &Request) -> Result<Option<Cluster>, RunError> {
+        Ok(Cluster::of(&request.cluster, &self.settings.cluster)?)
     }
 
     /// The run's now.

@@ -9,7 +9,7 @@
 //! A run of several processes is led by the first one; the others do their share of each pass.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pipelines::document::Document;
 use pipelines::plan::Plan;
@@ -17,6 +17,7 @@ use pipelines::plan::Plan;
 use crate::cluster::Cluster;
 use crate::crew::{Begin, LEAD, Lead, Member, Next, meet};
 use crate::error::RunError;
+use crate::follow;
 use crate::held::take_over;
 use crate::http;
 use crate::job::Purpose;
@@ -37,16 +38,46 @@ pub struct Ran {
     pub document: Document,
 }
 
-/// Runs a pipeline: its sinks hold what its sources yield now. With a cluster this process leads it.
-pub fn run(request: &Request) -> Result<Ran, RunError> {
-    let started = Instant::now();
+/// What a run has to say while it goes on.
+pub enum Word<'a> {
+    /// A pass is done: the sinks hold what the sources yielded.
+    Passed(&'a Ran),
+    /// A pass failed, and is tried again after this time.
+    Failed(&'a RunError, Duration),
+}
+
+/// Runs a pipeline as is asked for: once or following its sources, alone, leading other processes or
+/// led by one. Gives what the process ends with.
+pub fn start(
+    request: &Request,
+    say: &mut dyn FnMut(Word) -> Result<(), RunError>,
+) -> Result<i32, RunError> {
     let loaded = Loaded::of(request)?;
-    lead(request, &loaded, |crew| {
-        let (plan, state) = open(&loaded, crew.0)?;
+    let cluster = loaded.cluster(request)?;
+    match (&cluster, request.follow) {
+        (Some(cluster), _) if cluster.process != LEAD => assist(request, loaded, cluster),
+        (cluster, Some(follow)) => follow::run(request, loaded, cluster.as_ref(), follow, say),
+        (cluster, None) => {
+            let ran = once(request, &loaded, cluster.as_ref())?;
+            say(Word::Passed(&ran))?;
+            Ok(ran.report.exit)
+        }
+    }
+}
+
+/// Runs a pipeline once, in this process alone: its sinks hold what its sources yield now.
+pub fn run(request: &Request) -> Result<Ran, RunError> {
+    once(request, &Loaded::of(request)?, None)
+}
+
+fn once(request: &Request, loaded: &Loaded, cluster: Option<&Cluster>) -> Result<Ran, RunError> {
+    let started = Instant::now();
+    lead(request, loaded, cluster, |crew| {
+        let (plan, state) = open(loaded, crew.0)?;
         let status = http::show(request, &loaded.settings, &plan)?;
         let pass = Pass {
             request,
-            loaded: &loaded,
+            loaded,
             plan: &plan,
             state: &state,
             purpose: Purpose::Commit,
@@ -64,9 +95,10 @@ pub fn run(request: &Request) -> Result<Ran, RunError> {
 pub(crate) fn lead<T>(
     request: &Request,
     loaded: &Loaded,
+    cluster: Option<&Cluster>,
     work: impl FnOnce((&Lead, &Workers)) -> Result<(T, i32), RunError>,
 ) -> Result<T, RunError> {
-    let (lead, network) = match &request.cluster {
+    let (lead, network) = match cluster {
         Some(cluster) => meet::members(cluster, request, loaded)?,
         None => (Lead::alone(), None),
     };
@@ -121,8 +153,7 @@ pub(crate) fn commit(
 }
 
 /// Does the share of this process in a run that another one leads; gives what that one ends with.
-pub fn assist(request: &Request, cluster: &Cluster) -> Result<i32, RunError> {
-    let mut loaded = Loaded::of(request)?;
+fn assist(request: &Request, mut loaded: Loaded, cluster: &Cluster) -> Result<i32, RunError> {
     let (member, network) = meet::others(cluster, request, &loaded)?;
     let workers = Workers::start(request.workers, Some(network))?;
     let mut state = None;

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pipelines::cluster::{Host, Hosts, Secret as Place};
+
 use super::frame::{Hello, Message, Patience, Purpose, Reason, Refusal};
 use super::greeting::Greeter;
 use super::secret::tests::secret;
-use super::{Cluster, ClusterError, Facts, Peers, meet};
+use super::{Asked, Cluster, ClusterError, Facts, Peers, Written, meet};
 
 /// Longer than anything takes here.
 const LONG: Duration = Duration::from_mins(1);
@@ -370,4 +372,59 @@ fn who_is_asked_to_stop_waits_for_nobody() {
     let stop = AtomicBool::new(true);
     let end = meet(&clusters[1], &facts(), &stop);
     assert!(matches!(end, Err(ClusterError::Stopped)), "{end:?}");
+}
+
+/// What `[cluster]` says of hosts on this machine.
+fn written(hosts: usize) -> Written {
+    let host = |at| Host::of(&format!("127.0.0.1:{}", 1 + at)).unwrap();
+    Written {
+        hosts: Some(Hosts::Listed((0..hosts).map(host).collect())),
+        secret: Some(Place::File("/nowhere/of-the-file".into())),
+    }
+}
+
+#[test]
+fn a_run_is_of_several_processes_when_there_are_several_hosts() {
+    let asked = |process| Asked {
+        process,
+        ..Asked::default()
+    };
+    let end = |process, written: &Written| Cluster::of(&asked(process), written);
+    let one = written(1);
+    assert!(end(None, &Written::default()).unwrap().is_none());
+    assert!(end(None, &one).unwrap().is_none());
+    assert!(end(Some(0), &one).unwrap().is_none());
+    let told = |process, written: &Written| {
+        let error = end(process, written).unwrap_err();
+        format!("{error}; {}", error.help().unwrap_or_default())
+    };
+    let known = "a process of several needs to know where the others are; say `--hosts FILE`";
+    assert!(told(Some(0), &Written::default()).starts_with(known));
+    let said = told(None, &written(3));
+    assert!(said.contains("3 processes") && said.contains("`--process I`, I from 0 to 2"));
+    assert!(told(Some(3), &written(3)).starts_with("there is no process 3 among 3"));
+    let without = Written {
+        secret: None,
+        ..written(2)
+    };
+    assert!(told(Some(0), &without).contains("say `--secret FILE`"));
+    assert!(told(Some(0), &written(2)).starts_with("cannot read /nowhere/of-the-file"));
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1:1\n127.0.0.1:2\n").unwrap();
+    let mut asked = Asked {
+        process: Some(2),
+        hosts: Some(hosts),
+        secret: Some("/nowhere/of-the-line".into()),
+        ..Asked::default()
+    };
+    let error = Cluster::of(&asked, &written(3)).unwrap_err();
+    assert_eq!(error.to_string(), "there is no process 2 among 2");
+    asked.process = Some(1);
+    let error = Cluster::of(&asked, &written(3)).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read /nowhere/of-the-line");
 }

@@ -3,10 +3,12 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cluster::{Asked, MEET_TIMEOUT};
 use crate::load::Request;
 use crate::progress::Shown;
 use crate::sample::Sample;
@@ -88,6 +90,32 @@ pub(super) struct RunArguments {
     pub(super) http_public: bool,
     #[command(flatten)]
     pub(super) watch: Watch,
+    #[command(flatten)]
+    pub(super) together: Together,
+}
+
+/// How a process finds the others of its run.
+#[derive(Args)]
+#[command(next_help_heading = "Several processes")]
+pub(super) struct Together {
+    /// Which process this is: its place in the list of hosts, from 0.
+    #[arg(long, value_name = "I")]
+    pub(super) process: Option<usize>,
+    /// A file with the `host:port` of each process in a line, over `[cluster]`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) hosts: Option<PathBuf>,
+    /// A file with the secret that the processes share, over `[cluster]`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) secret: Option<PathBuf>,
+    /// Take public addresses, too: rows travel in clear.
+    #[arg(long)]
+    pub(super) allow_public: bool,
+    /// How long the processes may take to meet [default: 30s].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) meet_timeout: Option<Duration>,
+    /// Listen with the socket that is standard input.
+    #[arg(long, hide = true)]
+    pub(super) listen_on_stdin: bool,
 }
 
 #[derive(Args)]
@@ -181,6 +209,19 @@ pub(super) enum Color {
     Never,
 }
 
+impl Together {
+    pub(super) fn asked(&self) -> Asked {
+        Asked {
+            process: self.process,
+            hosts: self.hosts.clone(),
+            secret: self.secret.clone(),
+            allow_public: self.allow_public,
+            deadline: self.meet_timeout.unwrap_or(MEET_TIMEOUT),
+            is_stdin_listening: self.listen_on_stdin,
+        }
+    }
+}
+
 impl Pipeline {
     pub(super) fn request(&self) -> Request {
         Request {
@@ -208,6 +249,22 @@ impl Pipeline {
     }
 }
 
+/// A time with its unit, as in `30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("write a number with ms, s, m or h, as in 30s".to_owned()),
+    };
+    let number: u32 = digits
+        .parse()
+        .map_err(|_| format!("`{digits}` is not a number"))?;
+    Ok(Duration::from_millis(u64::from(number) * milliseconds))
+}
+
 /// Whether standard error is a terminal on which something can be drawn.
 fn is_terminal() -> bool {
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -220,4 +277,30 @@ fn is_terminal() -> bool {
 )]
 fn clock() -> DateTime<Utc> {
     std::time::SystemTime::now().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_number_and_a_unit() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
+        assert!(duration("4294967295h").is_ok());
+        for text in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "1.5s",
+            "30 s",
+            "1d",
+            "30S",
+            "99999999999s",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 }
