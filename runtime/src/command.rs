@@ -3,7 +3,7 @@
 mod arguments;
 
 use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Seek, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -14,11 +14,12 @@ use signal_hook::flag;
 use self::arguments::{
     Color, Command, Format, Pipeline, PlanArguments, RunArguments, StateVerb, Verb, VerifyArguments,
 };
+use crate::crew::{lost, spoken_to};
 use crate::error::{ADOPT_ALL, Exit, Refused, RunError};
 use crate::load::{Loaded, Request};
 use crate::progress;
 use crate::report::{diagnostics, text};
-use crate::run::{self, Ran};
+use crate::run::{self, Ran, Word};
 use crate::stop;
 
 /// Runs the command line of the process.
@@ -44,7 +45,7 @@ pub fn main() -> ExitCode {
         Verb::Validate(pipeline) => (pipeline, validate(pipeline)),
         Verb::Plan(arguments) => (&arguments.pipeline, plan(arguments)),
         Verb::Graph(pipeline) => (pipeline, graph(pipeline)),
-        Verb::Run(arguments) => (&arguments.pipeline, run_once(arguments)),
+        Verb::Run(arguments) => (&arguments.pipeline, run(arguments)),
         Verb::Verify(arguments) => (&arguments.pipeline, verify(arguments)),
         Verb::Adopt { pipeline, sink } => (pipeline, adopt(pipeline, sink)),
         Verb::State {
@@ -109,7 +110,7 @@ fn graph(pipeline: &Pipeline) -> Result<i32, RunError> {
     Ok(0)
 }
 
-fn run_once(arguments: &RunArguments) -> Result<i32, RunError> {
+fn run(arguments: &RunArguments) -> Result<i32, RunError> {
     let pipeline = &arguments.pipeline;
     let output = |what: String| move |source| RunError::Output { what, source };
     let request = Request {
@@ -119,11 +120,12 @@ fn run_once(arguments: &RunArguments) -> Result<i32, RunError> {
             public: arguments.http_public,
         },
         cluster: arguments.together.asked(),
+        follow: arguments.followed(),
         stop: asked_to_stop().map_err(output("signal handlers".to_owned()))?,
         ..pipeline.watched(&arguments.watch)
     };
     // Made before the run, so that it is known before anything is written that it can be.
-    let report_file = match &arguments.report {
+    let mut report_file = match &arguments.report {
         Some(path) => {
             let name = path.display().to_string();
             let file = File::create(path).map_err(output(name.clone()))?;
@@ -131,21 +133,37 @@ fn run_once(arguments: &RunArguments) -> Result<i32, RunError> {
         }
         None => None,
     };
-    let Ran {
-        report,
-        plan,
-        document,
-    } = run::run(&request)?;
-    pipeline.print_warnings(&document, &plan.warnings);
-    if let Some((mut file, name)) = report_file {
-        let written = file.write_all(json(&report).as_bytes());
-        written.map_err(output(name))?;
-    }
-    pipeline.say(&match pipeline.format {
-        Format::Text => text::run(&report, pipeline.verbose),
-        Format::Json => json(&report),
-    })?;
-    Ok(report.exit)
+    let mut warned = String::new();
+    run::start(&request, &mut |word| match word {
+        Word::Failed(error, wait) => {
+            pipeline.print_error(error);
+            complain(&format!("tried again in {} s\n", wait.as_secs_f64()));
+            Ok(())
+        }
+        Word::Passed(ran) => {
+            // Those of a pass that are those of the pass before are not told again.
+            let warnings = format!("{:?}", ran.plan.warnings);
+            if std::mem::replace(&mut warned, warnings) != warned {
+                pipeline.print_warnings(&ran.document, &ran.plan.warnings);
+            }
+            if let Some((file, name)) = &mut report_file {
+                write_report(file, &ran.report).map_err(output(name.clone()))?;
+            }
+            pipeline.say(&match (pipeline.format, arguments.follow) {
+                (Format::Text, false) => text::run(&ran.report, pipeline.verbose),
+                (Format::Text, true) => text::pass(&ran.report),
+                (Format::Json, false) => json(&ran.report),
+                (Format::Json, true) => json_line(&ran.report),
+            })
+        }
+    })
+}
+
+/// Writes a report over the one before.
+fn write_report(file: &mut File, report: &impl serde::Serialize) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(json(report).as_bytes())
 }
 
 fn verify(arguments: &VerifyArguments) -> Result<i32, RunError> {
@@ -306,6 +324,11 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).expect("reports have text keys") + "\n"
 }
 
+/// A report in one line, of many.
+fn json_line(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("reports have text keys") + "\n"
+}
+
 #[expect(
     clippy::print_stderr,
     reason = "this is where the program speaks of errors"
@@ -315,7 +338,8 @@ fn complain(words: &str) {
 }
 
 /// A worker that panics would leave the others waiting for ever: the process ends instead. Panics of
-/// other threads end nothing by themselves, as the state takes some for damage of its file.
+/// other threads end nothing by themselves, as the state takes some for damage of its file. A thread of
+/// the dataflow's network panics when the process that it speaks to is gone.
 #[expect(
     clippy::exit,
     reason = "no worker can be trusted to end by itself after a panic"
@@ -323,14 +347,16 @@ fn complain(words: &str) {
 fn end_when_a_worker_panics() {
     let speak = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or_default();
+        if let Some(process) = spoken_to(name) {
+            lost(process, "it ended");
+        }
         if !crate::state::looks_for_damage() {
             progress::give_way();
             speak(panic);
         }
-        if std::thread::current()
-            .name()
-            .is_some_and(|name| name.starts_with("timely:"))
-        {
+        if name.starts_with("timely:") {
             std::process::exit(Exit::Bug as i32);
         }
     }));

@@ -23,7 +23,7 @@ use crate::error::{Exit, RunError};
 use crate::scan::Scan;
 
 pub(crate) use lead::{Lead, Passing, Remote, TICK};
-pub use link::{lost, spoken_to};
+pub(crate) use link::{lost, spoken_to};
 pub(crate) use member::{LEAD, Member, Next};
 pub(crate) use word::{Agreed, Begin, Failure, Tail, Word};
 

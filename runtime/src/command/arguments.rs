@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::{Asked, MEET_TIMEOUT};
+use crate::follow::Follow;
 use crate::load::Request;
 use crate::progress::Shown;
 use crate::sample::Sample;
@@ -78,7 +79,16 @@ pub(super) struct RunArguments {
     /// Evaluate every key, also those of which nothing changed.
     #[arg(long)]
     pub(super) no_skip: bool,
-    /// Write a report as JSON to this file.
+    /// Stay, and bring the sinks up to date whenever the sources change.
+    #[arg(long, conflicts_with_all = ["no_skip", "now", "trace"])]
+    pub(super) follow: bool,
+    /// With --follow: how far passes are apart at least.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration, requires = "follow")]
+    pub(super) every: Duration,
+    /// With --follow: how often everything is read again, whatever is known of it.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration, requires = "follow")]
+    pub(super) full_every: Duration,
+    /// Write a report as JSON to this file; with --follow that of the last pass.
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
     /// Show the run at this address and port while it goes on, over the file's `[http]`; port 0 is any
@@ -219,6 +229,17 @@ impl Together {
             deadline: self.meet_timeout.unwrap_or(MEET_TIMEOUT),
             is_stdin_listening: self.listen_on_stdin,
         }
+    }
+}
+
+impl RunArguments {
+    /// How the run follows its sources, if it does.
+    pub(super) fn followed(&self) -> Option<Follow> {
+        self.follow.then_some(Follow {
+            every: self.every,
+            full_every: self.full_every,
+            clock,
+        })
     }
 }
 

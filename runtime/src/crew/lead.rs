@@ -17,7 +17,8 @@ use crate::state::{Answer, Question};
 pub(crate) struct Lead {
     members: Vec<Arc<Remote>>,
     words: Receiver<(usize, Word)>,
-    links: Option<Links>,
+    /// Says goodbye when it is dropped.
+    _links: Option<Links>,
 }
 
 /// A member as the lead sees it.
@@ -48,7 +49,7 @@ impl Lead {
         Lead {
             members: Vec::new(),
             words: unbounded().1,
-            links: None,
+            _links: None,
         }
     }
 
@@ -92,7 +93,7 @@ impl Lead {
         Ok(Lead {
             members,
             words,
-            links: Some(links),
+            _links: Some(links),
         })
     }
 

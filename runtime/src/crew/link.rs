@@ -177,7 +177,7 @@ impl Drop for Links {
 }
 
 /// The process that a thread of the dataflow's network speaks to, by the thread's name.
-pub fn spoken_to(thread: &str) -> Option<usize> {
+pub(crate) fn spoken_to(thread: &str) -> Option<usize> {
     let peer = thread
         .strip_prefix("timely:recv-")
         .or_else(|| thread.strip_prefix("timely:send-"))?;
@@ -190,9 +190,10 @@ pub fn spoken_to(thread: &str) -> Option<usize> {
     clippy::print_stderr,
     reason = "nothing of the run can go on without a process, and the workers would wait for it"
 )]
-pub fn lost(process: usize, why: &str) {
-    if LOSING.swap(true, Ordering::AcqRel) {
-        return;
+pub(crate) fn lost(process: usize, why: &str) -> ! {
+    while LOSING.swap(true, Ordering::AcqRel) {
+        // Another thread is about to end the process.
+        std::thread::park();
     }
     let links = LINKS.get().map_or(&[][..], Vec::as_slice);
     let link = links.iter().find(|link| link.process == process);

@@ -1,5 +1,8 @@
 //! The processes of a run find each other, and each finds its place.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
 use operators::digest::bytes_hash;
 
 use crate::cluster::{self, Cluster, Facts, Peers};
@@ -59,11 +62,20 @@ fn facts(request: &Request, loaded: &Loaded) -> Facts {
         .with("--follow", request.follow.is_some())
 }
 
-/// The hash of the program: another build may hash or order rows otherwise.
+/// Tells the program from another build, which may hash or order rows otherwise: its length, and the
+/// hash of where its file begins and ends. Linkers put the id of a build at the beginning.
 fn program() -> String {
-    let program = std::env::current_exe().and_then(std::fs::read);
-    program.map_or_else(
-        |_| "not known".to_owned(),
-        |program| format!("{:032x}", bytes_hash(&program)),
-    )
+    let ends = std::env::current_exe().and_then(|path| {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let mut ends = Vec::new();
+        (&mut file).take(END).read_to_end(&mut ends)?;
+        file.seek(SeekFrom::Start(length.saturating_sub(END)))?;
+        file.read_to_end(&mut ends)?;
+        Ok(format!("{length} bytes, {:032x}", bytes_hash(&ends)))
+    });
+    ends.unwrap_or_else(|_| "not known".to_owned())
 }
+
+/// How much of either end of the program's file is looked at.
+const END: u64 = 256 << 10;

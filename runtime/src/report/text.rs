@@ -61,6 +61,39 @@ pub fn run(report: &Report, with_times: bool) -> String {
     text
 }
 
+/// What a pass of a run that follows did, in a line; nothing of one that had nothing to do.
+pub fn pass(report: &Report) -> String {
+    let mut done = Vec::new();
+    for (sink, counts) in report.sinks() {
+        let counts = counts.iter().filter(|(_, count)| *count > 0);
+        let counts: Vec<String> = counts
+            .map(|(what, count)| format!("{count} {what}"))
+            .collect();
+        if !counts.is_empty() {
+            done.push(format!("{sink}: {}", counts.join(", ")));
+        }
+    }
+    let mut text = String::new();
+    if report.keys.open > 0 || !done.is_empty() {
+        let opened = count(report.keys.open as u64, "key");
+        if done.is_empty() {
+            done.push("nothing to write".to_owned());
+        }
+        let seconds = report.seconds.total;
+        line(
+            &mut text,
+            &format!(
+                "{}: opened {opened}; {} ({seconds:.2} s)",
+                report.now,
+                done.join("; ")
+            ),
+        );
+    }
+    warnings(&mut text, report);
+    failures(&mut text, report);
+    text
+}
+
 /// What a run would do.
 pub fn plan(report: &Report, plan: &Plan, with_rows: bool) -> String {
     let mut text = String::new();

@@ -21,7 +21,7 @@ use super::rows::{self, Row};
 use super::tables::{self, Bytes, SinkTables};
 
 /// Who has the rows of a sink, as a snapshot knows it.
-pub enum Owners {
+pub(super) enum Owners {
     /// By the index.
     Index(ReadOnlyTable<Bytes, Bytes>),
     /// By the told rows, all of which were read: the index is not there.
@@ -30,7 +30,7 @@ pub enum Owners {
 
 impl Owners {
     /// The key that owns the row.
-    pub fn of(&self, id: &RowId) -> Result<Option<Key>, StateError> {
+    pub(super) fn of(&self, id: &RowId) -> Result<Option<Key>, StateError> {
         match self {
             Owners::Index(owners) => {
                 let owner = owners.get(id.bytes())?;
