@@ -136,8 +136,17 @@ fn run(arguments: &RunArguments) -> Result<i32, RunError> {
     let mut warned = String::new();
     run::start(&request, &mut |word| match word {
         Word::Failed(error, wait) => {
+            let seconds = wait.as_secs_f64();
+            if pipeline.format == Format::Json {
+                let failed = serde_json::json!({
+                    "error": error.to_string(),
+                    "causes": causes(error),
+                    "again_in_seconds": seconds,
+                });
+                return print(&json_line(&failed));
+            }
             pipeline.print_error(error);
-            complain(&format!("tried again in {} s\n", wait.as_secs_f64()));
+            complain(&format!("tried again in {seconds} s\n"));
             Ok(())
         }
         Word::Passed(ran) => {

@@ -17,6 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use operators::digest::Digest;
+use operators::fault;
 use operators::group::{ErrorRow, Recalled};
 use operators::key::Key;
 use operators::parcel::Parcel;
@@ -164,7 +165,11 @@ impl Known {
         key: &Key,
         scan: &'a Scan,
     ) -> impl Iterator<Item = Recalled<'a>> + 'a {
-        let shares = self.keys.get(key).into_iter().flatten();
+        let shares = self
+            .keys
+            .get(key)
+            .filter(|_| !fault::seeded("known-forgotten"));
+        let shares = shares.into_iter().flatten();
         shares.filter_map(|share| {
             let piece = scan.known_piece(share.unit)?;
             Some(Recalled {

@@ -8,6 +8,7 @@ mod diagnostics;
 mod failures;
 mod faults;
 mod flagship;
+mod follow;
 mod graph;
 mod honey_duck;
 mod http;

@@ -31,11 +31,11 @@ const RUNS: usize = 3;
 pub(crate) struct How {
     pub(crate) workers: usize,
     /// Whether each batch is committed before the next is computed.
-    one_by_one: bool,
+    pub(crate) one_by_one: bool,
     /// How many bytes of rows there may be.
     memory: u64,
     /// Where rows lie in files.
-    layout: Layout,
+    pub(crate) layout: Layout,
 }
 
 /// Rows of a few cells: some go to disk, then almost all, then none.
@@ -106,7 +106,26 @@ pub(crate) fn check(
     let toml = write(folder, (case, disk), world, how);
     let request = request(folder, world, how.workers);
     let report = run::run(&request).map_err(fail)?.report;
-    let plan = tables::plan(folder, &toml, world.now);
+    let owned = compare(folder, (case, disk), (world, held), &toml, &report)?;
+    let verified = run::verify(&request).map_err(fail)?.report;
+    let differences = verified.differences.unwrap_or_default();
+    let differences: Vec<&str> = differences
+        .iter()
+        .map(|difference| difference.what)
+        .collect();
+    prop_assert!(differences.is_empty(), "verify finds {:?}", differences);
+    Ok(owned)
+}
+
+/// Compares all sinks behind a run with what the reference yields of a world.
+pub(crate) fn compare(
+    folder: &Path,
+    (case, disk): (&Case, Disk),
+    (world, held): (&World, Owned),
+    toml: &str,
+    report: &Report,
+) -> Result<Owned, TestCaseError> {
+    let plan = tables::plan(folder, toml, world.now);
     let plan = plan.map_err(|wrong| TestCaseError::fail(format!("{wrong:#?}")))?;
     let given = Given {
         tables: tables::rows(&plan, &world.tables),
@@ -136,13 +155,6 @@ pub(crate) fn check(
     if expected.dimension_errors.is_empty() {
         prop_assert_eq!(standing, self::standing(&plan, &expected_errors));
     }
-    let verified = run::verify(&request).map_err(fail)?.report;
-    let differences = verified.differences.unwrap_or_default();
-    let differences: Vec<&str> = differences
-        .iter()
-        .map(|difference| difference.what)
-        .collect();
-    prop_assert!(differences.is_empty(), "verify finds {:?}", differences);
     Ok(expected.owned)
 }
 
@@ -182,7 +194,7 @@ fn toml((case, (sources, sinks)): (&Case, Disk), world: &World, how: &How) -> St
     toml.replacen("[pipeline]\n", &settings, 1)
 }
 
-fn request(folder: &Path, world: &World, workers: usize) -> Request {
+pub(crate) fn request(folder: &Path, world: &World, workers: usize) -> Request {
     Request {
         workers,
         ..Request::of(folder.join("pipeline.toml"), world.now)
@@ -190,7 +202,7 @@ fn request(folder: &Path, world: &World, workers: usize) -> Request {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
-fn fail(error: runtime::error::RunError) -> TestCaseError {
+pub(crate) fn fail(error: runtime::error::RunError) -> TestCaseError {
     TestCaseError::fail(format!("{error:?}"))
 }
 
