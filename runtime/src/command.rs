@@ -55,6 +55,13 @@ pub fn main() -> ExitCode {
             verb: StateVerb::Inspect(pipeline),
         } => (pipeline, inspect(pipeline)),
         Verb::State {
+            verb:
+                StateVerb::Split {
+                    pipeline,
+                    processes,
+                },
+        } => (pipeline, split(pipeline, *processes)),
+        Verb::State {
             verb: StateVerb::Drop { pipeline, yes },
         } => (pipeline, forget(pipeline, *yes)),
     };
@@ -214,6 +221,16 @@ fn inspect(pipeline: &Pipeline) -> Result<i32, RunError> {
     pipeline.say(&match pipeline.format {
         Format::Text => state.to_string(),
         Format::Json => json(&state),
+    })?;
+    Ok(0)
+}
+
+fn split(pipeline: &Pipeline, processes: u16) -> Result<i32, RunError> {
+    let loaded = Loaded::of(&pipeline.request())?;
+    let split = crate::split::split(&loaded, usize::from(processes))?;
+    pipeline.say(&match pipeline.format {
+        Format::Text => split.to_string(),
+        Format::Json => json(&split),
     })?;
     Ok(0)
 }

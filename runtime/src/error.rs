@@ -215,6 +215,11 @@ impl RunError {
             | RunError::Adopt { .. }
             | RunError::NoSink { .. }
             | RunError::NeverRan { .. }
+            | RunError::State(
+                StateError::OtherProcesses { .. }
+                | StateError::ShareMissing { .. }
+                | StateError::SplitCutOff { .. },
+            )
             | RunError::Sink(SinkError::FenceMoved { .. } | SinkError::Unfit { .. }) => {
                 Exit::Config
             }

@@ -32,7 +32,11 @@ pub fn forget(loaded: &Loaded, confirmed: bool) -> Result<Forgotten, RunError> {
         Ok(Some(state)) => Some(state.snapshot()?.counts()?),
         Ok(None) => return Err(RunError::NeverRan { folder }),
         Err(
-            StateError::Damaged { .. } | StateError::OtherFormat { .. } | StateError::Record { .. },
+            StateError::Damaged { .. }
+            | StateError::OtherFormat { .. }
+            | StateError::Record { .. }
+            | StateError::ShareMissing { .. }
+            | StateError::SplitCutOff { .. },
         ) => None,
         Err(error) => return Err(error.into()),
     };

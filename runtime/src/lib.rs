@@ -30,6 +30,7 @@ pub mod run;
 pub mod sample;
 mod scan;
 mod sink_rows;
+pub mod split;
 pub mod state;
 mod status;
 pub mod stop;

@@ -8,6 +8,7 @@
 //!
 //! A run of several processes is led by the first one; the others do their share of each pass.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ use crate::known::Passes;
 use crate::load::{Loaded, Pins, Request};
 use crate::pass::Pass;
 use crate::report::run::Report;
-use crate::state::{Share, State};
+use crate::state::{Share, State, StateError};
 use crate::worker::Workers;
 
 /// What came of a pipeline file.
@@ -225,19 +226,30 @@ pub fn check(loaded: &Loaded) -> Result<Arc<Plan>, RunError> {
 
 /// The plan, and the state to run it with. A file with errors makes no state.
 pub(crate) fn open(loaded: &Loaded, lead: &Lead) -> Result<(Arc<Plan>, Arc<State>), RunError> {
-    let (folder, name) = (loaded.state_folder(), &loaded.settings.name);
     let share = Share::of(LEAD, lead.processes());
+    open_by(loaded, |folder, name| {
+        let state = State::open_share(folder, name, &share)?;
+        Ok(state.with_members(lead.members()))
+    })
+}
+
+/// The plan, and the state as `opened` opens it.
+fn open_by(
+    loaded: &Loaded,
+    opened: impl FnOnce(&Path, &str) -> Result<State, StateError>,
+) -> Result<(Arc<Plan>, Arc<State>), RunError> {
+    let (folder, name) = (loaded.state_folder(), &loaded.settings.name);
     let plan = if State::exists(&folder) {
         None
     } else {
         Some(loaded.plan(&Pins::new())?)
     };
-    let state = State::open_share(&folder, name, &share)?;
+    let state = opened(&folder, name)?;
     let plan = match plan {
         Some(plan) => plan,
         None => loaded.plan(&pins(&state)?)?,
     };
-    Ok((plan, Arc::new(state.with_members(lead.members()))))
+    Ok((plan, Arc::new(state)))
 }
 
 /// Says what a run would do: which keys it would open, and with `rows` what it would write.
@@ -303,7 +315,7 @@ fn look(
 /// Takes what a sink holds for what it was told, and opens every key.
 pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
     let loaded = Loaded::of(request)?;
-    let (plan, state) = open(&loaded, &Lead::alone())?;
+    let (plan, state) = open_by(&loaded, State::open_all)?;
     let fenced = plan
         .sinks
         .iter()

@@ -36,6 +36,7 @@ mod seen;
 mod settled;
 mod share;
 mod snapshot;
+mod split;
 mod staged;
 mod store;
 mod tables;
@@ -50,6 +51,7 @@ pub use seen::Counts;
 pub use settled::SettledKey;
 pub use share::Share;
 pub use snapshot::{Owners, Snapshot};
+pub use split::Split;
 pub use staged::{Staged, ToldChanges};
 
 use crate::crew::Remote;
@@ -137,6 +139,21 @@ impl State {
     /// nothing done.
     pub fn remove(folder: &Path) -> Result<(), StateError> {
         Place::all(folder).iter().try_for_each(file::remove)
+    }
+
+    /// Brings the state in `folder` to another number of processes, with all its shares in that
+    /// folder; `None` when there is none yet. Refused while a share is in use. Where it is cut off,
+    /// calling it again ends it, and no run starts before that.
+    ///
+    /// # Panics
+    /// Without any process.
+    pub fn split(
+        folder: &Path,
+        pipeline: &str,
+        processes: usize,
+    ) -> Result<Option<Split>, StateError> {
+        assert!(processes > 0, "a run has a process");
+        split::split(folder, pipeline, processes)
     }
 
     /// An empty state that is forgotten when it is dropped.

@@ -145,6 +145,14 @@ pub(super) enum StateVerb {
     List(Pipeline),
     /// The state of this pipeline: keys (hashed), sinks, standing errors.
     Inspect(Pipeline),
+    /// Bring the state to another number of processes, with all its files in one folder.
+    Split {
+        #[command(flatten)]
+        pipeline: Pipeline,
+        /// How many processes its next run is to have.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+        processes: u16,
+    },
     /// Forget what the pipeline remembers; its sinks stay as they are, and are to be adopted.
     Drop {
         #[command(flatten)]

@@ -8,10 +8,11 @@ use std::ops::Bound;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+use operators::fault;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, StorageBackend};
 
-use super::view::View;
+use super::view::{Lock, View};
 use super::{Share, StateError};
 
 /// Where a share of a state lies.
@@ -60,8 +61,13 @@ impl Place {
             })
         };
         let names = entries.flatten().map(|entry| entry.file_name());
-        let names = names.filter_map(|name| share(name.to_str()?));
-        let mut places: Vec<Place> = names.map(|share| Place::of(folder, &share)).collect();
+        let places = names.filter_map(|name| {
+            let place = Place::of(folder, &share(name.to_str()?)?);
+            // A share has one name only, and is one of its number.
+            let is_named = place.path.file_name() == Some(&name);
+            (is_named && place.process < place.processes).then_some(place)
+        });
+        let mut places: Vec<Place> = places.collect();
         places.sort();
         places
     }
@@ -137,15 +143,56 @@ pub(super) fn remove(place: &Place) -> Result<(), StateError> {
     }
 }
 
-/// A view of the store at a place; `None` when there is none.
+/// Removes stores of a folder that this process has claimed. No power failure brings them back.
+pub(super) fn forget(folder: &Path, places: &[Place]) -> Result<(), StateError> {
+    for Place { path, .. } in places {
+        fs::remove_file(path).map_err(|source| unopened(path, source))?;
+        fault::die_at("share-removed");
+    }
+    sync(folder).map_err(|source| unopened(folder, source))
+}
+
+/// Removes what is left in a folder of stores whose making was cut off. To be called by who has
+/// claimed all stores there: nobody makes one meanwhile.
+pub(super) fn sweep(folder: &Path) -> Result<(), StateError> {
+    let entries = fs::read_dir(folder).map_err(|source| unopened(folder, source))?;
+    let is_left = |name: &str| {
+        let id = name.split_once(".redb.").map(|(_, id)| id);
+        let is_id = |id: &str| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        name.starts_with("state") && id.is_some_and(is_id)
+    };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().is_some_and(is_left) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|source| unopened(&path, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// A view of the store at a place, which others may view, too; `None` when there is none.
 pub(super) fn view(place: &Place) -> Result<Option<Database>, StateError> {
+    look(place, Lock::Shared)
+}
+
+/// A view that nobody shares: no run and no other view has the store meanwhile.
+pub(super) fn claim(place: &Place) -> Result<Option<Database>, StateError> {
+    look(place, Lock::Alone)
+}
+
+fn look(place: &Place, lock: Lock) -> Result<Option<Database>, StateError> {
     let path = &place.path;
-    let file = match File::open(path) {
+    // The system locks a file for one alone only where it could be written.
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(lock == Lock::Alone)
+        .open(path);
+    let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(unopened(path, source)),
     };
-    let view = View::of(backend(file, path)?).map_err(|source| unopened(path, source))?;
+    let view = View::of(backend(file, path)?, lock).map_err(|source| unopened(path, source))?;
     // Some damage makes redb 4.4 panic: it reads its page allocator before any checksum. A view
     // is in memory, so nothing is left half done.
     LOOKS_FOR_DAMAGE.set(true);
@@ -196,10 +243,18 @@ fn link(new: &Path, path: &Path) -> io::Result<()> {
         _ => {}
     }
     // Else a power failure could take the name, and with it all that was synced into the file.
-    #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
+    path.parent().map_or(Ok(()), sync)
+}
+
+/// Brings the names in a folder to disk.
+#[cfg(unix)]
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Brings the names in a folder to disk, which the system does by itself.
+#[cfg(not(unix))]
+fn sync(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -76,11 +76,26 @@ pub(super) fn check(
 
 /// The next epoch, which no other call gives again.
 pub(super) fn take_epoch(transaction: &WriteTransaction) -> Result<u64, StateError> {
-    let mut meta = transaction.open_table(tables::META)?;
+    let meta = transaction.open_table(tables::META)?;
+    let epoch = next_epoch(&meta)?;
+    drop(meta);
+    set_next_epoch(transaction, epoch + 1)?;
+    Ok(epoch)
+}
+
+/// The epoch that is given next.
+pub(super) fn next_epoch(
+    meta: &impl ReadableTable<&'static str, &'static str>,
+) -> Result<u64, StateError> {
     let next = meta
         .get(NEXT_EPOCH)?
         .and_then(|text| text.value().parse().ok());
-    let epoch: u64 = next.ok_or_else(|| StateError::record("meta"))?;
-    meta.insert(NEXT_EPOCH, (epoch + 1).to_string().as_str())?;
-    Ok(epoch)
+    next.ok_or_else(|| StateError::record("meta"))
+}
+
+/// Sets the epoch that is given next.
+pub(super) fn set_next_epoch(transaction: &WriteTransaction, next: u64) -> Result<(), StateError> {
+    let mut meta = transaction.open_table(tables::META)?;
+    meta.insert(NEXT_EPOCH, next.to_string().as_str())?;
+    Ok(())
 }

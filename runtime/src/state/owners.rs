@@ -107,14 +107,23 @@ pub(super) fn set_key_in_id(
     if fits {
         transaction.delete_table(tables.owners())?;
     } else if record.key_in_id.is_some() {
-        let mut owners = transaction.open_table(tables.owners())?;
-        each(&told, |key, id| {
-            owners.insert(id, key.bytes())?;
-            Ok(())
-        })?;
+        index(transaction, &tables, &told)?;
     }
     record.key_in_id = key_in_id.filter(|_| fits);
     put_sink_record(transaction, sink, &record)
+}
+
+/// Makes the index of a sink, of what it was told.
+pub(super) fn index(
+    transaction: &WriteTransaction,
+    tables: &SinkTables,
+    told: &impl ReadableTable<Bytes, Bytes>,
+) -> Result<(), StateError> {
+    let mut owners = transaction.open_table(tables.owners())?;
+    each(told, |key, id| {
+        owners.insert(id, key.bytes())?;
+        Ok(())
+    })
 }
 
 /// Whether each told row stands beneath the key that its id names at this place.

@@ -94,7 +94,7 @@ impl Seen {
     /// The rows that a sink was told of a key, with their content hashes, in the order of their ids.
     pub(super) fn told(&self, sink: &str, key: &Key) -> Result<Vec<(RowId, u128)>, StateError> {
         let mut rows = Vec::new();
-        let Some(told) = self.sink_table(SinkTables::of(sink).told())? else {
+        let Some(told) = self.table(SinkTables::of(sink).told())? else {
             return Ok(rows);
         };
         let of_key = StartingWith::of(tables::beneath(key, &[]));
@@ -109,15 +109,15 @@ impl Seen {
     pub(super) fn owners(&self, sink: &str) -> Result<Owners, StateError> {
         let tables = SinkTables::of(sink);
         let is_indexed = self.sink(sink)?.unwrap_or_default().key_in_id.is_none();
-        match self.sink_table(tables.owners())? {
+        match self.table(tables.owners())? {
             Some(owners) if is_indexed => Ok(Owners::Index(owners)),
-            _ => Owners::told(self.sink_table(tables.told())?.as_ref()),
+            _ => Owners::told(self.table(tables.told())?.as_ref()),
         }
     }
 
     /// Whether a sink was told anything.
     pub(super) fn has_told(&self, sink: &str) -> Result<bool, StateError> {
-        let told = self.sink_table(SinkTables::of(sink).told())?;
+        let told = self.table(SinkTables::of(sink).told())?;
         Ok(!told.map_or(Ok(true), |told| told.is_empty())?)
     }
 
@@ -196,15 +196,15 @@ impl Seen {
             counts.unclean += u64::from(entry?.1.value() == UNCLEAN);
         }
         for sink in self.sinks()?.into_keys() {
-            let told = self.sink_table(SinkTables::of(&sink).told())?;
+            let told = self.table(SinkTables::of(&sink).told())?;
             let rows = told.as_ref().map_or(Ok(0), told::count)?;
             counts.told.insert(sink, rows);
         }
         Ok(counts)
     }
 
-    /// A table of a sink; there is none before its first row.
-    fn sink_table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    /// A table; there is none of a sink before its first row.
+    pub(super) fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
         &self,
         table: TableDefinition<'_, K, V>,
     ) -> Result<Option<ReadOnlyTable<K, V>>, StateError> {

@@ -158,7 +158,7 @@ pub(super) fn discard(transaction: &WriteTransaction, sink: &str) -> Result<(), 
 }
 
 /// Stands in the staged table, before all changes, when what was told before is forgotten.
-const EMPTIED: &[u8] = &[];
+pub(super) const EMPTIED: &[u8] = &[];
 
 /// Every key whose told rows change: were it clean, and did its rows return to what they were
 /// before this epoch, the gate would not open it and the sink would keep this epoch's rows.

@@ -51,6 +51,15 @@ impl Store {
         Store::of(database, &place.path, pipeline).map(Some)
     }
 
+    /// A share as it is, which nobody else has meanwhile; `None` when it is not there. The file keeps
+    /// every byte, as with [`Store::view`].
+    pub(super) fn claim(place: &Place, pipeline: &str) -> Result<Option<Store>, StateError> {
+        let Some(database) = file::claim(place)? else {
+            return Ok(None);
+        };
+        Store::of(database, &place.path, pipeline).map(Some)
+    }
+
     /// An empty store that is forgotten when it is dropped.
     pub(super) fn in_memory(pipeline: &str) -> Result<Store, StateError> {
         let path = Path::new("in memory");

@@ -18,6 +18,7 @@ mod model;
 mod opening;
 mod owners;
 mod recovery;
+mod split;
 mod use_of_state;
 
 const PIPELINE: &str = "visit-conflicts";

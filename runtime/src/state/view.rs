@@ -3,7 +3,8 @@
 //! redb writes when it opens a store: it repairs one that a crash left behind, and checks it. Here
 //! what it writes lands in memory, over the pages of the file, so that `plan` and `verify` see what
 //! the next run would see and the file keeps every byte. The file is locked as by a reader: several
-//! views share it, and it cannot be viewed during a run.
+//! views share it, and it cannot be viewed during a run. Who brings the state to another number of
+//! processes views it alone.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +18,17 @@ use redb::{BackendError, StorageBackend};
 #[derive(Debug)]
 pub(super) struct View {
     file: FileBackend,
+    lock: Lock,
     written: Mutex<Written>,
+}
+
+/// Who else may view a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// Everybody.
+    Shared,
+    /// Nobody.
+    Alone,
 }
 
 #[derive(Default)]
@@ -31,9 +42,13 @@ struct Written {
 }
 
 impl View {
-    pub(super) fn of(file: FileBackend) -> io::Result<Self> {
+    pub(super) fn of(file: FileBackend, lock: Lock) -> io::Result<Self> {
         let written = Mutex::new(Written::nothing(file.len()?));
-        Ok(View { file, written })
+        Ok(View {
+            file,
+            lock,
+            written,
+        })
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {
@@ -132,10 +147,13 @@ impl StorageBackend for View {
         self.file.close()
     }
 
-    /// A reader's lock stands for the writer's that redb asks for. Only behind it does the file
-    /// keep its length.
+    /// A reader's lock stands for the writer's that redb asks for, unless nobody else is to view the
+    /// file. Only behind it does the file keep its length.
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        let locked = self.file.try_lock_shared_range(start, end)?;
+        let locked = match self.lock {
+            Lock::Shared => self.file.try_lock_shared_range(start, end)?,
+            Lock::Alone => self.file.try_lock_range(start, end)?,
+        };
         *self.written() = Written::nothing(self.file.len()?);
         Ok(locked)
     }

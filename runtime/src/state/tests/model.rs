@@ -1,6 +1,6 @@
 //! Random sequences of steps against a model of plain maps: the store and the model hold the same,
 //! and a row is told beneath a key exactly when the owner index names that key. Some ids are long, so
-//! that a few rows fill a block.
+//! that a few rows fill a block. Now and then the state is brought to another number of shares.
 
 use proptest::prelude::*;
 
@@ -37,6 +37,8 @@ enum Step {
     },
     /// The state is closed and opened.
     Reopen,
+    /// The state is brought to another number of processes.
+    Split(usize),
     /// The pipeline is edited: by its plan, ids hold their key, or not any more.
     Edit(usize, Option<usize>),
 }
@@ -54,6 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             clean: inputs.map(|inputs| inputs.into_iter().collect()),
         }),
         1 => Just(Step::Reopen),
+        1 => prop::sample::select(vec![1, 2, 3, 7]).prop_map(Step::Split),
         1 => (0..SINKS.len(), prop::option::of(0..2_usize))
             .prop_map(|(sink, place)| Step::Edit(sink, place)),
     ];
@@ -207,7 +210,7 @@ fn take(step: &Step, state: &State, model: &mut Model) {
             };
         }
         Step::Edit(sink, place) => state.set_key_in_id(SINKS[*sink], *place).unwrap(),
-        Step::Reopen => {}
+        Step::Reopen | Step::Split(_) => {}
     }
 }
 
@@ -220,9 +223,12 @@ proptest! {
         let mut state = open(folder.path());
         let mut model = Model::default();
         for step in &steps {
-            if matches!(step, Step::Reopen) {
+            if matches!(step, Step::Reopen | Step::Split(_)) {
                 drop(state);
-                state = open(folder.path());
+                if let Step::Split(processes) = step {
+                    State::split(folder.path(), PIPELINE, *processes).unwrap();
+                }
+                state = State::open_all(folder.path(), PIPELINE).unwrap();
             }
             take(step, &state, &mut model);
             model.assert_equals(&state);
