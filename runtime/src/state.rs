@@ -15,7 +15,8 @@
 //! * What is about a key is in the share that its virtual partition belongs to.
 //! * A sink is staged, published and discarded in all shares, so that each share by itself knows how
 //!   far the sink is, and a crash between them leaves none further than one epoch from another.
-//! * Epochs, memos and stamps are in the first share: that of the process which leads.
+//! * Epochs, memos and stamps are in the first share: that of the process which leads. Others may have
+//!   former ones, which nobody reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -24,6 +24,7 @@ mod report;
 mod rooms;
 mod scans;
 mod sink_files;
+mod split;
 mod stages;
 mod state;
 mod stop;

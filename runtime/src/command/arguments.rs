@@ -32,7 +32,7 @@ const EXIT_CODES: &str = "Exit codes:
   70  a bug in tidemill
   74  reading or writing failed
   75  may work at the next try: a batch failed, or another run has the state or the sink
-  78  the pipeline file has errors, a source is missing, or a sink and the state do not fit (see `tidemill adopt`)
+  78  the pipeline file has errors, a source is missing, a sink and the state do not fit (see `tidemill adopt`), or the state is for another number of processes (see `tidemill state split`)
   130 stopped on request (Ctrl-C): what was finished is committed, the next run does the rest";
 
 #[derive(Subcommand)]

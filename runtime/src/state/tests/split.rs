@@ -32,6 +32,12 @@ fn filled(folder: &Path) -> State {
         settled
     });
     state.settle(keys.collect()).unwrap();
+    let former = Staged {
+        sink: OTHER.to_owned(),
+        ..staged(state.take_epoch().unwrap(), vec![told(200, "b", 9)])
+    };
+    state.stage(former).unwrap();
+    state.publish(OTHER).unwrap();
     let epoch = state.take_epoch().unwrap();
     let rows = (0..20).map(|number| told(number, &named(number + 1), 11));
     let of_other = Staged {
@@ -143,17 +149,15 @@ fn a_state_is_the_same_in_any_number_of_shares_and_goes_on_in_each() {
         assert_eq!((keys, told), (counts.keys, counts.told[SINK]));
         assert_eq!(names(folder.path()).len(), processes);
         assert_eq!(seen(folder.path()), before);
-        // Each key is in its share alone.
         for process in 0..processes {
             let place = Place::of(folder.path(), &Share::of(process, processes));
             assert!(place.path.exists());
         }
     }
-    let split_after = folder.path();
-    split(split_after, 3);
-    let state = open_all(split_after);
+    split(folder.path(), 3);
+    let state = open_all(folder.path());
     state.publish(OTHER).unwrap();
-    assert_eq!(state.take_epoch().unwrap(), 3);
+    assert_eq!(state.take_epoch().unwrap(), 4);
     let snapshot = state.snapshot().unwrap();
     assert_eq!(owner(&snapshot, OTHER, &row(3)), Some(key(&named(4))));
     assert_eq!(snapshot.counts().unwrap().told[OTHER], 20);
@@ -279,7 +283,7 @@ fn what_one_share_has_published_is_published_and_what_not_all_have_staged_is_not
     let state = open_all(folder.path());
     let snapshot = state.snapshot().unwrap();
     for record in snapshot.sink_records(OTHER).unwrap().into_iter().flatten() {
-        assert_eq!((record.published, record.staged), (Some(2), None));
+        assert_eq!((record.published, record.staged), (Some(3), None));
     }
     assert_eq!(snapshot.counts().unwrap().told[OTHER], 20);
     for record in snapshot.sink_records(SINK).unwrap().into_iter().flatten() {
@@ -306,7 +310,7 @@ fn a_share_that_lost_its_publish_when_the_next_epoch_was_staged_has_it() {
     split(folder.path(), 1);
     let state = open(folder.path());
     let record = state.snapshot().unwrap().sink(OTHER).unwrap().unwrap();
-    assert_eq!((record.published, record.staged), (Some(2), None));
+    assert_eq!((record.published, record.staged), (Some(3), None));
 }
 
 /// Replaces a share of one folder by that of another, and insists that nothing happens to them.
