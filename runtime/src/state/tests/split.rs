@@ -125,6 +125,12 @@ fn copy(from: &Path, to: &Path, name: &str) {
     fs::copy(from.join(name), to.join(name)).unwrap();
 }
 
+fn copy_all(from: &Path, to: &Path, names: &[String]) {
+    for name in names {
+        copy(from, to, name);
+    }
+}
+
 fn open_all(folder: &Path) -> State {
     State::open_all(folder, PIPELINE).unwrap()
 }
@@ -196,9 +202,8 @@ fn cut_offs(before: &Path, after: &Path) -> Vec<TempDir> {
     let parts = parts.chain((1..old.len()).map(|gone| (&old[gone..], &new[..])));
     let folders = parts.map(|(old, new)| {
         let folder = tempfile::tempdir().unwrap();
-        old.iter()
-            .for_each(|name| copy(before, folder.path(), name));
-        new.iter().for_each(|name| copy(after, folder.path(), name));
+        copy_all(before, folder.path(), old);
+        copy_all(after, folder.path(), new);
         let half = format!("state-1-of-3.redb.{}", "0a".repeat(16));
         fs::write(folder.path().join(half), "half").unwrap();
         folder
@@ -213,9 +218,7 @@ fn a_split_that_is_cut_off_anywhere_keeps_runs_off_and_is_ended_by_any_other() {
         let expected = seen(before.path());
         for again in [to, from, 5] {
             let after = tempfile::tempdir().unwrap();
-            names(before.path())
-                .iter()
-                .for_each(|name| copy(before.path(), after.path(), name));
+            copy_all(before.path(), after.path(), &names(before.path()));
             split(after.path(), to);
             for (step, folder) in cut_offs(before.path(), after.path()).iter().enumerate() {
                 let folder = folder.path();
@@ -328,9 +331,7 @@ fn files_that_are_not_one_state_are_refused_and_kept() {
     is_refused(folder.path(), "state-0-of-2.redb", other.path(), 1);
     let later = shared(2);
     let earlier = tempfile::tempdir().unwrap();
-    names(later.path())
-        .iter()
-        .for_each(|name| copy(later.path(), earlier.path(), name));
+    copy_all(later.path(), earlier.path(), &names(later.path()));
     let state = open_all(later.path());
     state.publish(OTHER).unwrap();
     drop(state);
@@ -357,7 +358,7 @@ fn files_that_are_not_one_state_are_refused_and_kept() {
 fn a_share_with_a_key_that_is_not_its_own_is_refused_and_nothing_is_left_of_the_new_ones() {
     let folder = shared(2);
     let state = open_all(folder.path());
-    let strange = (0..)
+    let strange = (0..KEYS)
         .map(named)
         .find(|name| state.share_of(&key(name)) == 0);
     let Kept::Here(store) = &state.shares[1] else {
@@ -427,9 +428,9 @@ fn what_else_lies_in_the_folder_stays_there() {
         "notes.txt",
     ]
     .map(|name| folder.path().join(name));
-    strange
-        .iter()
-        .for_each(|file| fs::write(file, "ours").unwrap());
+    for file in &strange {
+        fs::write(file, "ours").unwrap();
+    }
     split(folder.path(), 2);
     for file in &strange {
         assert_eq!(fs::read(file).unwrap(), b"ours");
