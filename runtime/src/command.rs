@@ -12,7 +12,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use self::arguments::{
-    Color, Command, Format, Pipeline, PlanArguments, RunArguments, StateVerb, Verb, VerifyArguments,
+    Color, Command, Format, LaunchArguments, Pipeline, PlanArguments, RunArguments, StateVerb,
+    Verb, VerifyArguments,
 };
 use crate::crew::{lost, spoken_to};
 use crate::error::{ADOPT_ALL, Exit, Refused, RunError};
@@ -29,23 +30,22 @@ use crate::stop;
 pub fn main() -> ExitCode {
     let command = match Command::try_parse() {
         Ok(command) => command,
-        Err(error) => {
-            // Help and version are no errors.
-            let code = if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
-            };
-            error.print().ok();
-            return exit(code);
-        }
+        Err(error) => return answer(&error),
     };
+    let launched;
     end_when_a_worker_panics();
     let (pipeline, done) = match &command.verb {
         Verb::Validate(pipeline) => (pipeline, validate(pipeline)),
         Verb::Plan(arguments) => (&arguments.pipeline, plan(arguments)),
         Verb::Graph(pipeline) => (pipeline, graph(pipeline)),
         Verb::Run(arguments) => (&arguments.pipeline, run(arguments)),
+        Verb::Launch(arguments) => match arguments.of_run() {
+            Ok(run) => {
+                launched = run;
+                (&launched.pipeline, launch(arguments))
+            }
+            Err(error) => return answer(&error),
+        },
         Verb::Verify(arguments) => (&arguments.pipeline, verify(arguments)),
         Verb::Adopt { pipeline, sink } => (pipeline, adopt(pipeline, sink)),
         Verb::State {
@@ -72,6 +72,18 @@ pub fn main() -> ExitCode {
             exit(error.exit())
         }
     }
+}
+
+/// What is said to a command line that asks for nothing: what is wrong with it, or the help or the
+/// version that it asks for, which are no errors.
+fn answer(error: &clap::Error) -> ExitCode {
+    let code = if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    };
+    error.print().ok();
+    exit(code)
 }
 
 fn exit(code: Exit) -> ExitCode {
@@ -173,6 +185,11 @@ fn run(arguments: &RunArguments) -> Result<i32, RunError> {
             })
         }
     })
+}
+
+fn launch(arguments: &LaunchArguments) -> Result<i32, RunError> {
+    let processes = usize::from(arguments.processes);
+    Ok(crate::launch::launch(processes, &arguments.run)?)
 }
 
 /// Writes a report over the one before.

@@ -11,6 +11,7 @@ use pipelines::document::Document;
 use pipelines::settings::PAGE_IS_OPEN;
 
 use crate::cluster::ClusterError;
+use crate::launch::LaunchError;
 use crate::state::StateError;
 
 /// Why a run ended.
@@ -39,6 +40,9 @@ pub enum RunError {
     /// The processes of the run do not come together.
     #[error("the processes of the run cannot meet")]
     Cluster(#[source] ClusterError),
+    /// Processes could not be launched.
+    #[error("the processes of the run cannot be launched")]
+    Launch(#[from] LaunchError),
     /// A stage could not be evaluated.
     #[error("a stage stopped the run")]
     Stage(#[from] StageError),
@@ -237,6 +241,7 @@ impl RunError {
             | RunError::State(_)
             | RunError::Spill { .. }
             | RunError::Bounds { .. }
+            | RunError::Launch(_)
             | RunError::Network { .. }
             | RunError::Listen { .. }
             | RunError::Output { .. } => Exit::Io,

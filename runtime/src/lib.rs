@@ -17,6 +17,7 @@ mod http;
 pub mod inspect;
 mod job;
 mod known;
+pub mod launch;
 pub mod load;
 mod part;
 mod pass;

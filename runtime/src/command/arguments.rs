@@ -1,11 +1,13 @@
 //! What can be said on the command line, and what it asks for.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::{Asked, MEET_TIMEOUT};
@@ -45,6 +47,8 @@ pub(super) enum Verb {
     Graph(Pipeline),
     /// Bring the sinks up to date with the sources.
     Run(RunArguments),
+    /// Run with several processes on this machine, for trying it out.
+    Launch(LaunchArguments),
     /// Prove that the sinks hold what a run from nothing yields.
     Verify(VerifyArguments),
     /// Take what a sink holds for what it was told, and open every key.
@@ -126,6 +130,21 @@ pub(super) struct Together {
     /// Listen with the socket that is standard input.
     #[arg(long, hide = true)]
     pub(super) listen_on_stdin: bool,
+}
+
+#[derive(Args)]
+pub(super) struct LaunchArguments {
+    /// How many processes.
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(super) processes: u16,
+    /// The pipeline file and options of `tidemill run`; each process gets them.
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "RUN"
+    )]
+    pub(super) run: Vec<OsString>,
 }
 
 #[derive(Args)]
@@ -225,6 +244,23 @@ pub(super) enum Color {
     Auto,
     Always,
     Never,
+}
+
+impl LaunchArguments {
+    /// What each process makes of its arguments.
+    pub(super) fn of_run(&self) -> Result<RunArguments, clap::Error> {
+        let words = ["tidemill", "run"].map(OsString::from);
+        let command = Command::try_parse_from(words.iter().chain(&self.run))?;
+        let Verb::Run(run) = command.verb else {
+            unreachable!("`run` is the verb");
+        };
+        let own = &run.together;
+        if own.process.is_some() || own.hosts.is_some() || own.secret.is_some() {
+            let message = "`launch` gives each process its `--process`, `--hosts` and `--secret`\n";
+            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(run)
+    }
 }
 
 impl Together {
@@ -330,6 +366,45 @@ mod tests {
             "99999999999s",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    /// What the processes of `tidemill launch` with these words are given.
+    fn launched(words: &str) -> Result<(u16, RunArguments), clap::Error> {
+        let words = format!("tidemill launch {words}");
+        let command = Command::try_parse_from(words.split_whitespace())?;
+        let Verb::Launch(arguments) = command.verb else {
+            panic!("another verb");
+        };
+        Ok((arguments.processes, arguments.of_run()?))
+    }
+
+    #[test]
+    fn what_is_launched_takes_the_options_of_a_run_in_any_order() {
+        for words in [
+            "-n 3 --workers 2 p.toml --no-skip",
+            "--processes=3 p.toml --workers=2 --no-skip",
+            "-n 3 --no-skip p.toml --workers 2",
+        ] {
+            let (processes, run) = launched(words).unwrap();
+            assert_eq!((processes, run.pipeline.workers), (3, 2), "{words}");
+            assert!(run.no_skip && run.pipeline.file.ends_with("p.toml"));
+        }
+    }
+
+    #[test]
+    fn what_a_launch_says_itself_is_not_said_to_it() {
+        for words in [
+            "p.toml",
+            "-n 2",
+            "-n 0 p.toml",
+            "-n 65 p.toml",
+            "-n 2 p.toml --process 0",
+            "-n 2 p.toml --hosts hosts",
+            "-n 2 --secret secret p.toml",
+            "-n 2 p.toml --wrkers 1",
+        ] {
+            assert!(launched(words).is_err(), "{words}");
         }
     }
 }
