@@ -1,0 +1,85 @@
+//! Every source that a pipeline can name: what it is decoded into, and checked by.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Section;
+use crate::schema::Type;
+use crate::source::csv::{Csv, CsvConfig};
+use crate::source::ndjson::{Ndjson, NdjsonConfig};
+use crate::source::parquet::{Parquet, ParquetConfig};
+use crate::source::sqlite::{Sqlite, SqliteConfig};
+use crate::source::{Amiss, Source};
+
+/// The types of sources.
+pub const SOURCES: [&str; 4] = ["csv", "ndjson", "parquet", "sqlite"];
+
+/// A decoded source.
+#[derive(Clone, Debug)]
+pub enum SourceConfig {
+    /// `type = "csv"`.
+    Csv(CsvConfig),
+    /// `type = "ndjson"`.
+    Ndjson(NdjsonConfig),
+    /// `type = "parquet"`.
+    Parquet(ParquetConfig),
+    /// `type = "sqlite"`.
+    Sqlite(SqliteConfig),
+}
+
+impl SourceConfig {
+    /// Decodes a section of this type; `None` when there is no such source.
+    pub fn decode<S: Section>(kind: &str, section: &S) -> Option<Result<Self, S::Error>> {
+        Some(match kind {
+            "csv" => section.decode().map(SourceConfig::Csv),
+            "ndjson" => section.decode().map(SourceConfig::Ndjson),
+            "parquet" => section.decode().map(SourceConfig::Parquet),
+            "sqlite" => section.decode().map(SourceConfig::Sqlite),
+            _ => return None,
+        })
+    }
+
+    /// The path that it reads, as the author wrote it.
+    pub fn path(&self) -> &str {
+        match self {
+            SourceConfig::Csv(config) => &config.path,
+            SourceConfig::Ndjson(config) => &config.path,
+            SourceConfig::Parquet(config) => &config.path,
+            SourceConfig::Sqlite(config) => &config.path,
+        }
+    }
+
+    /// Its `where`, as the author wrote it.
+    pub fn condition(&self) -> Option<&str> {
+        match self {
+            SourceConfig::Csv(config) => config.condition.as_deref(),
+            SourceConfig::Ndjson(config) => config.condition.as_deref(),
+            SourceConfig::Parquet(config) => config.condition.as_deref(),
+            SourceConfig::Sqlite(config) => config.condition.as_deref(),
+        }
+    }
+
+    /// Checks it against what is found at `path`; `pinned` are types that were inferred before.
+    pub fn check(
+        &self,
+        name: &str,
+        path: &Path,
+        timezone: chrono_tz::Tz,
+        pinned: &BTreeMap<String, Type>,
+    ) -> Result<Source, Amiss> {
+        match self {
+            SourceConfig::Csv(config) => {
+                Csv::check(config, name, path, timezone, pinned).map(Source::new)
+            }
+            SourceConfig::Ndjson(config) => {
+                Ndjson::check(config, name, path, timezone, pinned).map(Source::new)
+            }
+            SourceConfig::Parquet(config) => {
+                Parquet::check(config, name, path, timezone).map(Source::new)
+            }
+            SourceConfig::Sqlite(config) => {
+                Sqlite::check(config, name, path, timezone, pinned).map(Source::new)
+            }
+        }
+    }
+}
