@@ -25,6 +25,7 @@ pub mod lookup;
 pub mod rules;
 pub mod select;
 pub mod sql;
+mod stage;
 pub mod union;
 pub mod unnest;
 
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::{Chunk, RowError};
 use lookup::Index;
+pub use stage::Stage;
 
 /// What becomes of a row of which a stage could not evaluate something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -48,12 +48,13 @@ impl Way {
                 Feed::Start(start) => &starts[start],
                 Feed::Step(step) => &made[step],
             };
-            let gathers = step.transform.gathers();
+            let stage = step.transform.stage();
+            let gathers = stage.gathers();
             let inputs = step.inputs.iter();
             let inputs = inputs.map(|feed| input(feed).gather(gathers.as_ref()));
             let inputs: Result<Vec<Chunk>, _> = inputs.collect();
             let inputs = inputs.map_err(|error| at.columns(error))?;
-            made.push(step.transform.evaluate(&inputs, at)?);
+            made.push(stage.evaluate(&inputs, at)?);
         }
         Ok(made)
     }

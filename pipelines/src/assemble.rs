@@ -251,7 +251,7 @@ impl Assemble<'_> {
         let columns: Vec<usize> = all.filter(is_brought).collect();
         let mut reads: BTreeSet<usize> = columns.iter().copied().chain(passing.key()).collect();
         for step in self.chain(branch).steps.iter().rev() {
-            let of_inputs = step.transform.reads(&reads);
+            let of_inputs = step.transform.stage().reads(&reads);
             reads = of_inputs.into_iter().next().unwrap_or_default();
         }
         let named = source.source.id().iter().chain(version);
@@ -270,7 +270,7 @@ impl Assemble<'_> {
     /// of the chain bring it unchanged.
     fn column_of(&self, branch: &[usize], column: usize) -> Option<usize> {
         branch[1..].iter().rev().try_fold(column, |column, stage| {
-            self.checked.transforms[stage].source_of(column)
+            self.checked.transforms[stage].stage().source_of(column)
         })
     }
 
@@ -356,7 +356,7 @@ impl Assemble<'_> {
             let name = stage.name();
             let text = stage.section.canonical();
             parts.insert(format!("`{name}`"), bytes_hash(text.as_bytes()));
-            let folded = self.checked.transforms[&node].folded();
+            let folded = self.checked.transforms[&node].stage().folded();
             if behind && !folded.is_empty() {
                 parts.insert(
                     format!("parameters or the day in `{name}`"),
@@ -404,7 +404,7 @@ impl Assemble<'_> {
         let steps = step_of.keys();
         let reading = steps.filter(|at| {
             let transform = self.checked.transforms.get(at);
-            transform.is_some_and(|transform| transform.reads_instant())
+            transform.is_some_and(|transform| transform.stage().reads_instant())
         });
         reading
             .map(|&at| self.graph.nodes[at].name().to_owned())
@@ -427,7 +427,7 @@ impl Assemble<'_> {
             let Some(transform) = self.checked.transforms.get(&at) else {
                 continue;
             };
-            if transform.reads_instant() && step_of.contains_key(&at) {
+            if transform.stage().reads_instant() && step_of.contains_key(&at) {
                 let problem =
                     Problem::at(["type"], format!("`{}` reads now() behind the gate", node.name()))
                         .label("every run opens every key")

@@ -335,7 +335,7 @@ impl Checked {
                         continue;
                     };
                     let wanted = wanted.iter().filter_map(|name| schema.position(name));
-                    let reads = transform.reads(&wanted.collect());
+                    let reads = transform.stage().reads(&wanted.collect());
                     for (upstream, columns) in node.upstream.iter().zip(reads) {
                         let columns = self.names(upstream.stage, &columns);
                         if node.is_partition() {

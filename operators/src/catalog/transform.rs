@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::Section;
-use crate::chunk::Chunk;
-use crate::expression::{Expression, Language};
+use crate::expression::Language;
 use crate::problem::{Problem, Step};
 use crate::schema::Schema;
+use crate::transform::Stage;
 use crate::transform::aggregate::{Aggregate, AggregateConfig};
 use crate::transform::batch_partition::{BatchPartition, BatchPartitionConfig};
 use crate::transform::checks::{Checks, ChecksConfig};
@@ -21,7 +21,6 @@ use crate::transform::select::{Select, SelectConfig};
 use crate::transform::sql::{Sql, SqlConfig};
 use crate::transform::union::{Union, UnionConfig};
 use crate::transform::unnest::{Unnest, UnnestConfig};
-use crate::transform::{Evaluation, StageError};
 
 /// The types of transforms.
 pub const TRANSFORMS: [&str; 14] = [
@@ -239,28 +238,24 @@ impl TransformConfig {
 }
 
 impl Transform {
-    /// The columns that it needs of each stage that it takes rows from, and behind these of its
-    /// dimension, when `needed` are needed of its output.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
-        let of_input = match self {
-            Transform::Aggregate(stage) => stage.reads(),
-            Transform::BatchPartition(stage) => stage.reads(needed),
-            Transform::Checks(stage) => stage.reads(needed),
-            Transform::ConflictJoin(stage) => stage.reads(needed),
-            Transform::Derive(stage) => stage.reads(needed),
-            Transform::Distinct(stage) => stage.reads(),
-            Transform::Filter(stage) => stage.reads(needed),
-            Transform::Latest(stage) => stage.reads(needed),
-            Transform::Lookup(stage) => {
-                return vec![stage.reads_left(needed), stage.reads_right(needed)];
-            }
-            Transform::Rules(stage) => stage.reads(needed),
-            Transform::Select(stage) => stage.reads(needed),
-            Transform::Unnest(stage) => stage.reads(needed),
-            Transform::Sql(stage) => return stage.reads(),
-            Transform::Union(stage) => return stage.reads(needed),
-        };
-        vec![of_input]
+    /// What it is asked as any stage is.
+    pub fn stage(&self) -> &dyn Stage {
+        match self {
+            Transform::Aggregate(stage) => stage,
+            Transform::BatchPartition(stage) => stage,
+            Transform::Checks(stage) => stage,
+            Transform::ConflictJoin(stage) => stage,
+            Transform::Derive(stage) => stage,
+            Transform::Distinct(stage) => stage,
+            Transform::Filter(stage) => stage,
+            Transform::Latest(stage) => stage,
+            Transform::Lookup(stage) => stage,
+            Transform::Rules(stage) => stage,
+            Transform::Select(stage) => stage,
+            Transform::Sql(stage) => stage,
+            Transform::Union(stage) => stage,
+            Transform::Unnest(stage) => stage,
+        }
     }
 
     /// The same stage for upstream stages that give just the columns which are read, of which `wanted`
@@ -281,91 +276,6 @@ impl Transform {
                 Some((Transform::Union(stage), schema))
             }
             _ => None,
-        }
-    }
-
-    /// The input column whose cells an output column holds unchanged, row by row; `None` when it is
-    /// not known to.
-    pub fn source_of(&self, column: usize) -> Option<usize> {
-        match self {
-            Transform::BatchPartition(stage) => stage.columns().get(column).copied(),
-            Transform::Derive(stage) => stage.source_of(column),
-            Transform::Checks(_) | Transform::Filter(_) => Some(column),
-            Transform::Lookup(stage) => stage.source_of(column),
-            Transform::Select(stage) => stage.positions().get(column).copied(),
-            Transform::Unnest(stage) => stage.source_of(column),
-            _ => None,
-        }
-    }
-
-    /// The input columns that must be here when it is evaluated: it moves the others unseen. `None`:
-    /// all of them.
-    pub fn gathers(&self) -> Option<BTreeSet<usize>> {
-        let none = BTreeSet::new();
-        Some(match self {
-            Transform::Aggregate(stage) => stage.reads(),
-            Transform::BatchPartition(stage) => stage.reads(&none),
-            Transform::Checks(stage) => stage.reads(&none),
-            Transform::ConflictJoin(stage) => stage.gathers(),
-            Transform::Derive(stage) => stage.reads(&none),
-            Transform::Filter(stage) => stage.reads(&none),
-            Transform::Latest(stage) => stage.reads(&none),
-            Transform::Lookup(stage) => stage.reads_left(&none),
-            Transform::Rules(stage) => stage.reads(&none),
-            Transform::Select(_) => none,
-            Transform::Unnest(stage) => stage.reads(&none),
-            _ => return None,
-        })
-    }
-
-    /// What it evaluates, with parameters and the pinned now put in: for the stamp.
-    pub fn folded(&self) -> Vec<&str> {
-        match self {
-            Transform::Sql(stage) => vec![stage.folded()],
-            _ => self.expressions().iter().map(|it| it.folded()).collect(),
-        }
-    }
-
-    /// Whether it reads `now()` or `current_timestamp`, which are finer than `current_date`.
-    pub fn reads_instant(&self) -> bool {
-        match self {
-            Transform::Sql(stage) => stage.reads_instant(),
-            _ => self.expressions().iter().any(|it| it.reads_instant()),
-        }
-    }
-
-    fn expressions(&self) -> Vec<&Expression> {
-        match self {
-            Transform::Aggregate(stage) => stage.expressions(),
-            Transform::Checks(stage) => stage.expressions(),
-            Transform::Derive(stage) => stage.set().iter().map(|set| &set.value).collect(),
-            Transform::Filter(stage) => vec![stage.when()],
-            Transform::Rules(stage) => stage.when().iter().collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// The rows that it makes of those of its inputs.
-    ///
-    /// # Panics
-    /// When it is given none.
-    pub fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
-        let input = inputs[0].clone();
-        match self {
-            Transform::Aggregate(stage) => stage.evaluate(&input, at),
-            Transform::BatchPartition(stage) => stage.evaluate(&input, at),
-            Transform::Checks(stage) => stage.evaluate(input, at),
-            Transform::ConflictJoin(stage) => stage.evaluate(&input, at),
-            Transform::Derive(stage) => stage.evaluate(input, at),
-            Transform::Distinct(stage) => stage.evaluate(input, at),
-            Transform::Filter(stage) => stage.evaluate(input, at),
-            Transform::Latest(stage) => stage.evaluate(input, at),
-            Transform::Lookup(stage) => stage.evaluate(input, at),
-            Transform::Rules(stage) => stage.evaluate(&input, at),
-            Transform::Select(stage) => stage.evaluate(&input, at),
-            Transform::Sql(stage) => stage.evaluate(inputs, at),
-            Transform::Union(stage) => stage.evaluate(inputs, at),
-            Transform::Unnest(stage) => stage.evaluate(&input, at),
         }
     }
 }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::RecordBatch;
 use serde::Deserialize;
 
-use super::{Evaluation, OnError, StageError, of_column};
+use super::{Evaluation, OnError, Stage, StageError, of_column};
 use crate::chunk::Chunk;
 use crate::expression::{AggregateCall, Columns, Expression, Language};
 use crate::order::equatable;
@@ -113,28 +113,31 @@ impl Aggregate {
     pub fn on_error(&self) -> OnError {
         self.on_error
     }
+}
 
-    /// The expressions in the calls.
-    pub fn expressions(&self) -> Vec<&Expression> {
+impl Stage for Aggregate {
+    /// The input columns that it needs, whatever is needed of its output: which groups there are
+    /// depends on `by`, and what is wrong with an operand is the author's to see.
+    fn reads(&self, _needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+        let operands = self.expressions().into_iter();
+        let reads = operands
+            .flat_map(Expression::reads)
+            .chain(&self.by)
+            .copied()
+            .collect();
+        vec![reads]
+    }
+
+    fn expressions(&self) -> Vec<&Expression> {
         self.set
             .iter()
             .flat_map(AggregateCall::expressions)
             .collect()
     }
 
-    /// The input columns that it needs, whatever is needed of its output: which groups there are
-    /// depends on `by`, and what is wrong with an operand is the author's to see.
-    pub fn reads(&self) -> BTreeSet<usize> {
-        let operands = self.expressions().into_iter();
-        operands
-            .flat_map(Expression::reads)
-            .chain(&self.by)
-            .copied()
-            .collect()
-    }
-
     /// One row for each group, in the order of their first rows.
-    pub fn evaluate(&self, input: &Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = &inputs[0];
         let mut errors = Vec::new();
         let operands: Vec<Operands> = self
             .set()

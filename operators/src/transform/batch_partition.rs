@@ -7,7 +7,7 @@ use arrow::array::{AsArray, RecordBatch};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-use super::{Evaluation, StageError};
+use super::{Evaluation, Stage, StageError};
 use crate::chunk::Chunk;
 use crate::key::Key;
 use crate::problem::{Problem, Step, column};
@@ -144,26 +144,6 @@ impl BatchPartition {
         self.by.is_none()
     }
 
-    /// The columns that it needs, when `needed` are needed behind it.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
-        needed
-            .iter()
-            .chain(&self.by)
-            .map(|&column| self.columns[column])
-            .collect()
-    }
-
-    /// The rows with the columns that go on.
-    pub fn evaluate(&self, input: &Chunk, at: &Evaluation) -> Result<Chunk, StageError> {
-        let columns = self
-            .columns
-            .iter()
-            .map(|&column| input.columns()[column].clone());
-        input
-            .with_columns(self.schema.arrow(), columns.collect::<Vec<_>>())
-            .map_err(|error| at.columns(error))
-    }
-
     /// The keys of the rows that it made, each once, and for each row the number of its key; none where
     /// the key column is null.
     ///
@@ -194,6 +174,33 @@ impl BatchPartition {
             Cut::Prefix(characters) => prefix(key, characters),
             Cut::Hash(batches) => format!("hash {} of {batches}", 1 + key.share_of(batches)),
         }
+    }
+}
+
+impl Stage for BatchPartition {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+        let reads = needed
+            .iter()
+            .chain(&self.by)
+            .map(|&column| self.columns[column])
+            .collect();
+        vec![reads]
+    }
+
+    fn source_of(&self, column: usize) -> Option<usize> {
+        self.columns.get(column).copied()
+    }
+
+    /// The rows with the columns that go on.
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = &inputs[0];
+        let columns = self
+            .columns
+            .iter()
+            .map(|&column| input.columns()[column].clone());
+        input
+            .with_columns(self.schema.arrow(), columns.collect::<Vec<_>>())
+            .map_err(|error| at.columns(error))
     }
 }
 
@@ -347,14 +354,16 @@ mod tests {
             BatchPartition::check(&config("ssn", None), &schema, &needed).unwrap();
         assert_eq!(out.names().collect::<Vec<_>>(), ["ssn", "miles"]);
         assert_eq!((out.key(), partition.by()), (Some(0), Some(0)));
-        let rows = partition.evaluate(&chunk, &at(Place::BeforeGate)).unwrap();
+        let rows = partition
+            .evaluate(&[chunk], &mut at(Place::BeforeGate))
+            .unwrap();
         assert_eq!(lines(&rows), ["123-45 | 1.5", "- | 2.5", "12 | -"]);
         let (keys, of_rows) = partition.keys(rows.rows());
         assert_eq!(keys, [Key::of("123-45"), Key::of("12")]);
         assert_eq!(of_rows, [Some(0), None, Some(1)]);
         assert_eq!(
             partition.reads(&BTreeSet::from([1])),
-            BTreeSet::from([1, 2])
+            [BTreeSet::from([1, 2])]
         );
     }
 
@@ -432,11 +441,13 @@ mod tests {
         let needed = BTreeSet::from([1]);
         let (partition, out) = BatchPartition::check(&whole(), &schema, &needed).unwrap();
         assert!(partition.is_whole() && out.key().is_none());
-        let rows = partition.evaluate(&chunk, &at(Place::BeforeGate)).unwrap();
+        let rows = partition
+            .evaluate(&[chunk], &mut at(Place::BeforeGate))
+            .unwrap();
         assert_eq!(lines(&rows), ["123-45", "-", "12"]);
         let all = (vec![Key::whole()], vec![Some(0); 3]);
         assert_eq!(partition.keys(rows.rows()), all);
-        assert_eq!(partition.reads(&BTreeSet::from([0])), BTreeSet::from([1]));
+        assert_eq!(partition.reads(&BTreeSet::from([0])), [BTreeSet::from([1])]);
         assert_eq!(partition.cut(&Key::whole()), "all");
     }
 

@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use self::literal::Literal;
 use self::rule::Rule;
-use super::{Evaluation, Place, StageError};
+use super::{Evaluation, Place, Stage, StageError};
 use crate::chunk::Chunk;
 use crate::expression::{Expression, Language};
 use crate::problem::{Problem, Step};
@@ -158,21 +158,26 @@ impl Checks {
         }
         problems
     }
+}
 
-    /// The input columns that it needs, when `needed` are needed of its output.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+impl Stage for Checks {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
         let rules = self.checks.iter().flat_map(|check| check.rule.reads());
-        needed.iter().copied().chain(rules).collect()
+        vec![needed.iter().copied().chain(rules).collect()]
     }
 
-    /// The expressions that it evaluates.
-    pub fn expressions(&self) -> Vec<&Expression> {
+    fn expressions(&self) -> Vec<&Expression> {
         let rules = self.checks.iter().map(|check| &check.rule);
         rules.filter_map(Rule::expression).collect()
     }
 
+    fn source_of(&self, column: usize) -> Option<usize> {
+        Some(column)
+    }
+
     /// The same rows; and what is found goes to the evaluation.
-    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = inputs[0].clone();
         let groups = groups(&input, at);
         for check in &self.checks {
             let found = check.rule.violations(input.rows(), &groups);

@@ -19,7 +19,7 @@ use arrow::error::ArrowError;
 use arrow::row::Rows;
 use serde::Deserialize;
 
-use super::{Evaluation, StageError};
+use super::{Evaluation, Stage, StageError};
 use crate::chunk::Chunk;
 use crate::order::{any_null, equatable};
 use crate::problem::{Problem, Step, column};
@@ -194,25 +194,26 @@ impl ConflictJoin {
     pub fn overlap(&self) -> Option<Overlap> {
         self.overlap
     }
+}
 
-    /// The input columns that it needs, when `needed` are needed of its output.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+impl Stage for ConflictJoin {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
         let columns = self.schema.columns().len() / 2;
         let mut reads: BTreeSet<usize> = needed.iter().map(|&output| output % columns).collect();
         reads.extend(self.on.iter().chain(&self.unequal));
-        reads.extend(self.gathers());
-        reads
+        reads.extend(self.gathers().into_iter().flatten());
+        vec![reads]
     }
 
-    /// The input columns that are read of every row; others are read of pairs only.
-    pub fn gathers(&self) -> BTreeSet<usize> {
+    fn gathers(&self) -> Option<BTreeSet<usize>> {
         let overlap = self.overlap.iter();
         let overlap = overlap.flat_map(|overlap| [overlap.start, overlap.end]);
-        self.rest.iter().copied().chain(overlap).collect()
+        Some(self.rest.iter().copied().chain(overlap).collect())
     }
 
     /// The pairs.
-    pub fn evaluate(&self, input: &Chunk, at: &Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = &inputs[0];
         let mut pairs = self.candidates(input);
         if self.order == Order::Unordered {
             pairs.retain(|(left, right)| left < right);
@@ -223,7 +224,9 @@ impl ConflictJoin {
         self.gather(input, &pairs)
             .map_err(|error| at.columns(error))
     }
+}
 
+impl ConflictJoin {
     /// Every two rows, in both orders, that are equal in `on` and whose intervals overlap. They are of
     /// one origin, which is the position of their key, so equal ones are looked for within it.
     fn candidates(&self, input: &Chunk) -> Vec<(u32, u32)> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Evaluation, OnError, StageError, of_column};
+use super::{Evaluation, OnError, Stage, StageError, of_column};
 use crate::chunk::Chunk;
 use crate::expression::{Columns, Expression, Language, words};
 use crate::ordered::Ordered;
@@ -99,27 +99,34 @@ impl Derive {
     pub fn on_error(&self) -> OnError {
         self.on_error
     }
+}
 
+impl Stage for Derive {
     /// The input columns that it needs, when `needed` are needed of its output.
     ///
     /// A column that nobody needs is evaluated all the same: its errors are the author's to see.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
         let mut reads = needed.clone();
         for set in self.set.iter().rev() {
             reads.remove(&set.position);
             reads.extend(set.value.reads());
         }
-        reads
+        vec![reads]
     }
 
     /// The input column that an output column is: the same, unless it is set.
-    pub fn source_of(&self, column: usize) -> Option<usize> {
+    fn source_of(&self, column: usize) -> Option<usize> {
         let is_set = self.set.iter().any(|set| set.position == column);
         (!is_set).then_some(column)
     }
 
+    fn expressions(&self) -> Vec<&Expression> {
+        self.set.iter().map(|set| &set.value).collect()
+    }
+
     /// The rows with the columns set.
-    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = inputs[0].clone();
         let mut chunk = input;
         for set in &self.set {
             let value = set.value.evaluate(chunk.rows());
@@ -173,7 +180,7 @@ mod tests {
         let config = config(set, on_error);
         let (derive, out) = Derive::check(&config, &schema, &language()).unwrap();
         let mut at = at(Place::BehindGate);
-        let chunk = derive.evaluate(chunk, &mut at).unwrap();
+        let chunk = derive.evaluate(&[chunk], &mut at).unwrap();
         assert_eq!(chunk.rows().schema(), out.arrow());
         (lines(&chunk), errors(&at))
     }
@@ -243,7 +250,7 @@ mod tests {
         let reads = |set: &[(&str, &str)]| {
             let config = config(set, OnError::Null);
             let (derive, _) = Derive::check(&config, &schema, &language()).unwrap();
-            derive.reads(&BTreeSet::from([0]))
+            derive.reads(&BTreeSet::from([0])).remove(0)
         };
         assert_eq!(reads(&[("id", "1")]), BTreeSet::new());
         assert_eq!(reads(&[("id", "id + 1")]), BTreeSet::from([0]));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Evaluation, StageError};
+use super::{Evaluation, Stage, StageError};
 use crate::chunk::Chunk;
 use crate::order::equatable;
 use crate::schema::Schema;
@@ -33,14 +33,17 @@ impl Distinct {
             input.clone(),
         )
     }
+}
 
+impl Stage for Distinct {
     /// All: a column that is not looked at would make equal rows of different ones.
-    pub fn reads(&self) -> BTreeSet<usize> {
-        (0..self.columns).collect()
+    fn reads(&self, _needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+        vec![(0..self.columns).collect()]
     }
 
     /// The first of each set of equal rows.
-    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = inputs[0].clone();
         let columns: Vec<usize> = (0..self.columns).collect();
         let rows = equatable(input.rows(), &columns);
         let mut seen = BTreeSet::new();
@@ -71,13 +74,13 @@ mod tests {
         );
         let (distinct, _) = Distinct::check(&schema);
         let kept = distinct
-            .evaluate(chunk, &mut at(Place::BehindGate))
+            .evaluate(&[chunk], &mut at(Place::BehindGate))
             .unwrap();
         assert_eq!(lines(&kept), ["1 | 0", "1 | -", "- | -", "2 | 0"]);
         let (schema, chunk) = table("id int");
         let (distinct, _) = Distinct::check(&schema);
         let kept = distinct
-            .evaluate(chunk, &mut at(Place::BehindGate))
+            .evaluate(&[chunk], &mut at(Place::BehindGate))
             .unwrap();
         assert!(kept.is_empty());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Evaluation, OnError, StageError, truths};
+use super::{Evaluation, OnError, Stage, StageError, truths};
 use crate::chunk::Chunk;
 use crate::expression::{Columns, Expression, Language};
 use crate::problem::{Problem, Step};
@@ -57,14 +57,24 @@ impl Filter {
     pub fn on_error(&self) -> OnError {
         self.on_error
     }
+}
 
-    /// The input columns that it needs, when `needed` are needed of its output.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
-        needed | self.when.reads()
+impl Stage for Filter {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+        vec![needed | self.when.reads()]
+    }
+
+    fn source_of(&self, column: usize) -> Option<usize> {
+        Some(column)
+    }
+
+    fn expressions(&self) -> Vec<&Expression> {
+        vec![&self.when]
     }
 
     /// The rows for which the condition is true.
-    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = inputs[0].clone();
         let when = self.when.evaluate(input.rows());
         let mut keep = truths(&when.values);
         at.report(&input, when.errors, self.on_error, &mut keep)?;
@@ -96,7 +106,7 @@ mod tests {
         };
         let (filter, _) = Filter::check(&config, &schema, &language()).unwrap();
         let mut at = at(place);
-        let kept = filter.evaluate(chunk, &mut at).unwrap();
+        let kept = filter.evaluate(&[chunk], &mut at).unwrap();
         let ids = lines(&kept).into_iter().map(|line| line[..1].to_owned());
         (ids.collect(), errors(&at))
     }
@@ -135,7 +145,7 @@ mod tests {
             on_error: OnError::Stop,
         };
         let (filter, _) = Filter::check(&config, &schema, &language()).unwrap();
-        let stopped = filter.evaluate(chunk, &mut at(Place::BehindGate));
+        let stopped = filter.evaluate(&[chunk], &mut at(Place::BehindGate));
         let message = stopped.unwrap_err().to_string();
         assert_eq!(message, "stage `stage` stops the run: divide by zero");
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{Evaluation, StageError};
+use super::{Evaluation, Stage, StageError};
 use crate::chunk::Chunk;
 use crate::order::{By, comparable, equatable};
 use crate::problem::{Problem, Step, column};
@@ -76,21 +76,24 @@ impl Latest {
     pub fn order_by(&self) -> &[By] {
         &self.order_by
     }
+}
 
-    /// The input columns that it needs, when `needed` are needed of its output.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+impl Stage for Latest {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
         let order = self.order_by.iter().map(|by| by.position);
-        needed
+        let reads = needed
             .iter()
             .copied()
             .chain(self.by.iter().copied())
             .chain(order)
-            .collect()
+            .collect();
+        vec![reads]
     }
 
     /// One row for each set of rows that belong together. Where the order leaves several rows last,
     /// it is the first of them in canonical order, which is the order that rows come in.
-    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = inputs[0].clone();
         let groups = equatable(input.rows(), &self.by);
         let order = comparable(input.rows(), &self.order_by);
         let mut last = BTreeMap::new();
@@ -126,7 +129,9 @@ mod tests {
     fn kept(rows: &str, order_by: &[&str]) -> String {
         let (schema, chunk) = table(rows);
         let (latest, _) = Latest::check(&config(&["who"], order_by), &schema).unwrap();
-        let kept = latest.evaluate(chunk, &mut at(Place::BehindGate)).unwrap();
+        let kept = latest
+            .evaluate(&[chunk], &mut at(Place::BehindGate))
+            .unwrap();
         let ids = lines(&kept).into_iter().map(|line| line[..1].to_owned());
         ids.collect::<Vec<_>>().join(" ")
     }

@@ -13,7 +13,7 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take;
 use serde::Deserialize;
 
-use super::{Evaluation, OnError, StageError};
+use super::{Evaluation, OnError, Stage, StageError};
 use crate::chunk::Chunk;
 use crate::dimension::Dimension;
 use crate::order::{By, any_null, comparable, equatable};
@@ -219,40 +219,6 @@ impl Lookup {
         self.on_error
     }
 
-    /// The left columns that it needs, when `needed` are needed of its output.
-    pub fn reads_left(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let on = self.on.iter().map(|(left, _)| *left);
-        let value = self.between.iter().map(|between| between.value);
-        needed
-            .iter()
-            .copied()
-            .filter(|&column| column < self.left)
-            .chain(on)
-            .chain(value)
-            .collect()
-    }
-
-    /// The right columns that it needs, when `needed` are needed of its output.
-    pub fn reads_right(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let brought = needed
-            .iter()
-            .filter_map(|column| column.checked_sub(self.left));
-        let brought = brought.map(|column| self.brought[column]);
-        let named = self.brought.iter().copied().filter(|_| self.names_columns);
-        let on = self.on.iter().map(|(_, right)| *right);
-        let range = self
-            .between
-            .iter()
-            .flat_map(|between| [between.low, between.high]);
-        let order = self.order_by.iter().map(|by| by.position);
-        brought
-            .chain(named)
-            .chain(on)
-            .chain(range)
-            .chain(order)
-            .collect()
-    }
-
     /// Indexes the right side.
     pub fn index(&self, dimension: &Dimension) -> Index {
         let right = dimension.rows.clone();
@@ -291,11 +257,6 @@ impl Lookup {
         }
     }
 
-    /// The input column that an output column is: the same, unless it is brought.
-    pub fn source_of(&self, column: usize) -> Option<usize> {
-        (column < self.left).then_some(column)
-    }
-
     /// What is odd about the right side: that of rows which are taken for one there are several,
     /// where no order says which of them is meant.
     pub fn warning(&self, index: &Index) -> Option<String> {
@@ -318,9 +279,21 @@ impl Lookup {
             )),
         }
     }
+}
+
+impl Stage for Lookup {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+        vec![self.reads_left(needed), self.reads_right(needed)]
+    }
+
+    /// The input column that an output column is: the same, unless it is brought.
+    fn source_of(&self, column: usize) -> Option<usize> {
+        (column < self.left).then_some(column)
+    }
 
     /// The rows with the columns of their matches.
-    pub fn evaluate(&self, input: Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = inputs[0].clone();
         let index = at.index();
         let matched = self.matched(input.rows(), index);
         if matches!(self.join, Join::Semi | Join::Anti) {
@@ -356,6 +329,42 @@ impl Lookup {
             .map_err(|error| at.columns(error))?;
         let rows = if several { at.renumber(rows) } else { rows };
         at.keep(rows, keep)
+    }
+}
+
+impl Lookup {
+    /// The left columns that it needs, when `needed` are needed of its output.
+    fn reads_left(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let on = self.on.iter().map(|(left, _)| *left);
+        let value = self.between.iter().map(|between| between.value);
+        needed
+            .iter()
+            .copied()
+            .filter(|&column| column < self.left)
+            .chain(on)
+            .chain(value)
+            .collect()
+    }
+
+    /// The right columns that it needs, when `needed` are needed of its output.
+    fn reads_right(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let brought = needed
+            .iter()
+            .filter_map(|column| column.checked_sub(self.left));
+        let brought = brought.map(|column| self.brought[column]);
+        let named = self.brought.iter().copied().filter(|_| self.names_columns);
+        let on = self.on.iter().map(|(_, right)| *right);
+        let range = self
+            .between
+            .iter()
+            .flat_map(|between| [between.low, between.high]);
+        let order = self.order_by.iter().map(|by| by.position);
+        brought
+            .chain(named)
+            .chain(on)
+            .chain(range)
+            .chain(order)
+            .collect()
     }
 
     /// The right rows that match each left row, in order; only the first where more are not asked for.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray};
 use serde::Deserialize;
 
-use super::{Evaluation, OnError, StageError, of_column, truths};
+use super::{Evaluation, OnError, Stage, StageError, of_column, truths};
 use crate::chunk::Chunk;
 use crate::expression::{Columns, Expression, Language};
 use crate::problem::{Problem, Step};
@@ -123,9 +123,10 @@ impl Rules {
     pub fn on_error(&self) -> OnError {
         self.on_error
     }
+}
 
-    /// The input columns that it needs, when `needed` are needed of its output.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+impl Stage for Rules {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
         let mut reads: BTreeSet<usize> = needed
             .iter()
             .copied()
@@ -134,11 +135,16 @@ impl Rules {
         for when in &self.when {
             reads.extend(when.reads());
         }
-        reads
+        vec![reads]
+    }
+
+    fn expressions(&self) -> Vec<&Expression> {
+        self.when.iter().collect()
     }
 
     /// The rows for which any rule holds, with a column for each rule.
-    pub fn evaluate(&self, input: &Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = &inputs[0];
         let mut errors = Vec::new();
         let mut any = vec![false; input.len()];
         let mut columns = input.columns().to_vec();
@@ -158,7 +164,9 @@ impl Rules {
             .map_err(|error| at.columns(error))?;
         at.keep(flagged, any)
     }
+}
 
+impl Rules {
     fn column(&self, flags: &[bool]) -> ArrayRef {
         let [yes, no] = &self.values;
         Arc::new(StringArray::from_iter_values(
@@ -206,7 +214,7 @@ mod tests {
         let config = config(&RULES, &["Y", "N"], on_error);
         let (rules, _) = Rules::check(&config, &schema, &language()).unwrap();
         let mut at = at(Place::BehindGate);
-        let chunk = rules.evaluate(&chunk, &mut at).unwrap();
+        let chunk = rules.evaluate(&[chunk], &mut at).unwrap();
         (lines(&chunk), errors(&at))
     }
 

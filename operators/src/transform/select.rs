@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{Evaluation, StageError};
+use super::{Evaluation, Stage, StageError};
 use crate::chunk::Chunk;
 use crate::problem::{Problem, Step, column};
 use crate::schema::Schema;
@@ -107,15 +107,26 @@ impl Select {
     pub fn positions(&self) -> &[usize] {
         &self.positions
     }
+}
 
-    /// The input columns that it needs, when `needed` are needed of its output.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+impl Stage for Select {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
         let wanted = needed.iter().map(|&output| self.positions[output]);
-        wanted.chain(self.named.iter().copied()).collect()
+        vec![wanted.chain(self.named.iter().copied()).collect()]
+    }
+
+    fn source_of(&self, column: usize) -> Option<usize> {
+        self.positions.get(column).copied()
+    }
+
+    /// No column: it moves them all.
+    fn gathers(&self) -> Option<BTreeSet<usize>> {
+        Some(BTreeSet::new())
     }
 
     /// The rows with the chosen columns.
-    pub fn evaluate(&self, input: &Chunk, at: &Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = &inputs[0];
         let columns = self
             .positions
             .iter()
@@ -178,6 +189,7 @@ mod tests {
     #[test]
     fn columns_go_on_in_the_order_and_by_the_names_that_are_chosen() {
         let (schema, chunk) = table(ROWS);
+        let input = [chunk];
         let schema = schema.with_key(Some(1));
         let cases: [(SelectConfig, &str, Option<usize>, [&str; 2]); 4] = [
             (
@@ -208,7 +220,7 @@ mod tests {
         ];
         for (config, names, key, rows) in cases {
             let (select, out) = Select::check(&config, &schema).unwrap();
-            let made = select.evaluate(&chunk, &at(Place::BehindGate)).unwrap();
+            let made = select.evaluate(&input, &mut at(Place::BehindGate)).unwrap();
             assert_eq!(out.names().collect::<Vec<_>>().join(" "), names);
             assert_eq!(
                 (out.key(), lines(&made)),
@@ -222,10 +234,10 @@ mod tests {
         let (schema, _) = table(ROWS);
         let config = config(None, &[("key", "ssn")], &["id"]);
         let (select, _) = Select::check(&config, &schema).unwrap();
-        assert_eq!(select.reads(&BTreeSet::new()), BTreeSet::from([0, 1]));
+        assert_eq!(select.reads(&BTreeSet::new()), [BTreeSet::from([0, 1])]);
         assert_eq!(
             select.reads(&BTreeSet::from([1])),
-            BTreeSet::from([0, 1, 2])
+            [BTreeSet::from([0, 1, 2])]
         );
     }
 

@@ -28,7 +28,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use serde::Deserialize;
 
-use super::{Evaluation, OnError, StageError};
+use super::{Evaluation, OnError, Stage, StageError};
 use crate::catalog::{Role, Upstream};
 use crate::chunk::{Chunk, batch};
 use crate::dimension::Dimension;
@@ -161,25 +161,6 @@ impl Sql {
         self.misaligned.as_ref()
     }
 
-    /// Its canonical text, with parameters and the pinned now put in.
-    pub fn folded(&self) -> &str {
-        &self.folded
-    }
-
-    /// Whether it names `now()` or `current_timestamp`, which are finer than `current_date`.
-    pub fn reads_instant(&self) -> bool {
-        self.reads_instant
-    }
-
-    /// The columns that it needs of each input. Which of its own are needed makes no difference: it
-    /// is planned once, and a `*` in it stands for all columns that its inputs have.
-    pub fn reads(&self) -> Vec<BTreeSet<usize>> {
-        self.inputs
-            .iter()
-            .map(|input| input.reads.values().copied().collect())
-            .collect()
-    }
-
     /// The columns that it reads of an input, with their positions there.
     ///
     /// # Panics
@@ -219,9 +200,32 @@ impl Sql {
         let shared: Vec<String> = shared.collect();
         (!shared.is_empty()).then(|| shared.join("; "))
     }
+}
+
+impl Stage for Sql {
+    /// The columns that it needs of each input. Which of its own are needed makes no difference: it
+    /// is planned once, and a `*` in it stands for all columns that its inputs have.
+    fn reads(&self, _needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+        self.inputs
+            .iter()
+            .map(|input| input.reads.values().copied().collect())
+            .collect()
+    }
+
+    fn gathers(&self) -> Option<BTreeSet<usize>> {
+        None
+    }
+
+    fn folded(&self) -> Vec<&str> {
+        vec![&self.folded]
+    }
+
+    fn reads_instant(&self) -> bool {
+        self.reads_instant
+    }
 
     /// The rows that the query yields.
-    pub fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
         for (input, chunk) in self.with_role(Role::Input).zip(inputs) {
             for (origin, message) in shared(input, chunk.rows(), chunk.origin().values()) {
                 at.report_origin(origin, message, OnError::Drop)?;
@@ -248,7 +252,9 @@ impl Sql {
         order.sort_by_key(|&row| made.origin().value(row as usize));
         at.take(&made, order)
     }
+}
 
+impl Sql {
     /// The rows of the keys at these origins. One bad row fails them all, so that they are evaluated
     /// again in halves, down to single keys.
     fn keys(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Evaluation, StageError};
+use super::{Evaluation, Stage, StageError};
 use crate::chunk::Chunk;
 use crate::problem::{Problem, Step, closest};
 use crate::schema::{Schema, Type};
@@ -126,16 +126,22 @@ impl Union {
     pub fn columns(&self) -> &[Vec<usize>] {
         &self.inputs
     }
+}
 
+impl Stage for Union {
     /// The columns that it needs of each input, when `needed` are needed of its output.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
         let of = |columns: &Vec<usize>| needed.iter().map(|&column| columns[column]).collect();
         self.inputs.iter().map(of).collect()
     }
 
+    fn gathers(&self) -> Option<BTreeSet<usize>> {
+        None
+    }
+
     /// The rows of all inputs. Behind the gate those of one key stay together: the rows of an input
     /// come in the order of their keys, and so do those of the union.
-    pub fn evaluate(&self, inputs: &[Chunk], at: &Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
         let mut chunks = Vec::with_capacity(inputs.len());
         for (input, columns) in inputs.iter().zip(&self.inputs) {
             let columns = columns
@@ -259,7 +265,7 @@ mod tests {
         let events = events.take(&vec![1, 0].into()).unwrap();
         let events = Chunk::new(events.rows().clone(), vec![0, 1].into());
         let all = union
-            .evaluate(&[visits, events.clone()], &at(Place::BehindGate))
+            .evaluate(&[visits, events.clone()], &mut at(Place::BehindGate))
             .unwrap();
         assert_eq!(lines(&all), ["a | 1", "a | 2", "a | 9", "b | 1", "b | 1"]);
         assert_eq!(all.origin().values().to_vec(), [0, 0, 0, 1, 1]);
@@ -269,7 +275,7 @@ mod tests {
             [BTreeSet::from([0]), BTreeSet::from([1])]
         );
         let one = union.only(1);
-        let one = one.evaluate(&[events], &at(Place::BeforeGate)).unwrap();
+        let one = one.evaluate(&[events], &mut at(Place::BeforeGate)).unwrap();
         assert_eq!(lines(&one), ["a | 9", "b | 1"]);
     }
 
@@ -298,7 +304,7 @@ mod tests {
     fn nothing_comes_of_empty_inputs() {
         let (schema, chunk) = table("id int | ssn text");
         let (union, _) = Union::check(&config(&["a", "b"]), &[&schema, &schema]).unwrap();
-        let all = union.evaluate(&[chunk.clone(), chunk], &at(Place::BehindGate));
+        let all = union.evaluate(&[chunk.clone(), chunk], &mut at(Place::BehindGate));
         assert!(all.unwrap().is_empty());
         assert_eq!(
             told(Union::check(&config(&[]), &[])),

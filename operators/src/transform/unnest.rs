@@ -17,7 +17,7 @@ use arrow::array::AsArray;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use super::{Evaluation, OnError, StageError};
+use super::{Evaluation, OnError, Stage, StageError};
 use crate::chunk::{Chunk, Column};
 use crate::expression::Language;
 use crate::json::{self, Item, Members, cell};
@@ -186,14 +186,6 @@ impl Unnest {
         &self.columns
     }
 
-    /// The input column that an output column is.
-    pub fn source_of(&self, column: usize) -> Option<usize> {
-        match self.columns.get(column) {
-            Some(ColumnOf::Input(position)) => Some(*position),
-            _ => None,
-        }
-    }
-
     /// The columns that it makes: those of elements, and behind them that of the position.
     pub fn made(&self) -> &[(String, Type)] {
         &self.made
@@ -217,20 +209,30 @@ impl Unnest {
     pub fn on_error(&self) -> OnError {
         self.on_error
     }
+}
 
-    /// The input columns that it needs, when `needed` are needed of its output.
-    pub fn reads(&self, needed: &BTreeSet<usize>) -> BTreeSet<usize> {
+impl Stage for Unnest {
+    fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
         let inputs = needed
             .iter()
             .filter_map(|&column| match self.columns[column] {
                 ColumnOf::Input(position) => Some(position),
                 ColumnOf::Element(_) => None,
             });
-        inputs.chain([self.column]).collect()
+        vec![inputs.chain([self.column]).collect()]
+    }
+
+    /// The input column that an output column is.
+    fn source_of(&self, column: usize) -> Option<usize> {
+        match self.columns.get(column) {
+            Some(ColumnOf::Input(position)) => Some(*position),
+            _ => None,
+        }
     }
 
     /// The elements of each row, one after the other; a row without one is kept or not.
-    pub fn evaluate(&self, input: &Chunk, at: &mut Evaluation) -> Result<Chunk, StageError> {
+    fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
+        let input = &inputs[0];
         let texts = input.rows().column(self.column).as_string::<i32>();
         let (mut parents, mut keep, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         let mut cells: Vec<Vec<Value>> = vec![Vec::new(); self.made.len()];
@@ -260,7 +262,9 @@ impl Unnest {
         at.report(&rows, errors, self.on_error, &mut keep)?;
         at.keep(rows, keep)
     }
+}
 
+impl Unnest {
     /// The elements of a cell, at least one: that which is not there.
     fn elements(&self, text: Option<&str>) -> Vec<Element> {
         let elements = match text.map(json::read) {

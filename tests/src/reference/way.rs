@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use operators::catalog::Transform;
 use operators::key::Key;
 use operators::schema::Type;
-use operators::transform::Place;
+use operators::transform::{Place, Stage};
 use operators::value::Value;
 use operators::way::{Feed, Way};
 use pipelines::plan::{InputPlan, Plan};
@@ -173,8 +173,8 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
                     meant::queried(query, stage.reads_of(0), rows)
                 }
                 (Transform::Checks(stage), Some(Meaning::Check(check))) => {
-                    let found =
-                        meant::blocked(&step.name, check, &stage.reads(&BTreeSet::new()), &rows);
+                    let reads = &stage.reads(&BTreeSet::new())[0];
+                    let found = meant::blocked(&step.name, check, reads, &rows);
                     blocked = blocked.concat(found.clone().map(|fault| fault.key));
                     errors = errors.concat(found);
                     rows

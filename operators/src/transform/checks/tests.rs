@@ -77,7 +77,11 @@ fn found(config: CheckConfig) -> Vec<String> {
     let (_, chunk) = table(ROWS);
     let chunk = chunk.with_origin(UInt32Array::from(vec![0, 0, 0, 1, 2]));
     let mut at = at(Place::BehindGate);
-    let rows = check(config).unwrap().0.evaluate(chunk, &mut at).unwrap();
+    let rows = check(config)
+        .unwrap()
+        .0
+        .evaluate(&[chunk], &mut at)
+        .unwrap();
     assert_eq!(rows.len(), 5, "all rows go on");
     let findings = at.findings().iter();
     findings
@@ -111,10 +115,10 @@ fn each_rule_is_asked_of_the_rows_of_a_key() {
 
 #[test]
 fn what_blocks_is_an_error_of_the_key_and_what_warns_is_none() {
-    let (_, rows) = table(ROWS);
+    let rows = [table(ROWS).1];
     let mut at_block = at(Place::BehindGate);
     let blocking = check(not_null("at")).unwrap().0;
-    blocking.evaluate(rows.clone(), &mut at_block).unwrap();
+    blocking.evaluate(&rows, &mut at_block).unwrap();
     let wrong = [
         "1: check `not_null at`: `at` is null (1 row)",
         "4: check `not_null at`: `at` is null (1 row)",
@@ -127,18 +131,18 @@ fn what_blocks_is_an_error_of_the_key_and_what_warns_is_none() {
     };
     let mut at_warn = at(Place::BehindGate);
     let warning = check(warning).unwrap().0;
-    warning.evaluate(rows, &mut at_warn).unwrap();
+    warning.evaluate(&rows, &mut at_warn).unwrap();
     assert!(errors(&at_warn).is_empty() && at_warn.findings().len() == 2);
 }
 
 #[test]
 fn a_dimension_is_looked_at_as_a_whole_and_stops_the_run() {
-    let (_, rows) = table(ROWS);
+    let rows = [table(ROWS).1];
     let evaluate = |config| {
         let mut at = at(Place::Dimension);
         let checks = check(config).unwrap().0;
         checks
-            .evaluate(rows.clone(), &mut at)
+            .evaluate(&rows, &mut at)
             .map(|rows| lines(&rows).len())
     };
     assert_eq!(
@@ -160,10 +164,10 @@ fn a_whole_partition_is_looked_at_without_any_row_and_a_key_is_not() {
     ] {
         let checks = check(config).unwrap().0;
         let mut of_keys = at(Place::BehindGate);
-        checks.evaluate(none(), &mut of_keys).unwrap();
+        checks.evaluate(&[none()], &mut of_keys).unwrap();
         assert!(of_keys.findings().is_empty());
         let mut of_all = at(Place::BehindGate).of_whole(Some(3));
-        checks.evaluate(none(), &mut of_all).unwrap();
+        checks.evaluate(&[none()], &mut of_all).unwrap();
         assert_eq!(of_all.findings().len(), whole);
     }
 }

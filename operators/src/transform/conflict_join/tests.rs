@@ -33,7 +33,7 @@ fn pairs(rows: &str, config: &ConflictJoinConfig) -> Vec<String> {
     let (schema, chunk) = table(rows);
     let chunk = of_one_key(chunk);
     let (join, _) = ConflictJoin::check(config, &schema).unwrap();
-    let paired = join.evaluate(&chunk, &at(Place::BehindGate)).unwrap();
+    let paired = join.evaluate(&[chunk], &mut at(Place::BehindGate)).unwrap();
     let columns = schema.columns().len();
     let ids = lines(&paired).into_iter().map(|line| {
         let cells: Vec<&str> = line.split(" | ").collect();
@@ -90,10 +90,13 @@ fn a_pair_holds_both_rows_and_the_key() {
         ["id", "who", "room", "other_id", "other_who", "other_room"]
     );
     assert_eq!(out.key(), Some(1));
-    let paired = join.evaluate(&chunk, &at(Place::BehindGate)).unwrap();
+    let paired = join.evaluate(&[chunk], &mut at(Place::BehindGate)).unwrap();
     assert_eq!(lines(&paired)[0], "1 | a | 1 | 2 | a | 2");
     assert_eq!(paired.origin().values().to_vec(), [0, 0]);
-    assert_eq!(join.reads(&BTreeSet::from([3])), BTreeSet::from([0, 1, 2]));
+    assert_eq!(
+        join.reads(&BTreeSet::from([3])),
+        [BTreeSet::from([0, 1, 2])]
+    );
 }
 
 #[test]
@@ -158,7 +161,7 @@ proptest! {
         let config = config(Some(bounds), &[], Order::Ordered);
         let (join, _) = ConflictJoin::check(&config, &schema).unwrap();
         let paired = join
-            .evaluate(&of_one_key(chunk(&schema, &cells)), &at(Place::BehindGate))
+            .evaluate(&[of_one_key(chunk(&schema, &cells))], &mut at(Place::BehindGate))
             .unwrap();
         let ids = |column: usize| {
             let column = paired.rows().column(column);

@@ -72,7 +72,7 @@ fn found(config: &LookupConfig, place: Place, right: &str) -> (Vec<String>, Vec<
     };
     let mut at = Evaluation::new(place, &prepared);
     at.enter(&name);
-    let rows = lookup.evaluate(chunk, &mut at).unwrap();
+    let rows = lookup.evaluate(&[chunk], &mut at).unwrap();
     assert_eq!(rows.rows().schema(), out.arrow());
     let short = lines(&rows).into_iter().map(|line| {
         let cells: Vec<&str> = line.split(" | ").collect();
@@ -196,7 +196,7 @@ fn before_the_gate_each_of_several_rows_has_an_origin_of_its_own() {
     };
     let mut at = Evaluation::new(Place::BeforeGate, &prepared);
     at.enter(&name);
-    let rows = lookup.evaluate(chunk, &mut at).unwrap();
+    let rows = lookup.evaluate(&[chunk], &mut at).unwrap();
     // The rows without a match were numbered, too, before they were dropped.
     let origins = rows.origin().values().to_vec();
     let sources: Vec<u32> = origins

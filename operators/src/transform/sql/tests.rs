@@ -292,7 +292,7 @@ fn only_what_is_read_is_needed() {
     let query = "with x as (select * from sales) select k, id from x join arts using (art)";
     let (sql, _) = checked(query).unwrap();
     assert_eq!(
-        sql.reads(),
+        sql.reads(&BTreeSet::new()),
         [BTreeSet::from([0, 1, 2]), BTreeSet::from([0])]
     );
     // Rows that have only these columns are enough.

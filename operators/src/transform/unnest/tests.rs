@@ -37,7 +37,7 @@ fn unnested(config: &UnnestConfig, place: Place, rows: &str) -> (Vec<String>, Ve
     let (schema, chunk) = table(rows);
     let (unnest, out) = Unnest::check(config, &schema, &language()).unwrap();
     let mut at = at(place);
-    let rows = unnest.evaluate(&chunk, &mut at).unwrap();
+    let rows = unnest.evaluate(&[chunk], &mut at).unwrap();
     assert_eq!(rows.rows().schema(), out.arrow());
     (lines(&rows), errors(&at))
 }
@@ -130,7 +130,11 @@ fn a_row_with_an_error_is_dropped_alone_and_before_the_gate_brings_it_to_its_key
     };
     let (schema, chunk) = table(ROWS);
     let (unnest, _) = Unnest::check(&stop, &schema, &language()).unwrap();
-    assert!(unnest.evaluate(&chunk, &mut at(Place::BehindGate)).is_err());
+    assert!(
+        unnest
+            .evaluate(&[chunk], &mut at(Place::BehindGate))
+            .is_err()
+    );
 }
 
 #[test]
@@ -168,9 +172,9 @@ fn it_reads_its_column_whatever_is_needed_and_keeps_the_key() {
     assert_eq!(out.key(), Some(0));
     assert_eq!(
         unnest.reads(&BTreeSet::from([1, 3])),
-        BTreeSet::from([0, 2])
+        [BTreeSet::from([0, 2])]
     );
-    assert_eq!(unnest.reads(&BTreeSet::new()), BTreeSet::from([0]));
+    assert_eq!(unnest.reads(&BTreeSet::new()), [BTreeSet::from([0])]);
 }
 
 #[test]
