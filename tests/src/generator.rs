@@ -11,6 +11,7 @@ mod aggregate;
 mod expression;
 mod meant;
 mod pipeline;
+mod stage;
 mod updates;
 
 use std::collections::BTreeMap;

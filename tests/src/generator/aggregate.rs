@@ -4,7 +4,8 @@ use operators::schema::Type;
 
 use super::Draws;
 use super::expression::{condition, of_type};
-use super::pipeline::{File, Stage, Where, on_error};
+use super::pipeline::{File, Stage, Where};
+use super::stage::on_error;
 use crate::meaning::Columns;
 
 /// An aggregate, by the key and at times another column.
