@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, make_encoder};
 
-use super::{JSON, KIND};
+use super::plan::{JSON, KIND};
 use crate::expression::spoken;
 use crate::schema::Type;
 

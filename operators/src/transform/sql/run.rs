@@ -34,7 +34,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
 
-use super::TABLE;
+use super::plan::TABLE;
 use crate::chunk::batch;
 use crate::expression::now_or_never;
 use crate::order::canonical;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::super::fixture::{at, chunk, errors, language, lines, table, told};
 use super::super::{Place, Prepared};
 use super::*;
+use crate::schema::Type;
 use crate::value::Value;
 
 const SALES: &str = "
