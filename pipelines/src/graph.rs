@@ -6,7 +6,10 @@
 //! source --> ..--> dimension            |        |         `right` of a lookup, lookups of a sink
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+mod names;
+mod order;
+
+use std::collections::BTreeSet;
 
 use operators::catalog::{
     Role, SINKS, SOURCES, SinkConfig, SourceConfig, TRANSFORMS, TransformConfig,
@@ -15,6 +18,7 @@ use operators::problem::{Problem, Step, suggest};
 
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Group, Section};
+use names::Names;
 
 /// The stages of a file with their edges.
 pub struct Graph<'a> {
@@ -222,31 +226,6 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Puts each stage behind those it takes rows from. A cycle is an error; its stages lose their
-    /// inputs: they have no way to a source, and who follows one would not come to an end.
-    fn sort(&mut self, diagnostics: &mut Vec<Diagnostic>) {
-        let mut placed = BTreeSet::new();
-        loop {
-            while let Some(at) = self.ready(&placed) {
-                placed.insert(at);
-                self.order.push(at);
-            }
-            let left: Vec<usize> = (0..self.nodes.len())
-                .filter(|at| !placed.contains(at))
-                .collect();
-            let Some(cycle) = self.cycle(&left) else {
-                break;
-            };
-            diagnostics.push(self.feed_each_other(&cycle));
-            for at in cycle {
-                let node = &mut self.nodes[at];
-                node.errors_of = None;
-                node.upstream.clear();
-                node.is_connected = false;
-            }
-        }
-    }
-
     /// What a query behind the gate reads and is not behind it is a dimension.
     fn find_dimensions(&mut self) {
         for at in self.order.clone() {
@@ -264,139 +243,6 @@ impl<'a> Graph<'a> {
                 }
             }
         }
-    }
-
-    /// A stage that is not placed, and all that it takes rows from is.
-    fn ready(&self, placed: &BTreeSet<usize>) -> Option<usize> {
-        (0..self.nodes.len()).find(|at| {
-            let mut from = self.nodes[*at].after();
-            !placed.contains(at) && from.all(|from| placed.contains(&from))
-        })
-    }
-
-    /// What is told of a cycle, at its first stage.
-    fn feed_each_other(&self, cycle: &[usize]) -> Diagnostic {
-        let names: Vec<String> = cycle
-            .iter()
-            .map(|&at| format!("`{}`", self.nodes[at].name()))
-            .collect();
-        let first = &self.nodes[cycle[0]];
-        let mut upstream = first.upstream.iter();
-        let field = match upstream.find(|upstream| upstream.stage == cycle[1]) {
-            Some(upstream) => upstream.field.clone(),
-            None => vec!["input".into()],
-        };
-        let problem = match cycle {
-            [_, _] => Problem::at(field, format!("{} feeds itself", names[0]))
-                .label("takes rows from itself"),
-            _ => Problem::at(
-                field,
-                format!("stages feed each other: {}", names.join(" <- ")),
-            )
-            .label("takes rows from a stage that takes rows from it"),
-        };
-        let help = "rows flow one way, from sources to sinks: read another stage here";
-        first.section.place(problem.help(help))
-    }
-
-    /// A cycle among these stages, which all wait for one another.
-    fn cycle(&self, left: &[usize]) -> Option<Vec<usize>> {
-        let mut seen = vec![*left.first()?];
-        loop {
-            let node = &self.nodes[*seen.last().expect("it starts with one stage")];
-            let next = node.after().find(|at| left.contains(at))?;
-            if let Some(start) = seen.iter().position(|&at| at == next) {
-                seen.push(next);
-                return Some(seen.split_off(start));
-            }
-            seen.push(next);
-        }
-    }
-}
-
-/// What the names of a file stand for.
-struct Names<'a> {
-    /// The stages. Where a name is there twice, the first is meant: that was told when the file was
-    /// read.
-    stages: BTreeMap<String, usize>,
-    /// The sinks, and which stage feeds each.
-    sinks: BTreeMap<usize, String>,
-    /// All names. A stage whose section is wrong is defined all the same: who names it is not at
-    /// fault.
-    defined: BTreeSet<&'a str>,
-}
-
-impl<'a> Names<'a> {
-    fn of(document: &'a Document, nodes: &[Node]) -> Self {
-        let in_reverse = nodes.iter().enumerate().rev();
-        let sinks = nodes.iter().enumerate();
-        let sections = document.sections().iter();
-        Names {
-            stages: in_reverse
-                .map(|(at, node)| (node.name().to_owned(), at))
-                .collect(),
-            sinks: sinks
-                .filter_map(|(at, node)| match &node.config {
-                    Config::Sink(config) => Some((at, config.input().to_owned())),
-                    _ => None,
-                })
-                .collect(),
-            defined: sections.map(|section| section.name.as_str()).collect(),
-        }
-    }
-
-    /// The stage that a field of a section names; `None` where it is wrong itself.
-    fn find(
-        &self,
-        field: Vec<Step>,
-        name: &str,
-        section: &Section,
-    ) -> Result<Option<usize>, Problem> {
-        let sink = self.stages.get(name).and_then(|at| self.sinks.get(at));
-        match (self.stages.get(name), sink) {
-            (Some(_), Some(feeding)) => Err(Problem::at(field, format!("`{name}` is a sink"))
-                .label("a sink has no rows to give")
-                .help(format!("name the stage that feeds the sink: `{feeding}`"))),
-            (Some(at), None) => Ok(Some(*at)),
-            (None, _) if self.defined.contains(name) => Ok(None),
-            (None, _) if name.ends_with(".errors") => {
-                Err(Problem::at(field, "errors flow into sinks only")
-                    .label("no stage reads errors")
-                    .help(format!("add a sink with `input = \"{name}\"`")))
-            }
-            (None, _) if name.is_empty() => Err(Problem::at(field, "the input has no name")
-                .label("this name is empty")
-                .help(self.suggest(name, section))),
-            (None, _) => Err(Problem::at(field, format!("input `{name}` is not defined"))
-                .label("no source or transform has this name")
-                .help(self.suggest(name, section))),
-        }
-    }
-
-    /// The stage whose errors a sink takes.
-    fn find_errors(
-        &self,
-        field: Vec<Step>,
-        stage: &str,
-        section: &Section,
-    ) -> Result<Option<usize>, Problem> {
-        match self.stages.get(stage) {
-            Some(at) if self.sinks.contains_key(at) => Err(Problem::at(
-                field,
-                format!("the errors of the sink `{stage}` do not flow"),
-            )
-            .label("what a sink refuses is known when it commits, and no sooner")
-            .help("they are kept in the state: see `tidemill state inspect`")),
-            _ => self.find(field, stage, section),
-        }
-    }
-
-    fn suggest(&self, name: &str, section: &Section) -> String {
-        let stages = self.stages.iter();
-        let known = stages.filter(|(name, at)| {
-            !self.sinks.contains_key(at) && name.as_str() != section.name.as_str()
-        });
-        suggest(name, known.map(|(name, _)| name.as_str()), "stages")
     }
 }
 
@@ -434,71 +280,4 @@ fn decode(section: &Section) -> Result<Option<Config>, Vec<Diagnostic>> {
         },
         |decoded| decoded.map(Some),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stages_that_feed_each_other_are_told_and_left_out() {
-        // A sink of errors stands first: from it, too, a way leads into the cycle.
-        let text = r#"
-            [pipeline]
-            name = "p"
-            [sinks.errors]
-            type = "console"
-            input = "b.errors"
-            [sinks.rows]
-            type = "console"
-            input = "c"
-            [transforms.a]
-            type = "distinct"
-            input = "b"
-            [transforms.b]
-            type = "lookup"
-            left = "c"
-            right = "a"
-            [transforms.c]
-            type = "distinct"
-            input = "b"
-        "#;
-        let (document, mut diagnostics) = Document::parse("p.toml", text);
-        let graph = Graph::of(&document, &mut diagnostics);
-        let told: Vec<&str> = diagnostics.iter().map(|it| it.message.as_str()).collect();
-        assert_eq!(told, ["stages feed each other: `b` <- `c` <- `b`"]);
-        // Who follows a way comes to its end, and to no source.
-        assert_eq!(graph.order.len(), graph.nodes.len());
-        let lengths: Vec<usize> = (0..graph.nodes.len())
-            .map(|node| graph.way_to(node).len())
-            .collect();
-        assert_eq!(lengths, [1, 2, 2, 1, 1]);
-    }
-
-    #[test]
-    fn every_cycle_is_told() {
-        let text = "
-            [pipeline]
-            name = 'p'
-            [transforms.a]
-            type = 'distinct'
-            input = 'a'
-            [transforms.b]
-            type = 'distinct'
-            input = 'c'
-            [transforms.c]
-            type = 'distinct'
-            input = 'b'
-        ";
-        let (document, mut diagnostics) = Document::parse("p.toml", text);
-        Graph::of(&document, &mut diagnostics);
-        let told: Vec<&str> = diagnostics.iter().map(|it| it.message.as_str()).collect();
-        assert_eq!(
-            told,
-            [
-                "`a` feeds itself",
-                "stages feed each other: `b` <- `c` <- `b`"
-            ]
-        );
-    }
 }

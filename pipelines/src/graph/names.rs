@@ -1,0 +1,94 @@
+//! What the names of a file stand for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use operators::problem::{Problem, Step, suggest};
+
+use super::{Config, Node};
+use crate::document::{Document, Section};
+
+/// What the names of a file stand for.
+pub(super) struct Names<'a> {
+    /// The stages. Where a name is there twice, the first is meant: that was told when the file was
+    /// read.
+    stages: BTreeMap<String, usize>,
+    /// The sinks, and which stage feeds each.
+    sinks: BTreeMap<usize, String>,
+    /// All names. A stage whose section is wrong is defined all the same: who names it is not at
+    /// fault.
+    defined: BTreeSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn of(document: &'a Document, nodes: &[Node]) -> Self {
+        let in_reverse = nodes.iter().enumerate().rev();
+        let sinks = nodes.iter().enumerate();
+        let sections = document.sections().iter();
+        Names {
+            stages: in_reverse
+                .map(|(at, node)| (node.name().to_owned(), at))
+                .collect(),
+            sinks: sinks
+                .filter_map(|(at, node)| match &node.config {
+                    Config::Sink(config) => Some((at, config.input().to_owned())),
+                    _ => None,
+                })
+                .collect(),
+            defined: sections.map(|section| section.name.as_str()).collect(),
+        }
+    }
+
+    /// The stage that a field of a section names; `None` where it is wrong itself.
+    pub(super) fn find(
+        &self,
+        field: Vec<Step>,
+        name: &str,
+        section: &Section,
+    ) -> Result<Option<usize>, Problem> {
+        let sink = self.stages.get(name).and_then(|at| self.sinks.get(at));
+        match (self.stages.get(name), sink) {
+            (Some(_), Some(feeding)) => Err(Problem::at(field, format!("`{name}` is a sink"))
+                .label("a sink has no rows to give")
+                .help(format!("name the stage that feeds the sink: `{feeding}`"))),
+            (Some(at), None) => Ok(Some(*at)),
+            (None, _) if self.defined.contains(name) => Ok(None),
+            (None, _) if name.ends_with(".errors") => {
+                Err(Problem::at(field, "errors flow into sinks only")
+                    .label("no stage reads errors")
+                    .help(format!("add a sink with `input = \"{name}\"`")))
+            }
+            (None, _) if name.is_empty() => Err(Problem::at(field, "the input has no name")
+                .label("this name is empty")
+                .help(self.suggest(name, section))),
+            (None, _) => Err(Problem::at(field, format!("input `{name}` is not defined"))
+                .label("no source or transform has this name")
+                .help(self.suggest(name, section))),
+        }
+    }
+
+    /// The stage whose errors a sink takes.
+    pub(super) fn find_errors(
+        &self,
+        field: Vec<Step>,
+        stage: &str,
+        section: &Section,
+    ) -> Result<Option<usize>, Problem> {
+        match self.stages.get(stage) {
+            Some(at) if self.sinks.contains_key(at) => Err(Problem::at(
+                field,
+                format!("the errors of the sink `{stage}` do not flow"),
+            )
+            .label("what a sink refuses is known when it commits, and no sooner")
+            .help("they are kept in the state: see `tidemill state inspect`")),
+            _ => self.find(field, stage, section),
+        }
+    }
+
+    fn suggest(&self, name: &str, section: &Section) -> String {
+        let stages = self.stages.iter();
+        let known = stages.filter(|(name, at)| {
+            !self.sinks.contains_key(at) && name.as_str() != section.name.as_str()
+        });
+        suggest(name, known.map(|(name, _)| name.as_str()), "stages")
+    }
+}
