@@ -12,33 +12,26 @@
 //! and goes with the chunk.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use arrow::array::BooleanArray;
-use arrow::compute::concat_batches;
-use arrow::compute::filter_record_batch;
-use serde::Serialize;
-
-use crate::chunk::{Chunk, RowError};
 use crate::expression::Language;
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
-use condition::{Condition, Kept};
+use condition::Condition;
 
 mod ask;
 mod condition;
 pub mod csv;
 pub(crate) mod decode;
+mod error;
 pub(crate) mod file;
 mod files;
 mod names;
 pub mod ndjson;
 pub mod parquet;
 mod pattern;
+mod read;
 mod scan;
 pub mod sqlite;
 #[cfg(test)]
@@ -46,6 +39,9 @@ mod tests;
 mod unit;
 
 pub use ask::{Ask, Only};
+pub use error::SourceError;
+use read::misfit;
+pub use read::{LostLine, Read};
 pub(crate) use scan::FileScan;
 pub use unit::{Bounds, FileInstant, Instant, Part, Pinned, Scanned, Skipped, Unit};
 
@@ -269,222 +265,4 @@ impl Source {
         self.unchanged(&pinned)?;
         Ok((pinned, scanned))
     }
-}
-
-/// A piece of a source.
-#[derive(Debug)]
-pub struct Read {
-    /// Some thousand rows at most, numbered from 0.
-    pub chunk: Chunk,
-    /// The cells that are not of their column's type and null in the chunk for it; the origin is
-    /// the position in the chunk. In the order of rows, then of columns.
-    pub errors: Vec<RowError>,
-    /// The lines among these rows that are no rows.
-    pub lost: Vec<LostLine>,
-}
-
-impl Read {
-    /// Several pieces as one, one behind the other; `None` when there are none.
-    ///
-    /// # Panics
-    /// When they have not the same columns.
-    pub fn together(reads: Vec<Read>) -> Option<Read> {
-        if reads.len() <= 1 {
-            return reads.into_iter().next();
-        }
-        let schema = reads[0].chunk.rows().schema();
-        let rows = concat_batches(&schema, reads.iter().map(|read| read.chunk.rows()));
-        let rows = rows.expect("they have the same columns, and are small");
-        let (mut errors, mut lost, mut first) = (Vec::new(), Vec::new(), 0);
-        for read in reads {
-            let moved = read.errors.into_iter().map(|error| RowError {
-                origin: error.origin + first,
-                ..error
-            });
-            errors.extend(moved);
-            lost.extend(read.lost);
-            first += u32::try_from(read.chunk.len()).expect("a chunk has fewer than 2^32 rows");
-        }
-        let chunk = Chunk::numbered(rows);
-        Some(Read {
-            chunk,
-            errors,
-            lost,
-        })
-    }
-
-    /// Keeps the rows where `wanted` is true, numbered anew.
-    fn keep(&mut self, wanted: &BooleanArray) {
-        if wanted.true_count() == wanted.len() {
-            return;
-        }
-        let kept = filter_record_batch(self.chunk.rows(), wanted);
-        self.chunk = Chunk::numbered(kept.expect("there is a word for each row"));
-        let mut position = 0;
-        let positions: Vec<Option<u32>> = wanted
-            .values()
-            .iter()
-            .map(|is_kept| {
-                position += u32::from(is_kept);
-                is_kept.then(|| position - 1)
-            })
-            .collect();
-        self.errors.retain_mut(|error| {
-            let kept = positions[error.origin as usize];
-            error.origin = kept.unwrap_or_default();
-            kept.is_some()
-        });
-    }
-
-    /// Keeps the rows for which the condition is true.
-    fn meet(&mut self, condition: &Condition) {
-        let read: Vec<String> = condition
-            .columns()
-            .iter()
-            .map(|(name, ty)| misfit(name, *ty))
-            .collect();
-        let unfit = self
-            .errors
-            .iter()
-            .filter(|error| read.contains(&error.message));
-        let unfit = unfit.map(|error| (error.origin, error.message.clone()));
-        let kept = Kept::of(condition, self.chunk.rows(), unfit);
-        self.lost
-            .extend(kept.lost.into_iter().map(|message| LostLine {
-                file: None,
-                line: None,
-                message,
-            }));
-        self.keep(&kept.rows);
-    }
-
-    /// Keeps the first `columns`.
-    fn narrow(&mut self, columns: usize) {
-        let rows = self.chunk.rows();
-        if columns < rows.num_columns() {
-            let first: Vec<usize> = (0..columns).collect();
-            let rows = rows.project(&first);
-            self.chunk = Chunk::numbered(rows.expect("the first columns are columns of the chunk"));
-        }
-    }
-}
-
-/// What is told of a cell that is not of its column's type.
-fn misfit(column: &str, ty: Type) -> String {
-    format!("column `{column}`: {}", ty.misfit())
-}
-
-/// A line that is no row; shown as `line 17: 3 fields where the header has 5`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LostLine {
-    /// The file, where the source may have several.
-    pub file: Option<Arc<str>>,
-    /// Where it begins, where files have lines; the first line of the file is 1.
-    pub line: Option<u64>,
-    /// What is wrong; holds no value of the line.
-    pub message: String,
-}
-
-impl fmt::Display for LostLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(
-                f,
-                "`{file}`{}",
-                if self.line.is_some() { ", " } else { ": " }
-            )?;
-        }
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-/// Why a source cannot be read to its end. Holds no cell value.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// Nothing is at the path.
-    #[error("there is no file `{}`", path.display())]
-    Missing {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// No file matches the path.
-    #[error("no file matches `{pattern}` in `{}`", base.display())]
-    NoMatch {
-        /// The folder in which files are looked for.
-        base: PathBuf,
-        /// The part of the path that stands for many.
-        pattern: String,
-    },
-    /// What a path says is not of its column's type.
-    #[error("the path of `{}` does not fit: {reason}", path.display())]
-    Path {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        reason: String,
-    },
-    /// The author's word of a prefix does not hold.
-    #[error(
-        "`{}` has a row whose `{column}` does not begin with `{of_path}` of its path, against `prefix_of`",
-        path.display()
-    )]
-    Prefix {
-        /// The file.
-        path: PathBuf,
-        /// The column of the file.
-        column: String,
-        /// The column of the path.
-        of_path: String,
-    },
-    /// A folder or a device is at the path.
-    #[error("`{}` is not a file", path.display())]
-    NotAFile {
-        /// What is no file.
-        path: PathBuf,
-    },
-    /// The system refuses to open or to read the file.
-    #[error("cannot read `{}`", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The header does not name the columns as it must.
-    #[error("the header of `{}` {reason}", path.display())]
-    Header {
-        /// The file.
-        path: PathBuf,
-        /// What the header lacks: the rest of the sentence.
-        reason: String,
-    },
-    /// A row does not end before the file does, or is longer than a row may be. All that follows a
-    /// quote which is not closed would be taken for one cell, so nothing after it can be trusted.
-    #[error(
-        "a row of `{}` at or after line {line} does not end: is a quote not closed?",
-        path.display()
-    )]
-    Unclosed {
-        /// The file.
-        path: PathBuf,
-        /// From which line on to look.
-        line: u64,
-    },
-    /// The file is not what its kind of file must be.
-    #[error("`{}` cannot be read: {reason}", path.display())]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The file was written to under the reader, so that the rows are not of one instant.
-    #[error("`{}` changed while it was read: run again when nothing writes to it", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
 }
