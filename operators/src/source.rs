@@ -30,6 +30,7 @@ mod files;
 mod names;
 pub mod ndjson;
 pub mod parquet;
+mod path;
 mod pattern;
 mod read;
 mod scan;

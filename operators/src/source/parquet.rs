@@ -28,7 +28,8 @@ use serde::Deserialize;
 use self::footer::{Footer, Footers};
 use super::condition::Kept;
 use super::files::{Files, Located};
-use super::scan::{Format, PathColumns, Piece, Selection};
+use super::path::PathColumns;
+use super::scan::{Format, Piece, Selection};
 use super::{
     Amiss, Bounds, FileInstant, FileScan, Part, Read, Receive, Scanned, SourceError, Unit, file,
     misfit, names,

@@ -14,17 +14,16 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, UInt32Array};
 use arrow::compute::take;
-use chrono_tz::Tz;
 
 use super::condition::Condition;
-use super::decode::Cells;
 use super::files::{Files, Located};
+use super::path::PathColumns;
 use super::{
     Amiss, Ask, Bounds, FileInstant, Only, Part, Pinned, Read, Receive, Scan, Scanned, Skipped,
     SourceError, Unit, file, names,
 };
 use crate::chunk::{Chunk, batch};
-use crate::problem::{Problem, Step, suggest};
+use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 use crate::value::{Value, column};
 
@@ -87,112 +86,6 @@ pub(crate) struct FileScan<F> {
     inferred: BTreeMap<String, Type>,
 }
 
-/// The columns that a path has, and what the author says of them.
-#[derive(Clone, Debug)]
-pub(super) struct PathColumns {
-    columns: Vec<(String, Type)>,
-    zone: Tz,
-    /// Columns of text, by the column of the path with which their values begin.
-    prefix_of: BTreeMap<String, String>,
-}
-
-impl PathColumns {
-    /// The columns of `files`: text, or as `types` says.
-    pub(super) fn of(
-        files: &Files,
-        types: &BTreeMap<String, Type>,
-        prefix_of: &BTreeMap<String, String>,
-        zone: Tz,
-    ) -> Self {
-        let columns = files.columns().iter().map(|name| {
-            let ty = types.get(name).copied().unwrap_or(Type::Text);
-            (name.clone(), ty)
-        });
-        PathColumns {
-            columns: columns.collect(),
-            zone,
-            prefix_of: prefix_of.clone(),
-        }
-    }
-
-    /// The columns' names.
-    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
-        self.columns.iter().map(|(name, _)| name)
-    }
-
-    /// Adds to `problems` what does not fit the columns of the files.
-    fn check(&self, of_files: &Schema, problems: &mut Vec<Problem>) {
-        for (name, _) in &self.columns {
-            if of_files.position(name).is_some() {
-                let message = format!("the path and the files both have a column `{name}`");
-                let help =
-                    format!("give the files' another name: columns = {{ new = \"{name}\" }}");
-                problems.push(Problem::at(["path"], message).help(help));
-            }
-        }
-        for (prefix, column) in &self.prefix_of {
-            let field = || [Step::from("prefix_of"), Step::from(prefix)];
-            if !self.columns.contains(&(prefix.clone(), Type::Text)) {
-                let texts = self.columns.iter().filter(|(_, ty)| *ty == Type::Text);
-                let texts = texts.map(|(name, _)| name.as_str());
-                let message = format!("the path has no column of text `{prefix}`");
-                let help = suggest(prefix, texts, "columns of text in the path");
-                problems.push(Problem::at(field(), message).of_key().help(help));
-            }
-            let wanted = (column.clone(), Type::Text);
-            if !of_files.columns().contains(&wanted) {
-                let texts = of_files
-                    .columns()
-                    .iter()
-                    .filter(|(_, ty)| *ty == Type::Text);
-                let texts = texts.map(|(name, _)| name.as_str());
-                let message = format!("the files have no column of text `{column}`");
-                let help = suggest(column, texts, "columns of text");
-                problems.push(Problem::at(field(), message).help(help));
-            }
-        }
-    }
-
-    /// The values of a file, in the order of the columns; or the column whose text is none.
-    fn values(&self, located: &Located) -> Result<BTreeMap<String, Value>, SourceError> {
-        let texts = self.columns.iter().zip(&located.texts);
-        texts
-            .map(|((name, ty), text)| {
-                let mut cells = Cells::new(*ty, self.zone);
-                if !cells.push(text.as_deref()) {
-                    return Err(SourceError::Path {
-                        path: located.path.clone(),
-                        reason: format!("`{name}` in it is {}", ty.misfit()),
-                    });
-                }
-                Ok((name.clone(), Value::at(&cells.finish(), 0)))
-            })
-            .collect()
-    }
-
-    /// The bounds of a column in a file, as far as its path tells them.
-    fn bounds(&self, column: &str, values: &BTreeMap<String, Value>) -> Option<Bounds> {
-        if let Some(value) = values.get(column) {
-            return Some(Bounds {
-                least: value.clone(),
-                greatest: value.clone(),
-                prefix: None,
-                nulls: *value == Value::Null,
-            });
-        }
-        let mut prefixes = self.prefix_of.iter().filter(|(_, of)| *of == column);
-        let Some(Value::Text(prefix)) = values.get(prefixes.next()?.0) else {
-            return None;
-        };
-        Some(Bounds {
-            least: Value::Text(prefix.clone()),
-            greatest: Value::Text(behind(prefix)?),
-            prefix: Some(prefix.clone()),
-            nulls: true,
-        })
-    }
-}
-
 impl<F: Format> FileScan<F> {
     /// The files, each read by `format`, which has the columns in `of_files`.
     ///
@@ -208,7 +101,7 @@ impl<F: Format> FileScan<F> {
         mut problems: Vec<Problem>,
     ) -> Result<Self, Amiss> {
         path.check(&of_files, &mut problems);
-        let columns = of_files.columns().iter().chain(&path.columns).cloned();
+        let columns = of_files.columns().iter().chain(path.columns()).cloned();
         let scan = FileScan {
             schema: Schema::new(columns.collect()),
             files,
@@ -232,7 +125,7 @@ impl<F: Format> FileScan<F> {
     fn of_file(&self, ask: &Ask) -> Vec<String> {
         let of_file = |name: &&String| !self.is_of_path(name);
         let mut columns: Vec<String> = ask.columns.iter().filter(of_file).cloned().collect();
-        for column in self.path.prefix_of.values() {
+        for column in self.path.prefix_of().values() {
             if !columns.contains(column) {
                 columns.push(column.clone());
             }
@@ -314,7 +207,7 @@ impl<F: Format> FileScan<F> {
     }
 
     fn is_of_path(&self, name: &str) -> bool {
-        self.path.columns.iter().any(|(column, _)| column == name)
+        self.path.names().any(|column| column == name)
     }
 
     /// The columns asked for, of what was read of a file and of what its path says.
@@ -351,7 +244,7 @@ impl<F: Format> FileScan<F> {
 
     /// Holds when every value begins as the author says.
     fn prefixes_hold(&self, read: &Read, unit: &Unit) -> Result<(), SourceError> {
-        for (of_path, column) in &self.path.prefix_of {
+        for (of_path, column) in self.path.prefix_of() {
             let Some(Value::Text(prefix)) = unit.path_values.get(of_path) else {
                 continue;
             };
@@ -477,17 +370,4 @@ impl<F: Format> Scan for FileScan<F> {
 /// The instants of these files.
 fn instants(files: &[Located]) -> Result<Vec<FileInstant>, SourceError> {
     files.iter().map(|found| file::pin(&found.path)).collect()
-}
-
-/// The first text behind all those that begin with `prefix`.
-fn behind(prefix: &str) -> Option<String> {
-    let mut chars: Vec<char> = prefix.chars().collect();
-    while let Some(last) = chars.pop() {
-        if last < char::MAX {
-            let next = ((last as u32 + 1)..).find_map(char::from_u32)?;
-            chars.push(next);
-            return Some(chars.into_iter().collect());
-        }
-    }
-    None
 }
