@@ -287,6 +287,29 @@ pub enum SinkError {
 }
 
 impl SinkError {
+    /// A call failed for good, or may work at the next try.
+    pub(crate) fn failed(
+        is_definite: bool,
+        sink: &str,
+        doing: &'static str,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        let (sink, source) = (sink.to_owned(), source.into());
+        if is_definite {
+            SinkError::Definite {
+                sink,
+                doing,
+                source,
+            }
+        } else {
+            SinkError::Transient {
+                sink,
+                doing,
+                source,
+            }
+        }
+    }
+
     /// Whether the same may work at the next try.
     pub fn is_transient(&self) -> bool {
         matches!(self, SinkError::Transient { .. })

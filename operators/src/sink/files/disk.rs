@@ -156,24 +156,11 @@ impl Plan {
             Kind::InvalidFilename,
         ];
         let is_definite = stays.contains(&error.kind());
-        let sink = self.sink.clone();
-        let source = Box::new(AtPath {
+        let source = AtPath {
             path: path.to_owned(),
             source: error,
-        });
-        if is_definite {
-            SinkError::Definite {
-                sink,
-                doing,
-                source,
-            }
-        } else {
-            SinkError::Transient {
-                sink,
-                doing,
-                source,
-            }
-        }
+        };
+        SinkError::failed(is_definite, &self.sink, doing, source)
     }
 }
 

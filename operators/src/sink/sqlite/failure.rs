@@ -7,21 +7,8 @@ use crate::sink::SinkError;
 /// The error of a sink where a call failed.
 pub(super) fn of(sink: &str, doing: &'static str, error: Error) -> SinkError {
     // Without a code it is a value or a name that does not convert, and will not later.
-    let definite = error.sqlite_error_code().is_none_or(is_definite);
-    let (sink, source) = (sink.to_owned(), Box::new(error));
-    if definite {
-        SinkError::Definite {
-            sink,
-            doing,
-            source,
-        }
-    } else {
-        SinkError::Transient {
-            sink,
-            doing,
-            source,
-        }
-    }
+    let is_definite = error.sqlite_error_code().is_none_or(is_definite);
+    SinkError::failed(is_definite, sink, doing, error)
 }
 
 /// Why the database did not take a row, without values of cells; `None` when it is not the row
