@@ -117,14 +117,7 @@ impl Settings {
         };
         let mut settings = Settings {
             name: config.name.clone(),
-            folder: folder.to_owned(),
-            timezone: chrono_tz::UTC,
-            state_dir: folder.join(".tidemill"),
-            memory: MEMORY,
-            epochs_in_flight: EPOCHS_IN_FLIGHT,
-            http: Http::default(),
-            params: BTreeMap::new(),
-            cluster: Cluster::default(),
+            ..Settings::stand_in(document, folder)
         };
         let problems = settings.fill(&config);
         let params = document.params().iter();
