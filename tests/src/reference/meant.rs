@@ -25,14 +25,7 @@ pub(super) fn queried<'scope>(
             sort(&mut yielded, &[]);
             output.extend((0_u32..).zip(yielded).map(|placed| (placed, 1)));
         })
-        .map(|(group, (place, cells))| Row {
-            group,
-            place: vec![place],
-            cells,
-            name: None,
-            errors: Vec::new(),
-            gone: false,
-        })
+        .map(|(group, (place, cells))| Row::placed(group, place, cells))
 }
 
 /// What a check finds wrong with groups, where that blocks them. `reads` are the columns that it

@@ -114,6 +114,18 @@ impl Cells {
 }
 
 impl Row {
+    /// A row of a group that has no name and no errors.
+    pub(super) fn placed(group: Key, place: u32, cells: Cells) -> Row {
+        Row {
+            group,
+            place: vec![place],
+            cells,
+            name: None,
+            errors: Vec::new(),
+            gone: false,
+        }
+    }
+
     /// Adds what a stage found wrong; a row that is gone is looked at by no stage any more.
     pub(super) fn fail(&mut self, stage: &str, errors: Vec<String>, on_error: OnError) {
         if self.gone || errors.is_empty() {
@@ -187,12 +199,8 @@ pub(super) fn of_source(plan: &SourcePlan, rows: &[Vec<Value>]) -> Vec<Row> {
         (!parts.is_empty()).then(|| parts.join(" "))
     };
     let row = |(place, cells): (u32, Cells)| Row {
-        group: Key::reserved(&plan.name),
-        place: vec![place],
         name: named(&cells),
-        cells,
-        errors: Vec::new(),
-        gone: false,
+        ..Row::placed(Key::reserved(&plan.name), place, cells)
     };
     (0..).zip(cells).map(row).collect()
 }

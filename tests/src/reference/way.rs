@@ -221,14 +221,7 @@ fn placed(rows: super::Collection<'_, (Key, Cells)>, id: Vec<usize>) -> Made<'_>
         sort(&mut all, &id);
         output.extend((0_u32..).zip(all).map(|placed| (placed, 1)));
     });
-    numbered.map(|(group, (place, cells))| Row {
-        group,
-        place: vec![place],
-        cells,
-        name: None,
-        errors: Vec::new(),
-        gone: false,
-    })
+    numbered.map(|(group, (place, cells))| Row::placed(group, place, cells))
 }
 
 /// The key of a row at the partition: the text form of the key column; all rows are one key without.
