@@ -69,6 +69,15 @@ impl Value {
     }
 }
 
+/// The cells of columns at a row.
+///
+/// # Panics
+/// When a column has none of our types.
+pub fn cells(columns: &[ArrayRef], row: usize) -> Vec<Value> {
+    let at = |column: &ArrayRef| Value::at(column, row);
+    columns.iter().map(at).collect()
+}
+
 /// A column of a type from cells.
 ///
 /// # Panics

@@ -18,7 +18,7 @@ use operators::placement::Placement;
 use operators::source::Read;
 use operators::transform::batch_partition::BatchPartition;
 use operators::transform::{Evaluation, Finding, Place, Prepared};
-use operators::value::Value;
+use operators::value::{Value, cells};
 use pipelines::plan::{DimensionPlan, Plan, SinkPlan, SinkRows, SourcePlan};
 
 use crate::reference::{Fault, Outcome, Rows};
@@ -226,15 +226,8 @@ fn held(
     (keys, blocked): (&[Key], &BTreeSet<u32>),
     errors: &mut BTreeSet<Fault>,
 ) -> Vec<(Key, Vec<Value>)> {
-    let cells = |row: usize| -> Vec<Value> {
-        chunk
-            .rows()
-            .columns()
-            .iter()
-            .map(|column| Value::at(column, row))
-            .collect()
-    };
-    let cells = (0..chunk.len()).map(cells);
+    let columns = chunk.rows().columns();
+    let cells = (0..chunk.len()).map(|row| cells(columns, row));
     let rows = cells.zip(chunk.origin().values());
     let mut owned = Vec::new();
     let Some(fenced) = sink.sink.fenced() else {

@@ -28,7 +28,7 @@ use crate::key::Key;
 use crate::problem::Problem;
 use crate::row_id::RowId;
 use crate::schema::{Schema, Type};
-use crate::value::{Value, column};
+use crate::value::{Value, cells, column};
 
 /// The column with the epoch of an entry.
 pub(super) const EPOCH: &str = "_epoch";
@@ -189,7 +189,7 @@ impl Writer for LogWriter {
                 Transition::Insert
             };
             if changes.is_some() {
-                let new = Some(cells(&updates.rows, row));
+                let new = Some(cells(updates.rows.columns(), row));
                 let owner = owner.clone();
                 told.push(Change {
                     id,
@@ -340,13 +340,6 @@ impl Rows {
     fn id_of(&self, entry: &RowId) -> RowId {
         RowId::of(&entry.values()[..self.key.len()])
     }
-}
-
-fn cells(rows: &RecordBatch, row: usize) -> Vec<Value> {
-    let columns = rows.columns().iter();
-    columns
-        .map(|column| Value::at(column.as_ref(), row))
-        .collect()
 }
 
 #[cfg(test)]

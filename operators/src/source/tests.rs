@@ -25,7 +25,7 @@ use super::parquet::{Parquet, ParquetConfig};
 use super::*;
 use crate::problem::Problem;
 use crate::transform::fixture::language;
-use crate::value::{Value, column};
+use crate::value::{Value, cells, column};
 
 /// Files in a folder.
 struct Folder(TempDir);
@@ -126,14 +126,7 @@ fn read(source: &Source, ask: &Ask) -> Result<Vec<Vec<Value>>, SourceError> {
     let mut rows = Vec::new();
     source.read_all(ask, &mut |read| {
         let batch = read.chunk.rows();
-        let row = |row| {
-            batch
-                .columns()
-                .iter()
-                .map(|column| Value::at(column, row))
-                .collect()
-        };
-        rows.extend((0..batch.num_rows()).map(row));
+        rows.extend((0..batch.num_rows()).map(|row| cells(batch.columns(), row)));
         ControlFlow::Continue(())
     })?;
     Ok(rows)

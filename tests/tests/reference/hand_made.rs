@@ -10,7 +10,7 @@ use std::path::Path;
 
 use chrono::DateTime;
 use operators::source::{Ask, Read, Source};
-use operators::value::Value;
+use operators::value::{Value, cells};
 use pipelines::plan::Plan;
 use tests::reference::{Given, Outcome, Tables};
 use tests::{columnar, reference, tables};
@@ -64,13 +64,7 @@ fn read(plan: &Plan) -> Tables {
         let mut rows = Vec::new();
         let mut receive = |read: Read| {
             let batch = read.chunk.rows().clone();
-            rows.extend((0..batch.num_rows()).map(|row| {
-                batch
-                    .columns()
-                    .iter()
-                    .map(|column| Value::at(column, row))
-                    .collect::<Vec<_>>()
-            }));
+            rows.extend((0..batch.num_rows()).map(|row| cells(batch.columns(), row)));
             std::ops::ControlFlow::Continue(())
         };
         source

@@ -26,7 +26,7 @@ use crate::order::{comparable, equatable};
 use crate::row_id::RowId;
 use crate::sink::policy::Transition;
 use crate::sink::{Applied, Change, Refused, Updates};
-use crate::value::Value;
+use crate::value::{Value, cells};
 
 /// Updates on their way into files.
 pub(super) struct Merge<'a> {
@@ -289,7 +289,8 @@ impl<'a> Merge<'a> {
 
     fn change(&self, id: usize, old: Option<(&RecordBatch, usize)>) -> Change {
         let key = &self.plan.key;
-        let cells = |(rows, row)| cells(rows, row, self.plan.schema.columns().len());
+        let count = self.plan.schema.columns().len();
+        let cells = |(rows, row): (&RecordBatch, usize)| cells(&rows.columns()[..count], row);
         let old = old.map(cells);
         let Some(owner) = self.owners.get(id) else {
             let (id, owner) = self.retractions[id - self.owners.len()].clone();
@@ -375,13 +376,6 @@ fn id(rows: &RecordBatch, key: &[usize], row: usize) -> RowId {
         .map(|at| Value::at(rows.column(*at), row))
         .collect();
     RowId::of(&values)
-}
-
-fn cells(rows: &RecordBatch, row: usize, count: usize) -> Vec<Value> {
-    let columns = rows.columns().iter().take(count);
-    columns
-        .map(|column| Value::at(column.as_ref(), row))
-        .collect()
 }
 
 fn taken(rows: &RecordBatch, positions: &[usize]) -> RecordBatch {

@@ -11,7 +11,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::ArrayRef;
 use tempfile::TempDir;
 
 use super::csv::CsvConfig;
@@ -25,7 +25,7 @@ use crate::row_id::RowId;
 use crate::schema::Type;
 use crate::sink::policy::Lookups;
 use crate::sink::{Applied, Change, Fence, Updates};
-use crate::value::{Value, column};
+use crate::value::{Value, cells, column};
 
 /// A sink, the folder that it is in, and how often it was committed to.
 pub(super) struct Fixture {
@@ -157,7 +157,7 @@ impl Fixture {
         writer
             .live_rows(&mut |rows, owners| {
                 for (row, owner) in owners.into_iter().enumerate() {
-                    let row = cells(&rows, row);
+                    let row = cells(rows.columns(), row);
                     let before = live.insert(row[0].clone(), (row, owner));
                     assert!(before.is_none(), "an id is there once");
                 }
@@ -201,13 +201,6 @@ fn scratch_folder() -> TempDir {
 
 fn decoded<T: serde::de::DeserializeOwned>(section: &str) -> T {
     serde_json::from_str(section).unwrap()
-}
-
-fn cells(rows: &RecordBatch, row: usize) -> Vec<Value> {
-    let columns = rows.columns().iter();
-    columns
-        .map(|column| Value::at(column.as_ref(), row))
-        .collect()
 }
 
 /// An int and a text, as most tests have them.

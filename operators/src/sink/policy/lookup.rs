@@ -12,7 +12,7 @@ use super::check::{Declared, NOWHERE};
 use crate::problem::{Problem, Step, column};
 use crate::row_id::RowId;
 use crate::schema::Schema;
-use crate::value::Value;
+use crate::value::{Value, cells};
 
 /// What an author writes under `lookups.<name>`: rows that policies read as `<name>.<column>`. A
 /// sink row without a match reads nulls.
@@ -219,9 +219,6 @@ fn pair(
 
 /// The values of a row as one; `None` when one is null, since a null equals nothing.
 fn compared(columns: &[ArrayRef], row: usize) -> Option<RowId> {
-    let values: Vec<Value> = columns
-        .iter()
-        .map(|column| Value::at(column.as_ref(), row))
-        .collect();
+    let values = cells(columns, row);
     (!values.contains(&Value::Null)).then(|| RowId::of(&values))
 }

@@ -24,7 +24,7 @@ use crate::row_id::RowId;
 use crate::schema::Type;
 use crate::sink::policy::{Lookups, Resolved, Transition};
 use crate::sink::{Applied, Change, Refused, SinkError, Updates};
-use crate::value::{Value, canonical, column};
+use crate::value::{Value, canonical, cells, column};
 
 /// How many rows are resolved at once: as many as a chunk has.
 pub(super) const CHUNK_ROWS: usize = 8192;
@@ -295,13 +295,6 @@ impl<'a> Applying<'a> {
             reason,
         });
     }
-}
-
-fn cells(columns: &[ArrayRef], row: usize) -> Vec<Value> {
-    columns
-        .iter()
-        .map(|column| Value::at(column.as_ref(), row))
-        .collect()
 }
 
 /// The column with one zero and one NaN, as values are compared.

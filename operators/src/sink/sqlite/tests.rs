@@ -24,7 +24,7 @@ use crate::key::Key;
 use crate::row_id::RowId;
 use crate::schema::Type;
 use crate::sink::{Applied, Change, Fence, Updates};
-use crate::value::Value;
+use crate::value::{Value, cells};
 
 /// A sink and the folder with its file.
 pub(super) struct Fixture {
@@ -219,8 +219,7 @@ impl Fixture {
         let (mut found, mut owners) = (Vec::new(), Vec::new());
         let receive = &mut |rows: RecordBatch, texts| {
             for row in 0..rows.num_rows() {
-                let cells = rows.columns().iter().map(|column| Value::at(column, row));
-                found.push(cells.collect());
+                found.push(cells(rows.columns(), row));
             }
             owners.extend::<Vec<_>>(texts);
             ControlFlow::Continue(())

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::problem::Step;
 use crate::source::{Amiss, Ask, LostLine, Read, Source};
-use crate::value::Value;
+use crate::value::{Value, cells};
 
 mod checks;
 mod properties;
@@ -123,15 +123,8 @@ impl Table {
     fn add(&mut self, read: &Read) {
         let before = self.rows.len();
         let batch = read.chunk.rows();
-        let row = |row| {
-            let cell = |column| Value::at(column, row);
-            batch
-                .columns()
-                .iter()
-                .map(|column| cell(column.as_ref()))
-                .collect()
-        };
-        self.rows.extend((0..batch.num_rows()).map(row));
+        let rows = (0..batch.num_rows()).map(|row| cells(batch.columns(), row));
+        self.rows.extend(rows);
         for error in &read.errors {
             assert_eq!(&*error.stage, "visits");
             self.errors

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::source::{Amiss, Ask, Only, Source};
-use crate::value::Value;
+use crate::value::{Value, cells};
 
 /// A file in a folder of its own, and what its author writes about it.
 struct Sample {
@@ -103,14 +103,7 @@ fn table(source: &Source, ask: &Ask) -> (Vec<Vec<Value>>, Vec<(usize, String)>) 
             let row = rows.len() + error.origin as usize;
             (row, error.message.clone())
         }));
-        let row = |row| {
-            batch
-                .columns()
-                .iter()
-                .map(|column| Value::at(column, row))
-                .collect()
-        };
-        rows.extend((0..batch.num_rows()).map(row));
+        rows.extend((0..batch.num_rows()).map(|row| cells(batch.columns(), row)));
         ControlFlow::Continue(())
     });
     outcome.unwrap();

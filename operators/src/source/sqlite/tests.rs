@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::source::{Amiss, Only, Source};
-use crate::value::Value;
+use crate::value::{Value, cells};
 
 struct Sample {
     folder: TempDir,
@@ -72,14 +72,7 @@ fn read(source: &Source, ask: &Ask) -> (Vec<Vec<Value>>, Vec<(u32, String)>) {
             .map(|error| (error.origin, error.message.clone()));
         errors.extend(told);
         let batch = read.chunk.rows();
-        let row = |row| {
-            batch
-                .columns()
-                .iter()
-                .map(|column| Value::at(column, row))
-                .collect()
-        };
-        rows.extend((0..batch.num_rows()).map(row));
+        rows.extend((0..batch.num_rows()).map(|row| cells(batch.columns(), row)));
         ControlFlow::Continue(())
     });
     outcome.unwrap();
