@@ -15,6 +15,7 @@
 )]
 
 mod browser;
+mod cluster;
 mod database;
 mod parquet_file;
 mod process;
@@ -23,6 +24,7 @@ mod sheet;
 mod web;
 
 pub use browser::Browser;
+pub use cluster::{Cluster, Meeting, signal};
 pub use database::{Counts, Row, Rows, Table, Tables, tables};
 pub use parquet_file::{read_parquet, write_parquet};
 pub use process::Outcome;

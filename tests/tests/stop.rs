@@ -1,12 +1,12 @@
 //! A run that is asked to stop, by real signals: what is finished is committed, and the next run does
 //! the rest.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
-use tests::harness::{Outcome, Scratch};
+use tests::harness::{Outcome, Scratch, signal};
 
 use crate::rooms::{change_much, day_1, example, is_current};
 
@@ -19,17 +19,6 @@ pub(crate) fn spawn(scratch: &Scratch) -> Child {
     command.args(["--trace", "trace.json"]);
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     piped.spawn().unwrap()
-}
-
-fn signal(child: &Child, name: &str) {
-    let kill = format!("kill -s {name} {}", child.id());
-    assert!(
-        Command::new("sh")
-            .args(["-c", &kill])
-            .status()
-            .unwrap()
-            .success()
-    );
 }
 
 /// Looks again and again until something holds.

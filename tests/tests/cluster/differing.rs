@@ -1,0 +1,1 @@
+//! Processes that would not run the same: none of them writes.
