@@ -17,7 +17,11 @@ pub(crate) mod meet;
 mod member;
 mod word;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use operators::digest::bytes_hash;
+use operators::dimension::Dimension;
+use pipelines::plan::Plan;
 
 use crate::error::{Exit, RunError};
 use crate::scan::Scan;
@@ -28,25 +32,39 @@ pub(crate) use member::{LEAD, Member, Next};
 pub(crate) use word::{Agreed, Begin, Failure, Tail, Word};
 
 impl Agreed {
-    /// What this process has planned.
-    pub(crate) fn on(stamp: u128, scan: &Scan, few: bool) -> Agreed {
-        let units = scan.pieces.iter().map(|piece| (piece.input, &piece.unit));
-        let files = scan.inputs.iter().map(|input| &input.pinned.files);
-        let all = format!(
-            "{:?}{:?}",
-            units.collect::<Vec<_>>(),
-            files.collect::<Vec<_>>()
-        );
-        Agreed {
-            stamp,
-            scan: bytes_hash(all.as_bytes()),
-            few,
+    /// What this process has planned: the parts of its stamp, the rows of its dimensions, and what it
+    /// is about to read, of which it may expect that few keys are open.
+    pub(crate) fn on(
+        plan: &Plan,
+        stamp: &BTreeMap<String, u128>,
+        dimensions: &[Dimension],
+        scan: &Scan,
+        few: bool,
+    ) -> Agreed {
+        let mut parts = stamp.clone();
+        for dimension in dimensions {
+            let name = format!("the rows of `{}`", dimension.name);
+            parts.insert(name, dimension.content());
         }
+        for (number, input) in scan.inputs.iter().enumerate() {
+            let source = &plan.sources[plan.inputs[number].source].name;
+            let units = scan.pieces.iter().filter(|piece| piece.input == number);
+            let units: Vec<_> = units.map(|piece| (piece.stretch, &piece.unit)).collect();
+            let read = format!("{units:?}{:?}", input.pinned.files);
+            parts.insert(
+                format!("the files of `{source}`"),
+                bytes_hash(read.as_bytes()),
+            );
+        }
+        Agreed { parts, few }
     }
 
-    /// Whether it is the same plan of the same files.
-    pub(crate) fn is_same(self, other: Agreed) -> bool {
-        (self.stamp, self.scan) == (other.stamp, other.scan)
+    /// The first part of the plan that another process has otherwise.
+    pub(crate) fn difference<'a>(&'a self, there: &'a Agreed) -> Option<&'a str> {
+        let names: BTreeSet<&String> = self.parts.keys().chain(there.parts.keys()).collect();
+        let mut names = names.into_iter();
+        let differs = |name: &&String| self.parts.get(*name) != there.parts.get(*name);
+        names.find(differs).map(String::as_str)
     }
 }
 

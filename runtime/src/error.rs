@@ -117,12 +117,12 @@ pub enum RunError {
         exit: Exit,
     },
     /// The processes would not run the same.
-    #[error("process {process} sees {what} than process 0")]
+    #[error("process {process} sees {what} otherwise than process 0")]
     Disagree {
         /// Which.
         process: usize,
         /// What differs.
-        what: &'static str,
+        what: String,
     },
     /// The run was asked to stop before it had begun to write.
     #[error("stopped on request: nothing was written")]
@@ -221,6 +221,7 @@ impl RunError {
             | RunError::NeverRan { .. }
             | RunError::State(
                 StateError::OtherProcesses { .. }
+                | StateError::OtherState { .. }
                 | StateError::ShareMissing { .. }
                 | StateError::SplitCutOff { .. },
             )

@@ -1,7 +1,7 @@
 //! One pass: everything between a checked plan and the report of what came of it.
 //!
 //! ```text
-//! plan --> dimensions --> stamp --> sinks and state brought together --> other processes agree
+//! plan --> dimensions --> stamp --> other processes agree --> sinks and state brought together
 //!                                                        |
 //!              workers: survey, gate, key function, differ --> committer: sinks, state
 //!                                                        |
@@ -113,7 +113,7 @@ impl Pass<'_> {
         let trace = self.request.trace.as_deref();
         let recorder = Arc::new(Recorder::start(&self.plan.settings.name, trace, None)?);
         let mut prepared = self.prepare(&recorder, Stop::when(&self.request.stop, true))?;
-        if member.agree(prepared.agreed, self.state)? {
+        if member.agree(&prepared.agreed, self.state)? {
             prepared.scan.expect_few();
         }
         let mut job = self.job(prepared, &recorder);
@@ -139,13 +139,15 @@ impl Pass<'_> {
         let mut prepared = self.prepare(recorder, stop)?;
         let parts = prepared.parts.clone();
         let warnings = prepared.dimensions.warnings.clone();
-        let targets = targets(plan, state, self.purpose, &prepared.dimensions)?;
-        let dimensions_loaded = started.elapsed();
-        let (messages, inbox) = unbounded();
-        let (passing, few) = lead.agree(prepared.agreed, &messages)?;
+        // Before all have planned the same no sink is touched.
+        let few = lead.agree(&prepared.agreed)?;
         if few {
             prepared.scan.expect_few();
         }
+        let targets = targets(plan, state, self.purpose, &prepared.dimensions)?;
+        let dimensions_loaded = started.elapsed();
+        let (messages, inbox) = unbounded();
+        let passing = lead.go(few, &messages);
         let mut job = self.job(prepared, recorder);
         if self.purpose == Purpose::Compare {
             job.told = Told::Sinks(all_held(plan, state)?);
@@ -183,10 +185,10 @@ impl Pass<'_> {
         let bytes = scan.pieces.iter().map(|piece| piece.unit.bytes);
         recorder.expect(Phase::Fetch, bytes.sum());
         Ok(Prepared {
+            agreed: Agreed::on(plan, &parts, &dimensions.rows, &scan, few),
             dimensions,
             parts,
             stamp,
-            agreed: Agreed::on(stamp, &scan, few),
             scan,
             stop,
         })

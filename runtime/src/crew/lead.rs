@@ -117,50 +117,45 @@ impl Lead {
         self.tell(&Word::Begin(begin.clone()));
     }
 
-    /// Waits until all members have planned what this process has planned, and lets them go. Their
-    /// messages go to `messages` until they are done. Gives also whether few keys are expected to be
-    /// open.
-    pub(crate) fn agree(
-        &self,
-        agreed: Agreed,
-        messages: &Sender<Message>,
-    ) -> Result<(Passing<'_>, bool), RunError> {
+    /// Waits until all members have planned what this process has planned. Gives whether few keys are
+    /// expected to be open.
+    pub(crate) fn agree(&self, agreed: &Agreed) -> Result<bool, RunError> {
         let mut few = agreed.few;
         let mut due = self.members.len();
         while due > 0 {
             let heard = self.words.recv();
             let (process, word) = heard.expect("the links live as long as the lead");
             match word {
-                Word::Ready(theirs) if theirs.is_same(agreed) => {
+                Word::Ready(theirs) => {
+                    if let Some(what) = agreed.difference(&theirs) {
+                        let what = what.to_owned();
+                        return Err(RunError::Disagree { process, what });
+                    }
                     few |= theirs.few;
                     due -= 1;
-                }
-                Word::Ready(theirs) => {
-                    let what = if theirs.stamp == agreed.stamp {
-                        "other files"
-                    } else {
-                        "another plan or other rows in a dimension"
-                    };
-                    return Err(RunError::Disagree { process, what });
                 }
                 Word::Failed(failure) => return Err(failure.in_process(process)),
                 Word::Stop => return Err(RunError::Stopped),
                 _ => {}
             }
         }
+        Ok(few)
+    }
+
+    /// Lets the members go, which have agreed. Their messages go to `messages` until they are done.
+    pub(crate) fn go(&self, few: bool, messages: &Sender<Message>) -> Passing<'_> {
         for member in &self.members {
             let mut pass = member.pass.lock().unwrap_or_else(PoisonError::into_inner);
             *pass = Some(messages.clone());
         }
         self.tell(&Word::Go { few });
-        let passing = Passing {
+        Passing {
             lead: self,
             is_stopping: false,
             has_failed: false,
             frozen: Vec::new(),
             last: 0,
-        };
-        Ok((passing, few))
+        }
     }
 
     /// Tells the members that the run fails before its pass began.

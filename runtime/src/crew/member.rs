@@ -101,8 +101,8 @@ impl Member {
 
     /// Says what this process has planned, and waits until all have planned the same; the state answers
     /// meanwhile. Gives whether few keys are expected to be open.
-    pub(crate) fn agree(&self, agreed: Agreed, state: &State) -> Result<bool, RunError> {
-        self.tell(&Word::Ready(agreed));
+    pub(crate) fn agree(&self, agreed: &Agreed, state: &State) -> Result<bool, RunError> {
+        self.tell(&Word::Ready(agreed.clone()));
         loop {
             let word = self.words.recv();
             match word.expect("the link lives as long as the member") {

@@ -77,12 +77,10 @@ pub(crate) struct Begin {
 }
 
 /// What a process has planned: it must be the same on all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Agreed {
-    /// The stamp: plan, parameters, dimensions.
-    pub(crate) stamp: u128,
-    /// The hash of all that is to be read, in its order.
-    pub(crate) scan: u128,
+    /// Hashes of what it is made of, by what people call it.
+    pub(crate) parts: BTreeMap<String, u128>,
     /// Whether few keys are expected to be open, by what this process knows of its own. They are when
     /// one process expects it.
     pub(crate) few: bool,
