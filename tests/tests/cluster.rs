@@ -14,6 +14,7 @@
 
 mod differing;
 mod golden;
+mod lost;
 
 use tests::harness::{Cluster, Outcome, Scratch};
 
