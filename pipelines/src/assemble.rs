@@ -399,7 +399,7 @@ impl Assemble<'_> {
         parts
     }
 
-    /// The stages behind the gate that read now().
+    /// The stages behind the gate that read `now()`.
     fn read_instant(&self, step_of: &BTreeMap<usize, usize>) -> Vec<String> {
         let steps = step_of.keys();
         let reading = steps.filter(|at| {

@@ -54,7 +54,7 @@ pub struct Plan {
     pub stamped_dimensions: BTreeSet<usize>,
     /// What is odd, though no error.
     pub warnings: Vec<Diagnostic>,
-    /// Stages behind the gate that read now() more finely than by the day: with them every run opens
+    /// Stages behind the gate that read `now()` more finely than by the day: with them every run opens
     /// every key.
     pub read_instant: Vec<String>,
 }

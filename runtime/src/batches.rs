@@ -78,11 +78,7 @@ pub(crate) fn batches<'scope>(
                     };
                     in_flight.retain(|(epoch, _)| committed.less_equal(epoch));
                     let bytes = keeper.weight(stretches[reached].open.get(&cut));
-                    if !lets_go(&job, &in_flight, bytes) {
-                        again.activate_after(AGAIN);
-                        break;
-                    }
-                    match job.lets_start(epoch + number) {
+                    match start(&job, (&in_flight, bytes), epoch + number) {
                         Start::Now => {}
                         Start::NotYet => {
                             again.activate_after(AGAIN);
@@ -96,11 +92,7 @@ pub(crate) fn batches<'scope>(
                     let keys = stretches[reached].take(&cut);
                     held.downgrade(&(epoch + number));
                     in_flight.push((epoch + number, bytes));
-                    let batch = keeper.take(&named(cut), keys).map_err(|source| {
-                        let stage = Arc::clone(&job.plan.partition_name);
-                        StageError::Columns { stage, source }
-                    });
-                    let Some(batch) = job.check(batch) else {
+                    let Some(batch) = taken(&job, &keeper, cut, keys) else {
                         continue;
                     };
                     output.session(held).give(batch);
@@ -110,6 +102,24 @@ pub(crate) fn batches<'scope>(
             }
         },
     )
+}
+
+/// Whether the batch of an epoch goes to those that are on their way from this worker.
+fn start(job: &Job, (in_flight, bytes): (&[(Epoch, u64)], u64), epoch: Epoch) -> Start {
+    if lets_go(job, in_flight, bytes) {
+        job.lets_start(epoch)
+    } else {
+        Start::NotYet
+    }
+}
+
+/// The batch of a cut; nothing when that fails, which ends the run.
+fn taken(job: &Job, keeper: &Keeper, cut: Cut, keys: BTreeSet<Key>) -> Option<Batch> {
+    let batch = keeper.take(&named(cut), keys).map_err(|source| {
+        let stage = Arc::clone(&job.plan.partition_name);
+        StageError::Columns { stage, source }
+    });
+    job.check(batch)
 }
 
 /// Whether another batch of so many bytes may go to those that are on their way from this worker.

@@ -194,13 +194,14 @@ impl<'a> Committer<'a> {
     fn take(&mut self, message: Message) {
         match message {
             Message::Ready(worker) => self.waker.add(worker),
-            Message::Surveyed(found) => self.survey(found),
+            Message::Surveyed(found) | Message::Member(_, Word::Surveyed(found)) => {
+                self.survey(found);
+            }
             Message::Part(part) => {
                 let epoch = part.epoch;
                 self.parts.entry(epoch).or_default().push(part);
                 self.complete(epoch);
             }
-            Message::Member(_, Word::Surveyed(found)) => self.survey(found),
             Message::Member(_, Word::Part(part)) => self.take(Message::Part(*part)),
             Message::Member(process, word) => self.passing.hear(process, word, self.job),
         }

@@ -43,10 +43,10 @@ pub struct Follow {
 }
 
 /// When the keys are looked at again that are not clean after a pass.
-const UNCLEAN_AGAIN: Duration = Duration::from_secs(60);
+const UNCLEAN_AGAIN: Duration = Duration::from_mins(1);
 
 /// How long at most until a pass that failed is tried again.
-const FAILED_AGAIN: Duration = Duration::from_secs(60);
+const FAILED_AGAIN: Duration = Duration::from_mins(1);
 
 /// Runs a pipeline until it is asked to stop; gives what the process ends with.
 pub(crate) fn run(

@@ -165,7 +165,14 @@ fn assist(request: &Request, mut loaded: Loaded, cluster: &Cluster) -> Result<i3
             Next::Quit { exit } => Ok(Some(exit)),
             Next::Pass(begin) => {
                 let crew = (&member, &workers);
-                let assisted = assist_once(request, &mut loaded, &begin, &mut state, &passes, crew);
+                let assisted = assist_once(
+                    request,
+                    &mut loaded,
+                    &begin,
+                    &mut state,
+                    passes.as_ref(),
+                    crew,
+                );
                 assisted.inspect_err(|error| member.fail(error))?;
                 Ok(None)
             }
@@ -190,7 +197,7 @@ fn assist_once(
     loaded: &mut Loaded,
     begin: &Begin,
     state: &mut Option<Arc<State>>,
-    passes: &Option<Passes>,
+    passes: Option<&Passes>,
     (member, workers): (&Member, &Workers),
 ) -> Result<(), RunError> {
     let pins = loaded.as_begun(begin);
@@ -213,7 +220,7 @@ fn assist_once(
         purpose: Purpose::Commit,
         process: member.process(),
         status: None,
-        passes: passes.as_ref(),
+        passes,
     };
     pass.assist(member, workers)
 }

@@ -85,7 +85,10 @@ impl Workers {
             begun.expect("a worker waits for its next pass");
             sender
         };
-        self.passes.iter().map(begin).collect()
+        let committed = self.passes.iter().map(begin).collect();
+        // The committer ends when nobody is left who could send it something.
+        drop(messages);
+        committed
     }
 
     /// Ends the workers, after their last pass.

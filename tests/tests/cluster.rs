@@ -15,6 +15,7 @@
 mod differing;
 mod golden;
 mod lost;
+mod random;
 
 use tests::harness::{Cluster, Outcome, Scratch};
 

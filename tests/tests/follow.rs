@@ -87,7 +87,6 @@ struct Following<'a> {
     how: How,
     world: World,
     owned: Owned,
-    toml: String,
     /// The files of the world, within its folder.
     files: BTreeSet<PathBuf>,
     updates: std::slice::Iter<'a, Vec<Update>>,
@@ -101,7 +100,6 @@ impl<'a> Following<'a> {
             how,
             world: of.0.world.clone(),
             owned: Owned::new(),
-            toml: String::new(),
             files: BTreeSet::new(),
             updates: of.0.updates.iter(),
             layouts: layouts.iter(),
@@ -112,7 +110,7 @@ impl<'a> Following<'a> {
     fn write(&mut self, folder: &Path) {
         NOW.set(self.world.now);
         let fresh = harness::scratch_folder();
-        self.toml = write(fresh.path(), self.of, &self.world, &self.how);
+        write(fresh.path(), self.of, &self.world, &self.how);
         let files = files(fresh.path());
         for gone in self.files.difference(&files) {
             std::fs::remove_file(folder.join(gone)).expect("the folder is ours");
@@ -139,7 +137,7 @@ impl<'a> Following<'a> {
         };
         let held = std::mem::replace(&mut self.owned, Owned::new());
         let (of, world) = (self.of, (&self.world, held));
-        self.owned = compare(folder, of, world, &self.toml, report)?;
+        self.owned = compare(folder, of, world, &report.errors)?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 use std::io::{self, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::word::Word;
@@ -32,9 +32,11 @@ pub(crate) struct Link {
     address: SocketAddr,
     stream: Mutex<TcpStream>,
     /// Whether it has said goodbye, or is said goodbye to.
-    is_over: AtomicBool,
+    is_over: Mutex<bool>,
+    ends: Condvar,
     /// The process that it ends because of, and why.
     because_of: Mutex<Option<(usize, String)>>,
+    says_why: Condvar,
 }
 
 /// The links of this process, for whoever notices a loss.
@@ -50,8 +52,10 @@ impl Link {
             process,
             address,
             stream: Mutex::new(stream),
-            is_over: AtomicBool::new(false),
+            is_over: Mutex::new(false),
+            ends: Condvar::new(),
             because_of: Mutex::new(None),
+            says_why: Condvar::new(),
         })
     }
 
@@ -76,7 +80,7 @@ impl Link {
             match Word::read(&mut stream)? {
                 Word::Beat => {}
                 Word::Bye => {
-                    self.is_over.store(true, Ordering::Release);
+                    self.end();
                     return Ok(());
                 }
                 Word::Gone { process, why } => {
@@ -85,6 +89,7 @@ impl Link {
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner);
                     *because = Some((process, why));
+                    self.says_why.notify_all();
                 }
                 word => hear(word),
             }
@@ -92,7 +97,7 @@ impl Link {
     }
 
     fn is_lost(&self, error: &io::Error) {
-        if !self.is_over.load(Ordering::Acquire) {
+        if !self.is_over() {
             let why = match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                     format!("nothing was heard of it for {} s", LOST_AFTER.as_secs())
@@ -106,9 +111,37 @@ impl Link {
         }
     }
 
+    fn is_over(&self) -> bool {
+        *self.is_over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        *self.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ends.notify_all();
+    }
+
+    /// Waits until the next beat is due, or the link is over.
+    fn wait(&self) {
+        let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .ends
+            .wait_timeout_while(is_over, BEAT, |is_over| !*is_over);
+        drop(waited);
+    }
+
+    /// The process that the other one ends because of, and why, if it says so soon.
+    fn hearsay(&self) -> Option<(usize, String)> {
+        let because = self.because_of.lock();
+        let because = because.unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .says_why
+            .wait_timeout_while(because, HEARSAY, |because| because.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
     fn close(&self) {
         self.tell(&Word::Bye);
-        self.is_over.store(true, Ordering::Release);
+        self.end();
         let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         // It is gone already when the other process was faster.
         stream.shutdown(Shutdown::Write).ok();
@@ -140,9 +173,9 @@ impl Links {
         }
         for link in links.iter().map(Arc::clone) {
             std::thread::spawn(move || {
-                while !link.is_over.load(Ordering::Acquire) {
+                while !link.is_over() {
                     link.tell(&Word::Beat);
-                    std::thread::sleep(BEAT);
+                    link.wait();
                 }
             });
         }
@@ -197,11 +230,7 @@ pub(crate) fn lost(process: usize, why: &str) -> ! {
     }
     let links = LINKS.get().map_or(&[][..], Vec::as_slice);
     let link = links.iter().find(|link| link.process == process);
-    let because_of = link.and_then(|link| {
-        std::thread::sleep(HEARSAY);
-        let because = link.because_of.lock();
-        because.unwrap_or_else(PoisonError::into_inner).clone()
-    });
+    let because_of = link.and_then(|link| link.hearsay());
     let (gone, why) = because_of.unwrap_or_else(|| (process, why.to_owned()));
     for link in links.iter().filter(|link| link.process != process) {
         let why = why.clone();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, select, tick, unbounded};
 use operators::consolidate::Epoch;
+use operators::fault::die_at;
 
 use super::lead::TICK;
 use super::link::{Link, Links};
@@ -179,7 +180,9 @@ impl Member {
     }
 
     fn answer(&self, question: &Question, state: &State) {
+        die_at("asked");
         let answer = state.answer(question);
+        die_at("answered");
         let answer = answer.map_err(|error| Failure::of(&error.into()));
         self.tell(&Word::Answer(answer));
     }

@@ -137,7 +137,7 @@ fn a_move_makes_both_its_keys_unclean() {
         settled("a", Some(vec![(0, clean(1, 5))])),
         settled("b", Some(vec![(0, clean(1, 5))])),
     ];
-    state.settle(keys.to_vec()).unwrap();
+    state.settle(keys.clone()).unwrap();
     stage(&state, vec![retracted(1, "a"), told(1, "b", 10)]);
     assert_eq!(
         digests(&state.snapshot().unwrap()),
