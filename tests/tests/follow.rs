@@ -59,7 +59,7 @@ proptest! {
         };
         let found = RefCell::new(Ok(()));
         let ran = run::start(&request, &mut |word| {
-            let compared = following.hear(folder, word);
+            let compared = following.hear(folder, &word);
             let is_over = compared.is_err() || !following.update(folder);
             if compared.is_err() {
                 *found.borrow_mut() = compared;
@@ -128,14 +128,14 @@ impl<'a> Following<'a> {
     }
 
     /// Compares the sinks behind a pass.
-    fn hear(&mut self, folder: &Path, word: Word) -> Result<(), TestCaseError> {
-        let report = match word {
+    fn hear(&mut self, folder: &Path, word: &Word) -> Result<(), TestCaseError> {
+        let report = match *word {
             Word::Passed(ran) => &ran.report,
             Word::Failed(error, _) => {
                 return Err(TestCaseError::fail(format!("a pass failed: {error:?}")));
             }
         };
-        let held = std::mem::replace(&mut self.owned, Owned::new());
+        let held = std::mem::take(&mut self.owned);
         let (of, world) = (self.of, (&self.world, held));
         self.owned = compare(folder, of, world, &report.errors)?;
         Ok(())
