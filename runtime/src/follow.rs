@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use pipelines::plan::Plan;
 
 use crate::cluster::Cluster;
@@ -108,7 +108,7 @@ impl Following<'_> {
             let mut timetable = Timetable {
                 earliest: begun + self.follow.every,
                 full,
-                again: None,
+                again: begun + until_midnight(loaded),
                 every: self.follow.every,
             };
             match self.pass(loaded, begun) {
@@ -119,13 +119,15 @@ impl Following<'_> {
                         return Ok(ran.report.exit);
                     }
                     let has_left = ran.report.exit != Exit::Done as i32;
-                    timetable.again = has_left.then(|| Instant::now() + UNCLEAN_AGAIN);
+                    if has_left {
+                        timetable.again = timetable.again.min(Instant::now() + UNCLEAN_AGAIN);
+                    }
                 }
                 Err(RunError::Stopped) => return Ok(Exit::Done as i32),
                 Err(error) if error.may_pass() => {
                     let wait = self.failed(&error);
                     say(Word::Failed(&error, wait))?;
-                    timetable.again = Some(Instant::now() + wait);
+                    timetable.again = Instant::now() + wait;
                 }
                 Err(error) => return Err(error),
             }
@@ -164,5 +166,50 @@ impl Following<'_> {
         let wait = self.follow.every * 2_u32.saturating_pow(self.failures.min(16));
         self.failures += 1;
         wait.min(FAILED_AGAIN)
+    }
+}
+
+/// How long it is until the next day begins where the pipeline is at home: `current_date` is another
+/// then.
+fn until_midnight(loaded: &Loaded) -> Duration {
+    let now = loaded.now().with_timezone(&loaded.settings.timezone);
+    let next = now
+        .date_naive()
+        .succ_opt()
+        .map(|day| day.and_time(NaiveTime::MIN));
+    let zone = now.timezone();
+    // A day that begins with a leap of the clock begins an hour later.
+    let next = next.and_then(|next| next.and_local_timezone(zone).earliest());
+    let left = next.and_then(|next| (next - now).to_std().ok());
+    left.unwrap_or(DAY)
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_day_ends_where_the_pipeline_is_at_home() {
+        let until = |zone: &str, now: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let file: PathBuf = folder.path().join("p.toml");
+            let text = format!("[pipeline]\nname = \"p\"\ntimezone = \"{zone}\"\n");
+            std::fs::write(&file, text).unwrap();
+            let request = Request::of(file, now.parse().unwrap());
+            until_midnight(&Loaded::of(&request).unwrap())
+        };
+        let hours = |hours| Duration::from_secs_f64(hours * 3600.0);
+        assert_eq!(until("UTC", "2026-01-15T18:00:00Z"), hours(6.0));
+        assert_eq!(
+            until("America/New_York", "2026-01-15T18:00:00Z"),
+            hours(11.0)
+        );
+        // The clock is set forward in the night.
+        assert_eq!(until("Europe/Berlin", "2026-03-29T00:30:00Z"), hours(21.5));
+        assert_eq!(until("UTC", "2026-01-15T00:00:00Z"), DAY);
     }
 }

@@ -242,7 +242,10 @@ impl Loaded {
                 .collect()
         };
         let types = types.iter().map(|(source, types)| (source, as_text(types)));
-        state.set_memo(TYPES, &json!(types.collect::<BTreeMap<_, _>>()))?;
+        let types = json!(types.collect::<BTreeMap<_, _>>());
+        if state.snapshot()?.memo(TYPES)?.as_ref() != Some(&types) {
+            state.set_memo(TYPES, &types)?;
+        }
         let params =
             serde_json::to_value(&self.settings.params).expect("parameters are plain values");
         state.set_memo(

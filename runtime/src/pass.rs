@@ -171,7 +171,13 @@ impl Pass<'_> {
         let dimensions = Dimensions::load(plan, recorder, &stop)?;
         let parts = stamp_parts(plan, &dimensions);
         let stamp = bytes_hash(format!("{parts:?}").as_bytes());
-        if self.purpose == Purpose::Commit {
+        let is_known = || {
+            state
+                .snapshot()?
+                .stamp_parts(stamp)
+                .map(|parts| parts.is_some())
+        };
+        if self.purpose == Purpose::Commit && !is_known()? {
             state.set_stamp_parts(stamp, &parts)?;
         }
         let opens_all = self.purpose == Purpose::Compare || self.request.no_skip;

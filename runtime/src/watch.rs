@@ -54,8 +54,8 @@ pub(crate) struct Timetable {
     pub(crate) earliest: Instant,
     /// A pass over everything.
     pub(crate) full: Instant,
-    /// A pass for what is left of the last one.
-    pub(crate) again: Option<Instant>,
+    /// A pass for what is left of the last one, or for the next day.
+    pub(crate) again: Instant,
     /// How often files are looked at where the system tells of no changes.
     pub(crate) every: Duration,
 }
@@ -114,7 +114,7 @@ impl Watch {
             if now >= timetable.full {
                 return Due::FullPass;
             }
-            if timetable.again.is_some_and(|again| now >= again) {
+            if now >= timetable.again {
                 return Due::Pass;
             }
             if now >= timetable.earliest && (has_moved || now >= looked + look) {
