@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveDateTime};
 use operators::problem::{Problem, Step, suggest};
@@ -27,6 +28,8 @@ pub struct PipelineConfig {
     pub memory: Option<String>,
     /// How many batches may be between the gate and the commit.
     pub epochs_in_flight: Option<u64>,
+    /// After how long a run ends in which nothing moves, as in `"15m"`; `"off"`: it waits.
+    pub watchdog: Option<String>,
 }
 
 /// `[http]`.
@@ -81,6 +84,8 @@ pub struct Settings {
     pub memory: u64,
     /// How many batches may be between the gate and the commit.
     pub epochs_in_flight: u64,
+    /// After how long a run ends in which nothing moves; none: it waits.
+    pub watchdog: Option<Duration>,
     /// Where a run is shown while it goes on.
     pub http: Http,
     /// The parameters.
@@ -95,6 +100,10 @@ const MEMORY: u64 = 2 << 30;
 /// Batches between the gate and the commit when the author does not say: one is committed while
 /// the next are evaluated.
 const EPOCHS_IN_FLIGHT: u64 = 16;
+
+/// How long a run waits that does not move when the author does not say: longer than a batch, a chunk
+/// or a commit takes.
+const WATCHDOG: Duration = Duration::from_mins(15);
 
 impl Settings {
     /// Reads the settings of a file in `folder`; `set` are `name=value` of the command line.
@@ -177,6 +186,7 @@ impl Settings {
             state_dir: folder.join(".tidemill"),
             memory: MEMORY,
             epochs_in_flight: EPOCHS_IN_FLIGHT,
+            watchdog: Some(WATCHDOG),
             http: Http::default(),
             params: params.map(value).collect(),
             cluster: Cluster::default(),
@@ -257,6 +267,19 @@ impl Settings {
             ),
             Some(epochs) => self.epochs_in_flight = epochs,
             None => {}
+        }
+        match config
+            .watchdog
+            .as_deref()
+            .map(|time| (time, parse_time(time)))
+        {
+            None => {}
+            Some(("off", _)) => self.watchdog = None,
+            Some((_, Some(time))) if !time.is_zero() => self.watchdog = Some(time),
+            Some((time, _)) => problems.push(
+                Problem::at(["watchdog"], format!("`{time}` is not a time to wait"))
+                    .help("write a number with ms, s, m or h, as in \"15m\", or \"off\""),
+            ),
         }
         if let Some(size) = &config.memory {
             match parse_size(size) {
@@ -340,6 +363,20 @@ fn parse_date(text: &str) -> Option<Value> {
 fn parse_timestamp(text: &str) -> Option<Value> {
     let time: NaiveDateTime = text.replacen(' ', "T", 1).parse().ok()?;
     Some(Value::Timestamp(time.and_utc().timestamp_micros()))
+}
+
+/// A time with its unit, as in `30s`: ms, s, m or h.
+pub fn parse_time(text: &str) -> Option<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let number: u32 = digits.parse().ok()?;
+    Some(Duration::from_millis(u64::from(number) * milliseconds))
 }
 
 fn parse_size(text: &str) -> Option<u64> {

@@ -34,7 +34,7 @@ use operators::key::Key;
 use operators::sink::Change;
 use timely::scheduling::SyncActivator;
 
-use crate::crew::{Passing, TICK, Word};
+use crate::crew::{LEAD, Passing, TICK, Word};
 use crate::epoch::RETRIES;
 use crate::error::RunError;
 use crate::job::{Job, Purpose};
@@ -197,14 +197,17 @@ impl<'a> Committer<'a> {
             Message::Surveyed(found) | Message::Member(_, Word::Surveyed(found)) => {
                 self.survey(found);
             }
-            Message::Part(part) => {
-                let epoch = part.epoch;
-                self.parts.entry(epoch).or_default().push(part);
-                self.complete(epoch);
-            }
-            Message::Member(_, Word::Part(part)) => self.take(Message::Part(*part)),
+            Message::Part(part) => self.part(LEAD, part),
+            Message::Member(process, Word::Part(part)) => self.part(process, *part),
             Message::Member(process, word) => self.passing.hear(process, word, self.job),
         }
+    }
+
+    fn part(&mut self, process: usize, part: Part) {
+        let epoch = part.epoch;
+        self.job.recorder.pulse().part(epoch, process);
+        self.parts.entry(epoch).or_default().push(part);
+        self.complete(epoch);
     }
 
     fn survey(&mut self, found: BTreeMap<Key, Vec<(GateRow, Diff)>>) {
@@ -224,6 +227,7 @@ impl<'a> Committer<'a> {
         if due != Some(given) || given == 0 {
             return;
         }
+        self.job.recorder.pulse().complete(epoch);
         let parts = self
             .parts
             .remove(&epoch)

@@ -26,8 +26,8 @@ use pipelines::plan::Plan;
 use crate::error::{Exit, RunError};
 use crate::scan::Scan;
 
-pub(crate) use lead::{Lead, Passing, Remote, TICK};
-pub(crate) use link::{lost, spoken_to};
+pub(crate) use lead::{Crew, Lead, Passing, Remote, TICK};
+pub(crate) use link::{end_all, lost, spoken_to};
 pub(crate) use member::{LEAD, Member, Next};
 pub(crate) use word::{Agreed, Begin, Failure, Tail, Word};
 

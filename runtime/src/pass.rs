@@ -44,6 +44,7 @@ use crate::scan::Scan;
 use crate::state::State;
 use crate::status::Status;
 use crate::stop::Stop;
+use crate::watchdog::Watchdog;
 use crate::worker::{self, Workers};
 
 /// What a pass is made of.
@@ -91,7 +92,8 @@ impl Pass<'_> {
     ) -> Result<Report, RunError> {
         let (request, plan) = (self.request, self.plan);
         let (name, status) = (&plan.settings.name, self.status.map(Arc::clone));
-        let recorder = Recorder::start(name, request.trace.as_deref(), status)?;
+        let pulse = crew.0.pulse();
+        let recorder = Recorder::start(name, request.trace.as_deref(), status, pulse)?;
         let recorder = Arc::new(recorder);
         // A console prints while the run goes on: bars would be drawn over its rows.
         let prints = plan.sinks.iter().any(|sink| sink.sink.fenced().is_none());
@@ -100,8 +102,10 @@ impl Pass<'_> {
             shown => shown,
         };
         let progress = Progress::show(&recorder, shown);
+        let watched = crew.0.crew(request.workers);
+        let watchdog = Watchdog::watch(watched, plan.settings.watchdog);
         let report = self.execute(&recorder, crew, started);
-        drop(progress);
+        drop((progress, watchdog));
         let traced = recorder.end();
         let report = report?;
         traced?;
@@ -111,7 +115,8 @@ impl Pass<'_> {
     /// Does this process's share of a pass that another one leads.
     pub(crate) fn assist(&self, member: &Member, workers: &Workers) -> Result<(), RunError> {
         let trace = self.request.trace.as_deref();
-        let recorder = Arc::new(Recorder::start(&self.plan.settings.name, trace, None)?);
+        let name = &self.plan.settings.name;
+        let recorder = Arc::new(Recorder::start(name, trace, None, member.pulse())?);
         let mut prepared = self.prepare(&recorder, Stop::when(&self.request.stop, true))?;
         if member.agree(&prepared.agreed, self.state)? {
             prepared.scan.expect_few();

@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_all_phases() {
-        let recorder = Recorder::start("p", None, None).unwrap();
+        let recorder = Recorder::start("p", None, None, Arc::default()).unwrap();
         assert_eq!(
             line(&recorder, Duration::from_millis(20_900)),
             "after 20 s: fetch not yet; compute not yet; write not yet"
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_short_run_shows_nothing_and_ends_at_once() {
-        let recorder = Arc::new(Recorder::start("p", None, None).unwrap());
+        let recorder = Arc::new(Recorder::start("p", None, None, Arc::default()).unwrap());
         for shown in [Shown::Bars, Shown::Lines, Shown::Not] {
             drop(Progress::show(&recorder, shown));
         }

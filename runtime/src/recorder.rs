@@ -5,6 +5,7 @@
 //!                                                 |
 //!                                                 +--> trace file, where one is wanted
 //!                                                 +--> status, where it can be asked for
+//!                                                 +--> pulse, for the watchdog
 //! ```
 //!
 //! Without these a span costs two looks at the monotonic clock and a few additions; there is one
@@ -22,6 +23,7 @@ use operators::chunk::{Chunk, Column};
 use operators::source::Read;
 
 use crate::error::RunError;
+use crate::pulse::Pulse;
 use crate::status::Status;
 use crate::trace::Trace;
 
@@ -31,6 +33,7 @@ pub(crate) struct Recorder {
     meters: [Meter; 4],
     trace: Option<Trace>,
     status: Option<Arc<Status>>,
+    pulse: Arc<Pulse>,
 }
 
 /// Who does it: one thing at a time.
@@ -116,13 +119,16 @@ impl Recorder {
         pipeline: &str,
         trace: Option<&Path>,
         status: Option<Arc<Status>>,
+        pulse: Arc<Pulse>,
     ) -> Result<Self, RunError> {
         let trace = trace.map(|file| Trace::create(file, pipeline));
+        pulse.starts();
         Ok(Recorder {
             started: Instant::now(),
             meters: Default::default(),
             trace: trace.transpose()?,
             status,
+            pulse,
         })
     }
 
@@ -134,6 +140,7 @@ impl Recorder {
     /// Begins some work on the source, cut or sink of this name; it ends when the span is dropped.
     pub(crate) fn span<'a>(&'a self, lane: Lane, task: Task, name: &'a str) -> Span<'a> {
         let from = self.elapsed();
+        self.pulse.begins(lane, task, name);
         if let Some(phase) = task.phase() {
             self.meter(phase).since.get_or_init(|| from);
         }
@@ -206,6 +213,11 @@ impl Recorder {
         }
     }
 
+    /// What is seen to move.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
     /// Tells whoever shows how the pipeline is, if somebody does.
     pub(crate) fn tell(&self, tell: impl FnOnce(&Status)) {
         if let Some(status) = &self.status {
@@ -262,6 +274,7 @@ pub(crate) fn bytes(chunk: &Chunk) -> usize {
 impl Drop for Span<'_> {
     fn drop(&mut self) {
         let taken = self.taken();
+        self.recorder.pulse.ended(self.lane);
         if let Some(phase) = self.task.phase() {
             let meter = self.recorder.meter(phase);
             let nanoseconds = u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX);
@@ -340,7 +353,7 @@ mod tests {
 
     #[test]
     fn spans_of_a_phase_add_up() {
-        let recorder = Recorder::start("p", None, None).unwrap();
+        let recorder = Recorder::start("p", None, None, Arc::default()).unwrap();
         assert_eq!(recorder.measured(Phase::Compute), Measured::default());
         for rows in [3, 4] {
             let mut span = recorder.span(Lane::Worker(rows), Task::KeyFunction, "800");
@@ -356,7 +369,7 @@ mod tests {
 
     #[test]
     fn what_is_expected_and_done_adds_up() {
-        let recorder = Recorder::start("p", None, None).unwrap();
+        let recorder = Recorder::start("p", None, None, Arc::default()).unwrap();
         recorder.expect(Phase::Write, 5);
         recorder.expect(Phase::Write, 5);
         recorder.advance(Phase::Write, 4);

@@ -137,10 +137,12 @@ fn unwritten(path: &Path, source: io::Error) -> RunError {
 mod tests {
     use crate::recorder::{Recorder, Task};
 
+    use std::sync::Arc;
+
     use super::*;
 
     fn record(path: &Path) -> Recorder {
-        let recorder = Recorder::start("visits", Some(path), None).unwrap();
+        let recorder = Recorder::start("visits", Some(path), None, Arc::default()).unwrap();
         let outer = recorder.span(Lane::Worker(0), Task::KeyFunction, "8\"0");
         recorder
             .span(Lane::Fetch(0), Task::Fetch, "visits")
@@ -194,7 +196,9 @@ mod tests {
     fn a_trace_that_cannot_be_made_is_told_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("no/trace.json");
-        let error = Recorder::start("visits", Some(&path), None).err().unwrap();
+        let error = Recorder::start("visits", Some(&path), None, Arc::default())
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("no/trace.json"), "{error}");
     }
 }

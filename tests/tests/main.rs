@@ -34,3 +34,4 @@ mod trace;
 mod versions;
 mod visits;
 mod watch;
+mod watchdog;

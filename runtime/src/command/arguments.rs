@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pipelines::settings::parse_time;
 
 use crate::cluster::{Asked, MEET_TIMEOUT};
 use crate::follow::Follow;
@@ -316,18 +317,7 @@ impl Pipeline {
 
 /// A time with its unit, as in `30s`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let milliseconds = match &text[digits.len()..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("write a number with ms, s, m or h, as in 30s".to_owned()),
-    };
-    let number: u32 = digits
-        .parse()
-        .map_err(|_| format!("`{digits}` is not a number"))?;
-    Ok(Duration::from_millis(u64::from(number) * milliseconds))
+    parse_time(text).ok_or_else(|| "write a number with ms, s, m or h, as in 30s".to_owned())
 }
 
 /// Whether standard error is a terminal on which something can be drawn.

@@ -7,18 +7,28 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use operators::consolidate::Epoch;
 
 use super::link::{Link, Links};
+use super::member::LEAD;
 use super::word::{Agreed, Begin, Failure, Word};
 use crate::error::RunError;
 use crate::job::Job;
 use crate::part::Message;
+use crate::pulse::Pulse;
 use crate::state::{Answer, Question};
 
 /// The lead's side of a crew; without members where a run has one process.
 pub(crate) struct Lead {
     members: Vec<Arc<Remote>>,
     words: Receiver<(usize, Word)>,
+    pulse: Arc<Pulse>,
     /// Says goodbye when it is dropped.
     _links: Option<Links>,
+}
+
+/// All processes of a run, as whoever watches them sees them.
+pub(crate) struct Crew {
+    pulse: Arc<Pulse>,
+    links: Vec<Arc<Link>>,
+    workers: usize,
 }
 
 /// A member as the lead sees it.
@@ -49,6 +59,7 @@ impl Lead {
         Lead {
             members: Vec::new(),
             words: unbounded().1,
+            pulse: Arc::default(),
             _links: None,
         }
     }
@@ -69,7 +80,8 @@ impl Lead {
                 pass,
             }));
         }
-        let links = Links::start(links, |process| {
+        let pulse = Arc::default();
+        let links = Links::start(links, &pulse, |process| {
             let way = ways.iter().find(|(of, ..)| *of == process);
             let (_, to_answers, pass) = way.expect("each link has its way").clone();
             let to_words = to_words.clone();
@@ -93,8 +105,24 @@ impl Lead {
         Ok(Lead {
             members,
             words,
+            pulse,
             _links: Some(links),
         })
+    }
+
+    /// What is seen to move in this process.
+    pub(crate) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
+    /// All processes, with so many workers each.
+    pub(crate) fn crew(&self, workers: usize) -> Crew {
+        let links = self.members.iter().map(|member| Arc::clone(&member.link));
+        Crew {
+            pulse: self.pulse(),
+            links: links.collect(),
+            workers,
+        }
     }
 
     /// How many processes there are.
@@ -172,6 +200,33 @@ impl Lead {
         for member in &self.members {
             member.link.tell(word);
         }
+    }
+}
+
+impl Crew {
+    /// How often something moved, on whichever process.
+    pub(crate) fn moves(&self) -> u64 {
+        let theirs = self.links.iter().map(|link| link.beat().moves);
+        self.pulse.moves() + theirs.sum::<u64>()
+    }
+
+    /// What is waited for: what does not end, after this long, and parts that do not come.
+    pub(crate) fn waits(&self, long: Duration) -> Vec<String> {
+        let ours = (LEAD, self.pulse.doing_for(long));
+        let theirs = (self.links.iter()).map(|link| (link.process, link.beat().doing));
+        let doing = std::iter::once(ours)
+            .chain(theirs)
+            .filter(|(_, doing)| !doing.is_empty())
+            .map(|(process, doing)| {
+                if self.links.is_empty() {
+                    doing
+                } else {
+                    format!("process {process} does {doing}")
+                }
+            });
+        let missing = self.pulse.missing(self.links.len() + 1, self.workers);
+        let missing = missing.map(|parts| format!("the commit waits for {parts}"));
+        doing.chain(missing).collect()
     }
 }
 

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::word::Word;
+use super::member::LEAD;
+use super::word::{Beat, Word};
 use crate::error::Exit;
 use crate::progress;
+use crate::pulse::Pulse;
 
 /// How often a process says that it lives.
 const BEAT: Duration = Duration::from_secs(1);
@@ -37,6 +39,8 @@ pub(crate) struct Link {
     /// The process that it ends because of, and why.
     because_of: Mutex<Option<(usize, String)>>,
     says_why: Condvar,
+    /// What it does, as it said last.
+    beat: Mutex<Beat>,
 }
 
 /// The links of this process, for whoever notices a loss.
@@ -56,6 +60,7 @@ impl Link {
             ends: Condvar::new(),
             because_of: Mutex::new(None),
             says_why: Condvar::new(),
+            beat: Mutex::default(),
         })
     }
 
@@ -78,7 +83,9 @@ impl Link {
         let mut stream = BufReader::new(stream);
         loop {
             match Word::read(&mut stream)? {
-                Word::Beat => {}
+                Word::Beat(beat) => {
+                    *self.beat.lock().unwrap_or_else(PoisonError::into_inner) = beat;
+                }
                 Word::Bye => {
                     self.end();
                     return Ok(());
@@ -94,6 +101,12 @@ impl Link {
                 word => hear(word),
             }
         }
+    }
+
+    /// What the other process does, as it said last.
+    pub(crate) fn beat(&self) -> Beat {
+        let beat = self.beat.lock();
+        beat.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn is_lost(&self, error: &io::Error) {
@@ -159,6 +172,7 @@ impl Links {
     /// When the process has links already.
     pub(crate) fn start<H: FnMut(Word) + Send + 'static>(
         links: Vec<Arc<Link>>,
+        pulse: &Arc<Pulse>,
         hear: impl Fn(usize) -> H,
     ) -> io::Result<Links> {
         for link in &links {
@@ -172,9 +186,13 @@ impl Links {
             });
         }
         for link in links.iter().map(Arc::clone) {
+            let pulse = Arc::clone(pulse);
             std::thread::spawn(move || {
                 while !link.is_over() {
-                    link.tell(&Word::Beat);
+                    link.tell(&Word::Beat(Beat {
+                        moves: pulse.moves(),
+                        doing: pulse.doing_for(BEAT),
+                    }));
                     link.wait();
                 }
             });
@@ -232,20 +250,48 @@ pub(crate) fn lost(process: usize, why: &str) -> ! {
     let link = links.iter().find(|link| link.process == process);
     let because_of = link.and_then(|link| link.hearsay());
     let (gone, why) = because_of.unwrap_or_else(|| (process, why.to_owned()));
-    for link in links.iter().filter(|link| link.process != process) {
-        let why = why.clone();
-        let word = Word::Gone { process: gone, why };
-        // Not by `tell`: a link whose stream is held by a word that nobody takes would keep us here.
-        if let Ok(mut stream) = link.stream.try_lock() {
-            word.write(&mut *stream).ok();
-        }
-    }
     let at = links.iter().find(|link| link.process == gone);
     let at = at.map_or(String::new(), |link| format!(" at {}", link.address));
+    tell_gone(
+        gone,
+        &why,
+        links.iter().filter(|link| link.process != process),
+    );
     progress::give_way();
     eprintln!("error: process {gone}{at} was lost: {why}");
     eprintln!(
         "help: start all processes again: what is committed stays, and the rest is done then"
     );
     std::process::exit(Exit::TryAgain as i32);
+}
+
+/// Ends this process, which leads, and with it all others, because the run does not go on.
+#[expect(
+    clippy::exit,
+    clippy::print_stderr,
+    reason = "whatever waits in this process would wait for ever"
+)]
+pub(crate) fn end_all(why: &str) -> ! {
+    while LOSING.swap(true, Ordering::AcqRel) {
+        std::thread::park();
+    }
+    tell_gone(LEAD, why, LINKS.get().into_iter().flatten());
+    progress::give_way();
+    eprintln!("error: {why}");
+    eprintln!(
+        "help: start it again: what is committed stays, and the rest is done then; where something \
+         takes so long, raise `watchdog` in `[pipeline]`"
+    );
+    std::process::exit(Exit::TryAgain as i32);
+}
+
+fn tell_gone<'a>(process: usize, why: &str, links: impl Iterator<Item = &'a Arc<Link>>) {
+    for link in links {
+        let why = why.to_owned();
+        let word = Word::Gone { process, why };
+        // Not by `tell`: a link whose stream is held by a word that nobody takes would keep us here.
+        if let Ok(mut stream) = link.stream.try_lock() {
+            word.write(&mut *stream).ok();
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, select, tick, unbounded};
 use operators::consolidate::Epoch;
-use operators::fault::die_at;
+use operators::fault::{die_at, seeded};
 
 use super::lead::TICK;
 use super::link::{Link, Links};
@@ -13,6 +13,7 @@ use crate::commit::Waker;
 use crate::error::RunError;
 use crate::job::Job;
 use crate::part::Message;
+use crate::pulse::Pulse;
 use crate::state::{Question, Share, State};
 use crate::stop;
 
@@ -21,6 +22,7 @@ pub(crate) struct Member {
     process: usize,
     words: Receiver<Word>,
     links: Links,
+    pulse: Arc<Pulse>,
 }
 
 /// What the lead says between passes.
@@ -38,7 +40,8 @@ impl Member {
     /// The process of this number, with these links to others.
     pub(crate) fn of(process: usize, links: Vec<Arc<Link>>) -> Result<Member, RunError> {
         let (to_words, words) = unbounded();
-        let links = Links::start(links, |from| {
+        let pulse = Arc::default();
+        let links = Links::start(links, &pulse, |from| {
             let to_words = to_words.clone();
             move |word| {
                 // Among themselves members only beat.
@@ -52,12 +55,18 @@ impl Member {
             process,
             words,
             links,
+            pulse,
         })
     }
 
     /// The number of this process, and how many there are.
     pub(crate) fn process(&self) -> (usize, usize) {
         (self.process, self.links.all().len() + 1)
+    }
+
+    /// What is seen to move in this process.
+    pub(crate) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     /// The share of the state that this process keeps.
@@ -135,6 +144,7 @@ impl Member {
                 recv(messages) -> message => match message {
                     Ok(Message::Ready(worker)) => waker.add(worker),
                     Ok(Message::Surveyed(found)) => self.tell(&Word::Surveyed(found)),
+                    Ok(Message::Part(_)) if seeded("part-lost") => {}
                     Ok(Message::Part(part)) => self.tell(&Word::Part(Box::new(part))),
                     Ok(Message::Member(..)) => {}
                     Err(_) => break,

@@ -28,7 +28,7 @@ const LONGEST: u32 = 1 << 30;
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Word {
     /// It lives.
-    Beat,
+    Beat(Beat),
     /// It ends because another process is gone.
     Gone { process: usize, why: String },
     /// It ends, as it should.
@@ -61,6 +61,15 @@ pub(crate) enum Word {
     Done(Tail),
     /// There are no more passes.
     Quit { exit: i32 },
+}
+
+/// What a process that lives does.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Beat {
+    /// How often something moved.
+    pub(crate) moves: u64,
+    /// What it has done for long.
+    pub(crate) doing: String,
 }
 
 /// A pass as the lead begins it.

@@ -101,6 +101,8 @@ fn run(scratch: &Scratch, processes: usize) -> Result<Outcome, TestCaseError> {
 fn dies(scratch: &Scratch, processes: usize, dying: usize, death: &Death) -> bool {
     let mut cluster = Cluster::start_each(processes, |process| {
         let mut command = scratch.command(&["run"]);
+        // Of one that dies before they met nobody knows but by this.
+        command.args(["--meet-timeout", "3s"]);
         if let Death::At(point, time) = death {
             let of_lead = !matches!(*point, "asked" | "answered");
             if of_lead == (process == 0) {
