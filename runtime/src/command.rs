@@ -15,7 +15,7 @@ use self::arguments::{
     Color, Command, Format, LaunchArguments, Pipeline, PlanArguments, RunArguments, StateVerb,
     Verb, VerifyArguments,
 };
-use crate::crew::{lost, spoken_to};
+use crate::crew::{LEAD, lost, spoken_to};
 use crate::error::{ADOPT_ALL, Exit, Refused, RunError};
 use crate::load::{Loaded, Request};
 use crate::progress;
@@ -144,7 +144,11 @@ fn run(arguments: &RunArguments) -> Result<i32, RunError> {
         ..pipeline.watched(&arguments.watch)
     };
     // Made before the run, so that it is known before anything is written that it can be.
-    let mut report_file = match &arguments.report {
+    let leads = arguments
+        .together
+        .process
+        .is_none_or(|process| process == LEAD);
+    let mut report_file = match arguments.report.as_ref().filter(|_| leads) {
         Some(path) => {
             let name = path.display().to_string();
             let file = File::create(path).map_err(output(name.clone()))?;

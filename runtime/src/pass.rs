@@ -114,9 +114,19 @@ impl Pass<'_> {
 
     /// Does this process's share of a pass that another one leads.
     pub(crate) fn assist(&self, member: &Member, workers: &Workers) -> Result<(), RunError> {
-        let trace = self.request.trace.as_deref();
+        // On one machine all processes are asked for a trace in the same file.
+        let trace = self.request.trace.as_ref().map(|file| {
+            let mut file = file.clone().into_os_string();
+            file.push(format!(".{}", self.process.0));
+            PathBuf::from(file)
+        });
         let name = &self.plan.settings.name;
-        let recorder = Arc::new(Recorder::start(name, trace, None, member.pulse())?);
+        let recorder = Arc::new(Recorder::start(
+            name,
+            trace.as_deref(),
+            None,
+            member.pulse(),
+        )?);
         let mut prepared = self.prepare(&recorder, Stop::when(&self.request.stop, true))?;
         if member.agree(&prepared.agreed, self.state)? {
             prepared.scan.expect_few();

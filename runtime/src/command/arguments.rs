@@ -219,7 +219,8 @@ pub(super) struct Watch {
     /// How to show progress, on standard error.
     #[arg(long, value_enum, default_value_t = HowProgress::Auto)]
     pub(super) progress: HowProgress,
-    /// Write to this file what was done when, for Perfetto (ui.perfetto.dev).
+    /// Write to this file what was done when, for Perfetto (ui.perfetto.dev); process I of several, but
+    /// for the first, to FILE.I.
     #[arg(long, value_name = "FILE")]
     pub(super) trace: Option<PathBuf>,
 }
