@@ -10,12 +10,14 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{
     Array, ArrayRef, BooleanArray, NullArray, RecordBatch, RecordBatchOptions, UInt32Array,
 };
+use arrow::buffer::Buffer;
 use arrow::compute::{concat_batches, filter, interleave, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
+use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_bytes::ByteBuf;
 
 /// Some rows of one stage, and for each the **origin** it came from: behind the gate the position
 /// of its key among the keys of its batch; before it, and in a dimension, the position of its source row.
@@ -357,19 +359,18 @@ impl Serialize for Chunk {
         let written = StreamWriter::try_new(&mut bytes, &self.schema)
             .and_then(|mut writer| writer.write(here.rows()).and_then(|()| writer.finish()));
         written.map_err(serde::ser::Error::custom)?;
-        (bytes, self.origin.values().to_vec()).serialize(serializer)
+        (ByteBuf::from(bytes), self.origin.values().to_vec()).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Chunk {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (bytes, origin) = <(Vec<u8>, Vec<u32>)>::deserialize(deserializer)?;
-        let mut reader =
-            StreamReader::try_new(bytes.as_slice(), None).map_err(de::Error::custom)?;
-        let rows = reader
-            .next()
-            .ok_or_else(|| de::Error::custom("a chunk without rows"))?;
+        let (bytes, origin) = <(ByteBuf, Vec<u32>)>::deserialize(deserializer)?;
+        // The columns stay in the bytes that came.
+        let mut bytes = Buffer::from_vec(bytes.into_vec());
+        let rows = StreamDecoder::new().decode(&mut bytes);
         let rows = rows.map_err(de::Error::custom)?;
+        let rows = rows.ok_or_else(|| de::Error::custom("a chunk without rows"))?;
         if rows.num_rows() != origin.len() {
             return Err(de::Error::custom(
                 "a chunk whose rows and origins differ in number",
