@@ -17,6 +17,7 @@
 mod browser;
 mod cluster;
 mod database;
+mod namespace;
 mod parquet_file;
 mod process;
 mod scratch;
@@ -26,6 +27,7 @@ mod web;
 pub use browser::Browser;
 pub use cluster::{Cluster, Meeting, signal};
 pub use database::{Counts, Row, Rows, Table, Tables, tables};
+pub use namespace::Machines;
 pub use parquet_file::{read_parquet, write_parquet};
 pub use process::Outcome;
 pub use scratch::{Scratch, scratch_folder};

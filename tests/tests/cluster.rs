@@ -15,7 +15,9 @@
 mod differing;
 mod golden;
 mod lost;
+mod network;
 mod random;
+mod strangers;
 
 use tests::harness::{Cluster, Outcome, Scratch};
 

@@ -32,7 +32,7 @@ pub struct Cluster {
     /// Where each listens.
     pub addresses: Vec<SocketAddr>,
     processes: Vec<Process>,
-    _meeting: Meeting,
+    meeting: Meeting,
 }
 
 #[derive(Debug)]
@@ -101,16 +101,26 @@ impl Cluster {
 
     /// Runs a process by each command, of which each listens at its own address.
     pub fn of(addresses: Vec<SocketAddr>, commands: Vec<Command>) -> Cluster {
-        let meeting = Meeting::at(&addresses);
-        let start = |(process, mut command): (usize, Command)| {
-            meeting.join(process, &mut command);
-            Process::start(command)
-        };
-        Cluster {
-            processes: commands.into_iter().enumerate().map(start).collect(),
-            addresses,
-            _meeting: meeting,
+        let mut cluster = Cluster::waiting(addresses);
+        for command in commands {
+            cluster.add(command);
         }
+        cluster
+    }
+
+    /// None yet of the processes that listen at these addresses.
+    pub fn waiting(addresses: Vec<SocketAddr>) -> Cluster {
+        Cluster {
+            processes: Vec::new(),
+            meeting: Meeting::at(&addresses),
+            addresses,
+        }
+    }
+
+    /// Starts the next process.
+    pub fn add(&mut self, mut command: Command) {
+        self.meeting.join(self.processes.len(), &mut command);
+        self.processes.push(Process::start(command));
     }
 
     /// Sends a signal to a process.

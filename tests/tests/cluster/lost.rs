@@ -16,7 +16,7 @@ pub(crate) const LOST_AFTER: Duration = Duration::from_secs(10);
 pub(crate) const MARGIN: Duration = Duration::from_secs(8);
 
 /// The pipeline, whose commits are so far apart that something can happen between them.
-fn slow(workers: usize) -> Scratch {
+pub(crate) fn slow(workers: usize) -> Scratch {
     let mut scratch = example();
     scratch.workers = workers;
     scratch.fault = Some("slow-sink:150".to_owned());
@@ -24,7 +24,7 @@ fn slow(workers: usize) -> Scratch {
 }
 
 /// How many bookings the sink has.
-fn bookings(scratch: &Scratch) -> i64 {
+pub(crate) fn bookings(scratch: &Scratch) -> i64 {
     let path = scratch.path(&scratch.database);
     let read = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
     let count = |database: Connection| {
