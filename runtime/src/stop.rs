@@ -17,6 +17,11 @@ pub(crate) fn is_asked(asked: &Asked) -> bool {
     asked.load(Ordering::Acquire)
 }
 
+/// Asks it to stop.
+pub(crate) fn ask(asked: &Asked) {
+    asked.store(true, Ordering::Release);
+}
+
 /// Which epochs are still started.
 #[derive(Default)]
 pub(crate) struct Stop {
@@ -61,7 +66,7 @@ impl Stop {
 
     /// Asks for it.
     pub(crate) fn ask(&self) {
-        self.asked.store(true, Ordering::Release);
+        ask(&self.asked);
     }
 
     /// Whether the run is asked to stop.

@@ -14,6 +14,7 @@ use crate::job::Job;
 use crate::part::Message;
 use crate::pulse::Pulse;
 use crate::state::{Answer, Question};
+use crate::stop;
 
 /// The lead's side of a crew; without members where a run has one process.
 pub(crate) struct Lead {
@@ -64,8 +65,8 @@ impl Lead {
         }
     }
 
-    /// With these members.
-    pub(crate) fn of(links: Vec<Arc<Link>>) -> Result<Lead, RunError> {
+    /// With these members. When one of them is asked to stop, this process is, too.
+    pub(crate) fn of(links: Vec<Arc<Link>>, asked: &stop::Asked) -> Result<Lead, RunError> {
         let (to_words, words) = unbounded();
         let mut members = Vec::new();
         let mut ways = Vec::new();
@@ -84,10 +85,14 @@ impl Lead {
         let links = Links::start(links, &pulse, |process| {
             let way = ways.iter().find(|(of, ..)| *of == process);
             let (_, to_answers, pass) = way.expect("each link has its way").clone();
-            let to_words = to_words.clone();
+            let (to_words, asked) = (to_words.clone(), stop::Asked::clone(asked));
             move |word| match word {
                 Word::Answer(answer) => drop(to_answers.send(answer)),
                 word => {
+                    if matches!(word, Word::Stop) {
+                        // Between passes nobody else would hear it.
+                        stop::ask(&asked);
+                    }
                     let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner);
                     let is_last = matches!(word, Word::Done(_));
                     match pass.as_ref() {

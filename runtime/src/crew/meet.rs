@@ -22,7 +22,7 @@ pub(crate) fn members(
     loaded: &Loaded,
 ) -> Result<(Lead, Option<Network>), RunError> {
     let (links, network) = all(cluster, request, loaded)?;
-    Ok((Lead::of(links)?, Some(network)))
+    Ok((Lead::of(links, &request.stop)?, Some(network)))
 }
 
 /// Meets the process that leads, and the other members.

@@ -1,5 +1,6 @@
 //! A process dies, hangs or is asked to stop: the run ends on all, and the next one does the rest.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -8,6 +9,7 @@ use tests::harness::{Cluster, Outcome, Scratch};
 use super::run;
 use crate::rooms::{example, is_current};
 use crate::stop::until;
+use crate::visits::PROGRAM;
 
 /// After how long without a word a process is lost, as the README has it.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(10);
@@ -113,5 +115,28 @@ fn a_process_that_is_asked_to_stop_stops_all() {
         );
         the_rest_follows(&mut scratch, processes);
         assert!(0 < written && written < bookings(&scratch));
+    }
+}
+
+#[test]
+fn a_member_that_is_asked_to_stop_between_passes_stops_all() {
+    let scratch = example();
+    let mut cluster = Cluster::start_each(2, |process| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "pipeline.toml", "--follow", "--every", "100ms"]);
+        if process == 0 {
+            command.args(["--report", "report.json"]);
+        }
+        command.current_dir(scratch.path(""));
+        command
+    });
+    until(|| {
+        assert!(cluster.is_running(0), "it goes on");
+        let report = scratch.path("report.json");
+        std::fs::metadata(report).is_ok_and(|report| report.len() > 0)
+    });
+    cluster.signal(1, "TERM");
+    for outcome in cluster.end() {
+        outcome.exits(0);
     }
 }
