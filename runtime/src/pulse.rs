@@ -31,7 +31,8 @@ pub(crate) struct Pulse {
 /// What a lane does, and since when.
 struct Doing {
     task: Task,
-    name: String,
+    /// The source or the sink; none of a batch, whose name is the beginning of its keys.
+    name: Option<String>,
     since: Instant,
 }
 
@@ -50,9 +51,10 @@ impl Pulse {
 
     /// A lane begins something.
     pub(crate) fn begins(&self, lane: Lane, task: Task, name: &str) {
+        let is_batch = matches!(task, Task::Batch | Task::KeyFunction);
         let doing = Doing {
             task,
-            name: name.to_owned(),
+            name: (!is_batch).then(|| name.to_owned()),
             since: Instant::now(),
         };
         self.moves.fetch_add(1, Relaxed);
@@ -87,11 +89,9 @@ impl Pulse {
             .collect();
         told.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
         let told = told.iter().map(|(time, lane, Doing { task, name, .. })| {
-            format!(
-                "{} of `{name}` on {lane} for {} s",
-                task.name(),
-                time.as_secs()
-            )
+            let of = name.as_ref().map(|name| format!(" of `{name}`"));
+            let of = of.unwrap_or_default();
+            format!("{}{of} on {lane} for {} s", task.name(), time.as_secs())
         });
         told.collect::<Vec<_>>().join(", ")
     }
@@ -145,6 +145,14 @@ mod tests {
             (pulse.moves(), pulse.doing_for(Duration::ZERO)),
             (2, String::new())
         );
+    }
+
+    #[test]
+    fn the_beginning_of_keys_is_not_told() {
+        let pulse = Pulse::default();
+        pulse.begins(Lane::Worker(1), Task::KeyFunction, "800");
+        let told = pulse.doing_for(Duration::ZERO);
+        assert_eq!(told, "key function on worker 1 for 0 s");
     }
 
     #[test]
