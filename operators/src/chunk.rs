@@ -355,7 +355,7 @@ pub fn batch(
 impl Serialize for Chunk {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let here = self.gather(None).map_err(serde::ser::Error::custom)?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(here.rows().get_array_memory_size());
         let written = StreamWriter::try_new(&mut bytes, &self.schema)
             .and_then(|mut writer| writer.write(here.rows()).and_then(|()| writer.finish()));
         written.map_err(serde::ser::Error::custom)?;

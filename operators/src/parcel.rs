@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,8 @@ pub struct Parcel {
     pub ends: Vec<u32>,
     /// What is wrong, with the key it belongs to.
     pub errors: Vec<(Key, ErrorRow)>,
+    /// The bytes of memory that are held for `rows`.
+    pub held: usize,
 }
 
 /// The rows of a source that a chunk was made of, and what is done with them.
@@ -79,6 +81,7 @@ impl Parcel {
             at: Vec::new(),
             ends: Vec::new(),
             errors,
+            held: 0,
         }
     }
 
@@ -93,7 +96,7 @@ impl Parcel {
     /// The bytes of memory that are held for its rows: its share of the chunk's.
     pub fn bytes(&self) -> usize {
         let all = self.rows.num_rows().max(1);
-        self.rows.get_array_memory_size() * self.at.len() / all
+        self.held * self.at.len() / all
     }
 }
 
@@ -116,6 +119,7 @@ pub fn parcels(
         nothing()
     };
     let empty = Parcel {
+        held: rows.get_array_memory_size(),
         rows,
         hashes: hashes(chunk, at, from).into(),
         unit: from.unit,
@@ -290,7 +294,11 @@ impl From<Parcel> for Packed {
 impl From<Packed> for Parcel {
     fn from(packed: Packed) -> Self {
         let at = (0..).take(packed.rows.len());
+        // The columns are slices of one message, which each of them would count as a whole.
+        let cells = packed.rows.rows().columns().iter();
+        let bytes = cells.map(|cells| cells.to_data().get_slice_memory_size().unwrap_or(0));
         Parcel {
+            held: bytes.sum(),
             input: packed.input,
             unit: packed.unit,
             at: at.collect(),

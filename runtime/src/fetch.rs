@@ -28,6 +28,7 @@ use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::operators::probe::Handle;
 
+use crate::crossing::Crossing;
 use crate::epoch::{Rows, survey};
 use crate::job::Job;
 use crate::reader::{Told, Work, hear, spawn};
@@ -45,7 +46,7 @@ pub(crate) fn parcels<'scope>(
     scope: Scope<'scope, Epoch>,
     job: &Arc<Job>,
     committed: Handle<Epoch>,
-) -> Rows<'scope, (u64, Parcel)> {
+) -> Rows<'scope, (u64, Crossing)> {
     let job = Arc::clone(job);
     let worker = scope.worker();
     let is_first = scope.index() == 0;
@@ -127,7 +128,7 @@ pub(crate) struct Wanted {
 pub(crate) fn open_parcels<'scope>(
     wanted: Rows<'scope, Wanted>,
     job: &Arc<Job>,
-) -> Rows<'scope, (u64, Parcel)> {
+) -> Rows<'scope, (u64, Crossing)> {
     let job = Arc::clone(job);
     let (worker, index, peers) = (
         wanted.scope().worker(),
@@ -246,7 +247,7 @@ impl Work for Share {
 
 /// What goes to the gate whatever is read: what is wrong with dimensions, as errors of their reserved
 /// keys; and the one key of a whole partition.
-fn from_no_row(job: &Job) -> Vec<(u64, Parcel)> {
+fn from_no_row(job: &Job) -> Vec<(u64, Crossing)> {
     let errors = job.errors.iter().map(|(key, error)| {
         let errors = vec![(key.clone(), error.clone())];
         (job.placement.owner(key), Parcel::errors(0, errors))
@@ -261,5 +262,6 @@ fn from_no_row(job: &Job) -> Vec<(u64, Parcel)> {
         };
         (job.placement.owner(&key), parcel)
     });
-    errors.chain(whole).collect()
+    let cross = |(owner, parcel)| (owner, Crossing::of(parcel, job.is_here(owner)));
+    errors.chain(whole).map(cross).collect()
 }

@@ -57,6 +57,8 @@ pub(crate) struct Job {
     pub(crate) told: Told,
     /// How many workers this process has.
     pub(crate) workers: usize,
+    /// The number of this process.
+    pub(crate) process: usize,
     /// Which of all workers owns which key.
     pub(crate) placement: Placement,
     /// How the run is ended before its end.
@@ -182,6 +184,11 @@ impl Job {
     pub(crate) fn has_found(&self, findings: &[Finding]) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.extend_from_slice(findings);
+    }
+
+    /// Whether a worker is one of this process.
+    pub(crate) fn is_here(&self, worker: u64) -> bool {
+        worker / self.workers as u64 == self.process as u64
     }
 
     /// How many workers there are in all processes.

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod command;
 mod commit;
 mod crew;
+mod crossing;
 mod dimensions;
 mod epoch;
 pub mod error;

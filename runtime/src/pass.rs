@@ -233,6 +233,7 @@ impl Pass<'_> {
             state: Arc::clone(self.state),
             told: Told::State,
             workers: self.request.workers,
+            process: self.process.0,
             placement: Placement::new(self.process.1, self.request.workers),
             abort: Abort::default(),
             stop,

@@ -19,6 +19,7 @@ use operators::transform::{Evaluation, Place};
 use pipelines::plan::SourcePlan;
 use timely::scheduling::SyncActivator;
 
+use crate::crossing::Crossing;
 use crate::error::RunError;
 use crate::job::{Job, Reading};
 use crate::recorder::{Lane, Phase, Task};
@@ -28,7 +29,7 @@ pub(crate) enum Told {
     /// The thread reads a stretch, and no earlier one any more.
     Stretch(usize),
     /// Parcels of a chunk, each with the worker that owns its keys.
-    Parcels(Vec<(u64, Parcel)>),
+    Parcels(Vec<(u64, Crossing)>),
     /// All is read. A channel that closes without it is a failure.
     End,
 }
@@ -278,7 +279,7 @@ impl<'a> Progress<'a> {
 }
 
 /// Brings what was read of a piece to the gate; `None` when that ends the run.
-fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(u64, Parcel)>> {
+fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(u64, Crossing)>> {
     let piece = &job.scan.pieces[number];
     let plan = &job.plan.inputs[piece.input];
     let source = &job.plan.sources[plan.source];
@@ -321,5 +322,6 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
         let parcel = Parcel::errors(from.input, errors.collect());
         parcels.push((job.placement.owner(&key), parcel));
     }
-    Some(parcels)
+    let cross = |(owner, parcel)| (owner, Crossing::of(parcel, job.is_here(owner)));
+    Some(parcels.into_iter().map(cross).collect())
 }

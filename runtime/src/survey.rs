@@ -18,6 +18,7 @@ use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::core::ToStream;
 use timely::dataflow::operators::vec::Map;
 
+use crate::crossing::Crossing;
 use crate::epoch::{Rows, stretch_at, survey};
 use crate::error::RunError;
 use crate::fetch::Wanted;
@@ -254,12 +255,12 @@ impl Keeper {
 /// Sends parcels to the workers that own their keys, which group them. When a stretch is complete:
 /// what is seen of each of its keys.
 pub(crate) fn group<'scope>(
-    parcels: Rows<'scope, (u64, Parcel)>,
+    parcels: Rows<'scope, (u64, Crossing)>,
     job: &Arc<Job>,
     keeper: Keeper,
 ) -> Rows<'scope, GateUpdate> {
     let job = Arc::clone(job);
-    let by_worker = Exchange::new(|(worker, _): &(u64, Parcel)| *worker);
+    let by_worker = Exchange::new(|(worker, _): &(u64, Crossing)| *worker);
     parcels.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
         by_worker,
         "Group",
@@ -269,7 +270,7 @@ pub(crate) fn group<'scope>(
             move |(input, frontier), output| {
                 input.for_each(|_, parcels| {
                     let parcels = parcels.drain(..).filter(|_| !job.abort.is_raised());
-                    parcels.for_each(|(_, parcel)| keeper.add(parcel));
+                    parcels.for_each(|(_, parcel)| keeper.add(parcel.parcel()));
                 });
                 if job.abort.is_raised() {
                     capability = None;
@@ -461,13 +462,13 @@ pub(crate) fn opened<'scope>(
 
 /// Groups the rows of open keys that are read after the survey. Gives nothing; it is done with a
 /// stretch when its rows are there.
-pub(crate) fn group_open(parcels: Rows<'_, (u64, Parcel)>, keeper: Keeper) -> Rows<'_, Cut> {
-    let by_worker = Exchange::new(|(worker, _): &(u64, Parcel)| *worker);
+pub(crate) fn group_open(parcels: Rows<'_, (u64, Crossing)>, keeper: Keeper) -> Rows<'_, Cut> {
+    let by_worker = Exchange::new(|(worker, _): &(u64, Crossing)| *worker);
     parcels.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(by_worker, "GroupOpen", |_, _| {
         move |input, _| {
             input.for_each(|_, parcels| {
                 for (_, parcel) in parcels.drain(..) {
-                    keeper.add_open(parcel);
+                    keeper.add_open(parcel.parcel());
                 }
             });
         }
