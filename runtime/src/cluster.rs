@@ -45,7 +45,7 @@ use pipelines::cluster::{Cluster as Written, Hosts, Secret as Place};
 
 pub use self::error::{ClusterError, Missing};
 pub use self::facts::{Difference, Facts};
-pub use self::meeting::{LOST_AFTER, meet};
+pub use self::meeting::{GONE_AFTER, meet};
 pub use self::secret::Secret;
 
 /// What the command line says of a cluster.

@@ -20,7 +20,7 @@ use crate::error::{ADOPT_ALL, Exit, Refused, RunError};
 use crate::load::{Loaded, Request};
 use crate::progress;
 use crate::report::{diagnostics, text};
-use crate::run::{self, Ran, Word};
+use crate::run::{self, Event, Ran};
 use crate::stop;
 
 /// Runs the command line of the process.
@@ -157,8 +157,8 @@ fn run(arguments: &RunArguments) -> Result<i32, RunError> {
         None => None,
     };
     let mut warned = String::new();
-    run::start(&request, &mut |word| match word {
-        Word::Failed(error, wait) => {
+    run::start(&request, &mut |event| match event {
+        Event::Failed(error, wait) => {
             let seconds = wait.as_secs_f64();
             if pipeline.format == Format::Json {
                 let failed = serde_json::json!({
@@ -172,7 +172,7 @@ fn run(arguments: &RunArguments) -> Result<i32, RunError> {
             complain(&format!("tried again in {seconds} s\n"));
             Ok(())
         }
-        Word::Passed(ran) => {
+        Event::Passed(ran) => {
             // Those of a pass that are those of the pass before are not told again.
             let warnings = format!("{:?}", ran.plan.warnings);
             if std::mem::replace(&mut warned, warnings) != warned {

@@ -25,7 +25,7 @@ use crate::job::Purpose;
 use crate::known::Passes;
 use crate::load::{Loaded, Request};
 use crate::pass::Pass;
-use crate::run::{Ran, Word, commit, lead, open, pins};
+use crate::run::{Event, Ran, commit, lead, open, pins};
 use crate::state::State;
 use crate::status::Status;
 use crate::watch::{Due, Seen, Timetable, Watch};
@@ -54,7 +54,7 @@ pub(crate) fn run(
     mut loaded: Loaded,
     cluster: Option<&Cluster>,
     follow: Follow,
-    say: &mut dyn FnMut(Word) -> Result<(), RunError>,
+    say: &mut dyn FnMut(Event) -> Result<(), RunError>,
 ) -> Result<i32, RunError> {
     let first = loaded.clone();
     lead(request, &first, cluster, |crew| {
@@ -98,7 +98,7 @@ impl Following<'_> {
     fn run(
         &mut self,
         loaded: &mut Loaded,
-        say: &mut dyn FnMut(Word) -> Result<(), RunError>,
+        say: &mut dyn FnMut(Event) -> Result<(), RunError>,
     ) -> Result<i32, RunError> {
         let mut full = Instant::now() + self.follow.full_every;
         loop {
@@ -114,7 +114,7 @@ impl Following<'_> {
             match self.pass(loaded, begun) {
                 Ok(ran) => {
                     self.failures = 0;
-                    say(Word::Passed(&ran))?;
+                    say(Event::Passed(&ran))?;
                     if ran.report.stopped {
                         return Ok(ran.report.exit);
                     }
@@ -126,7 +126,7 @@ impl Following<'_> {
                 Err(RunError::Stopped) => return Ok(Exit::Done as i32),
                 Err(error) if error.may_pass() => {
                     let wait = self.failed(&error);
-                    say(Word::Failed(&error, wait))?;
+                    say(Event::Failed(&error, wait))?;
                     timetable.again = Instant::now() + wait;
                 }
                 Err(error) => return Err(error),

@@ -39,8 +39,8 @@ pub struct Ran {
     pub document: Document,
 }
 
-/// What a run has to say while it goes on.
-pub enum Word<'a> {
+/// What happens in a run that whoever started it hears of.
+pub enum Event<'a> {
     /// A pass is done: the sinks hold what the sources yielded.
     Passed(&'a Ran),
     /// A pass failed, and is tried again after this time.
@@ -51,7 +51,7 @@ pub enum Word<'a> {
 /// led by one. Gives what the process ends with.
 pub fn start(
     request: &Request,
-    say: &mut dyn FnMut(Word) -> Result<(), RunError>,
+    say: &mut dyn FnMut(Event) -> Result<(), RunError>,
 ) -> Result<i32, RunError> {
     let loaded = Loaded::of(request)?;
     let cluster = loaded.cluster(request)?;
@@ -60,7 +60,7 @@ pub fn start(
         (cluster, Some(follow)) => follow::run(request, loaded, cluster.as_ref(), follow, say),
         (cluster, None) => {
             let ran = once(request, &loaded, cluster.as_ref())?;
-            say(Word::Passed(&ran))?;
+            say(Event::Passed(&ran))?;
             Ok(ran.report.exit)
         }
     }

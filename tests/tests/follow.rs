@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use runtime::follow::Follow;
 use runtime::load::Request;
-use runtime::run::{self, Word};
+use runtime::run::{self, Event};
 use runtime::stop::Asked;
 use tests::generator::{Case, Update, World, cases};
 use tests::harness;
@@ -58,8 +58,8 @@ proptest! {
             ..request(folder, &following.world, following.how.workers)
         };
         let found = RefCell::new(Ok(()));
-        let ran = run::start(&request, &mut |word| {
-            let compared = following.hear(folder, &word);
+        let ran = run::start(&request, &mut |event| {
+            let compared = following.hear(folder, &event);
             let is_over = compared.is_err() || !following.update(folder);
             if compared.is_err() {
                 *found.borrow_mut() = compared;
@@ -128,10 +128,10 @@ impl<'a> Following<'a> {
     }
 
     /// Compares the sinks behind a pass.
-    fn hear(&mut self, folder: &Path, word: &Word) -> Result<(), TestCaseError> {
-        let report = match *word {
-            Word::Passed(ran) => &ran.report,
-            Word::Failed(error, _) => {
+    fn hear(&mut self, folder: &Path, event: &Event) -> Result<(), TestCaseError> {
+        let report = match *event {
+            Event::Passed(ran) => &ran.report,
+            Event::Failed(error, _) => {
                 return Err(TestCaseError::fail(format!("a pass failed: {error:?}")));
             }
         };

@@ -19,7 +19,7 @@ use super::{Cluster, Peers};
 
 /// How long a process whose machine or network is gone is taken to be there. One that died is known to
 /// be gone at once, for its system closes its connections; one that merely stands still is not.
-pub const LOST_AFTER: Duration = Duration::from_secs(20);
+pub const GONE_AFTER: Duration = Duration::from_secs(20);
 
 /// How long one greeting may take.
 const GREETING: Duration = Duration::from_secs(5);
@@ -219,7 +219,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)?;
     stream.set_nodelay(true)?;
-    let probe = LOST_AFTER / 4;
+    let probe = GONE_AFTER / 4;
     let keepalive = TcpKeepalive::new()
         .with_time(probe)
         .with_interval(probe)
@@ -227,7 +227,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(LOST_AFTER))?;
+    socket.set_tcp_user_timeout(Some(GONE_AFTER))?;
     Ok(())
 }
 
