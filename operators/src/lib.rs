@@ -24,6 +24,7 @@ mod json;
 pub mod key;
 pub mod order;
 pub mod ordered;
+pub mod postgres;
 pub mod problem;
 pub mod row_id;
 pub mod schema;
