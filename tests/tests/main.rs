@@ -18,6 +18,7 @@ mod ledger;
 mod memory;
 mod meters;
 mod parquet_readers;
+mod postgres;
 mod promise;
 mod reference;
 mod regrouped;
