@@ -13,11 +13,16 @@
 //! Invariants: no text that is made here, no error and no log holds a password or a parameter of a
 //! statement.
 
+mod config;
+mod connection_string;
+mod parameters;
+
 mod error;
 mod reactor;
 mod server;
 mod session;
 
-pub use error::PostgresError;
+pub use config::{PoolConfig, PostgresConfig, Tls};
+pub use error::{PostgresError, Unfit};
 pub use server::Server;
 pub use session::{CopyIn, CopyOut, Session};

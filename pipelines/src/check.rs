@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use operators::catalog::{Sink, Transform, TransformConfig, Upstream};
+use operators::catalog::{Sink, SinkGiven, Transform, TransformConfig, Upstream};
 use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::{Schema, Type};
@@ -247,14 +247,15 @@ impl Check<'_> {
                 lookups.insert(name.clone(), schema.clone());
             }
         }
-        let sink = config.check(
-            node.name(),
-            &self.settings.name,
-            path.as_deref(),
-            &schema,
-            &lookups,
-            self.language,
-        )?;
+        let given = SinkGiven {
+            pipeline: &self.settings.name,
+            path: path.as_deref(),
+            input: &schema,
+            lookups: &lookups,
+            language: self.language,
+            connections: &self.settings.connections,
+        };
+        let sink = config.check(node.name(), given)?;
         self.target_is_free(&sink, checked)?;
         checked.schemas.insert(at, schema);
         checked.sinks.insert(at, sink);

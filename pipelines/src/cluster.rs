@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use operators::problem::{Problem, Step};
+use operators::secret::{Secret, SecretConfig};
 use serde::Deserialize;
 
 use crate::diagnostic::Diagnostic;
@@ -25,16 +26,6 @@ pub struct ClusterConfig {
     pub secret: Option<SecretConfig>,
 }
 
-/// Where a secret is: `{ file = ".." }` or `{ env = ".." }`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretConfig {
-    /// In a file.
-    File(String),
-    /// In a variable of the environment.
-    Env(String),
-}
-
 /// What is known of a cluster from its file; nothing where there is no `[cluster]`.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
@@ -51,15 +42,6 @@ pub enum Hosts {
     Listed(Vec<Host>),
     /// In a file of their own.
     File(PathBuf),
-}
-
-/// Where the secret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Secret {
-    /// In a file.
-    File(PathBuf),
-    /// In a variable of the environment.
-    Env(String),
 }
 
 /// Where a process listens, as it is written: `name:port`, `192.0.2.1:port` or `[::1]:port`.
@@ -113,28 +95,23 @@ impl fmt::Display for Host {
 impl Cluster {
     /// Reads `[cluster]`; paths are those of the pipeline's settings.
     pub(crate) fn of(section: &Section, settings: &Settings) -> Result<Cluster, Vec<Diagnostic>> {
-        if section.is_text("secret") {
-            // Without its place, for with that the line would be shown.
-            let message = "`secret` in `[cluster]` is a text: a secret stands in no pipeline file";
-            let help = "write `secret = { file = \"...\" }` or `secret = { env = \"...\" }`";
-            return Err(vec![Diagnostic::error(message).help(help)]);
-        }
         let config: ClusterConfig = section.decode()?;
         let mut problems = Vec::new();
-        let mut path = |text: &str, field: &[&str]| {
-            let found = settings.path(text);
-            let steps = field.iter().map(|name| Step::from(*name));
-            found
-                .map_err(|problem| problems.push(problem.under(steps)))
-                .ok()
+        let path = |text: &str| settings.path(text);
+        let mut told = |field: &str, problem: Problem| {
+            problems.push(problem.under([Step::from(field)]));
         };
-        let file = config.hosts_file.as_deref();
-        let file = file.and_then(|text| path(text, &["hosts_file"]));
-        let secret = match &config.secret {
-            Some(SecretConfig::File(text)) => path(text, &["secret", "file"]).map(Secret::File),
-            Some(SecretConfig::Env(name)) => Some(Secret::Env(name.clone())),
-            None => None,
-        };
+        let file = config.hosts_file.as_deref().map(path);
+        let file = file.transpose();
+        let file = file.unwrap_or_else(|problem| {
+            told("hosts_file", problem);
+            None
+        });
+        let secret = config.secret.as_ref().map(|secret| secret.check(&path));
+        let secret = secret.transpose().unwrap_or_else(|problem| {
+            told("secret", problem);
+            None
+        });
         if config.hosts.is_some() && config.hosts_file.is_some() {
             let message = "the hosts are written twice";
             let twice = Problem::at(["hosts_file"], message).of_key();

@@ -15,6 +15,7 @@ mod flaw;
 mod literal;
 mod param;
 mod section;
+mod shown;
 mod syntax;
 mod tree;
 
@@ -39,9 +40,12 @@ pub struct Document {
     pub name: String,
     /// What the file holds.
     pub text: Arc<str>,
+    /// What may be shown of that, byte for byte in its place.
+    pub shown: Arc<str>,
     pipeline: Option<Section>,
     http: Option<Section>,
     cluster: Option<Section>,
+    connections: Vec<Section>,
     sections: Vec<Section>,
     params: Vec<Param>,
 }
@@ -59,6 +63,7 @@ impl Document {
             starts,
             sections: Vec::new(),
             params: Vec::new(),
+            hidden: Vec::new(),
             diagnostics: reading.errors,
         };
         let is_readable = reader.diagnostics.is_empty();
@@ -67,6 +72,10 @@ impl Document {
         }
         reader.finish_sections();
         let mut sections = reader.sections;
+        let (connections, others) = { sections }
+            .into_iter()
+            .partition(|section| section.group == Group::Connections);
+        sections = others;
         let mut only = |group| {
             let found = sections.iter().position(|section| section.group == group);
             found.map(|index| sections.remove(index))
@@ -84,10 +93,12 @@ impl Document {
         diagnostic::sort(&mut diagnostics);
         let document = Document {
             name: name.to_owned(),
+            shown: shown::without(&reader.text, &reader.hidden).into(),
             text: reader.text,
             pipeline,
             cluster,
             http,
+            connections,
             sections,
             params: reader.params,
         };
@@ -109,6 +120,11 @@ impl Document {
         self.http.as_ref()
     }
 
+    /// The connections, in the order of the file.
+    pub fn connections(&self) -> &[Section] {
+        &self.connections
+    }
+
     /// Sources, transforms and sinks, in the order of the file.
     pub fn sections(&self) -> &[Section] {
         &self.sections
@@ -121,10 +137,11 @@ impl Document {
 }
 
 /// The tables of a pipeline file.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "pipeline",
     "http",
     "params",
+    "connections",
     "sources",
     "transforms",
     "sinks",
@@ -139,6 +156,8 @@ struct Reader {
     starts: Vec<usize>,
     sections: Vec<Section>,
     params: Vec<Param>,
+    /// What could be a secret.
+    hidden: Vec<Range<usize>>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -262,6 +281,9 @@ impl Reader {
         span: Range<usize>,
         entries: Vec<Entry>,
     ) {
+        if group.has_secrets() {
+            self.hide(&span, &entries);
+        }
         self.sections.push(Section {
             group,
             name,
@@ -305,7 +327,7 @@ impl Reader {
             .sort_by_key(|section| section.name_place.span.start);
         let mut seen: BTreeMap<&str, &Section> = BTreeMap::new();
         for section in &self.sections {
-            if section.group.is_one_section() {
+            if !section.group.is_of_stages() {
                 continue;
             }
             let Some(first) = seen.get(section.name.as_str()) else {
@@ -322,13 +344,24 @@ impl Reader {
         }
     }
 
-    /// Whether statements of a section were left out: those from its header to the next section.
+    /// Hides what could be a secret: values, and statements that could not be read.
+    fn hide(&mut self, header: &Range<usize>, fields: &[Entry]) {
+        shown::hidden(fields, &mut self.hidden);
+        let unread: Vec<Range<usize>> = self.unread(header).cloned().collect();
+        self.hidden.extend(unread);
+    }
+
+    /// Whether statements of a section were left out.
     fn is_damaged(&self, header: &Range<usize>) -> bool {
+        self.unread(header).next().is_some()
+    }
+
+    /// The statements of a section that were left out: from its header to the next section.
+    fn unread(&self, header: &Range<usize>) -> impl Iterator<Item = &Range<usize>> {
         let next = self.starts.iter().find(|start| header.start < **start);
-        let end = next.copied().unwrap_or(usize::MAX);
-        self.left_out
-            .iter()
-            .any(|statement| (header.start..end).contains(&statement.start))
+        let section = header.start..next.copied().unwrap_or(usize::MAX);
+        let left_out = self.left_out.iter();
+        left_out.filter(move |statement| section.contains(&statement.start))
     }
 
     fn tell(&mut self, diagnostic: Diagnostic, span: Range<usize>) {

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use operators::catalog::{
     Role, SINKS, SOURCES, SinkConfig, SourceConfig, TRANSFORMS, TransformConfig,
 };
-use operators::problem::{Problem, Step, suggest};
+use operators::problem::{Problem, Step};
 
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Group, Section};
@@ -268,16 +268,10 @@ fn decode(section: &Section) -> Result<Option<Config>, Vec<Diagnostic>> {
             let decoded = SinkConfig::decode(kind, section);
             (&SINKS, decoded.map(|config| config.map(Config::Sink)))
         }
-        Group::Pipeline | Group::Http | Group::Cluster => return Ok(None),
+        Group::Pipeline | Group::Http | Group::Cluster | Group::Connections => return Ok(None),
     };
     decoded.map_or_else(
-        || {
-            let group = section.group;
-            let problem = Problem::at(["type"], format!("there is no {group} of type `{kind}`"))
-                .label(format!("not a type of {group}"))
-                .help(suggest(kind, known.iter().copied(), "types"));
-            Err(vec![section.place(problem)])
-        },
+        || Err(vec![section.no_such_type(kind, known)]),
         |decoded| decoded.map(Some),
     )
 }

@@ -6,6 +6,7 @@
 pub mod assemble;
 pub mod check;
 pub mod cluster;
+mod connections;
 pub mod diagnostic;
 pub mod document;
 pub mod draw;

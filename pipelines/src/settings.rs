@@ -1,4 +1,4 @@
-//! What `[pipeline]`, `[http]`, `[params]` and `[cluster]` say, with what the command line sets.
+//! What all sections say that are no stages, with what the command line sets.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveDateTime};
+use operators::catalog::Connections;
+use operators::duration;
 use operators::problem::{Problem, Step, suggest};
 use operators::value::Value;
 use serde::Deserialize;
 
 use crate::cluster::Cluster;
+use crate::connections;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Param};
 
@@ -92,6 +95,8 @@ pub struct Settings {
     pub params: BTreeMap<String, Value>,
     /// The processes of a run.
     pub cluster: Cluster,
+    /// The servers that stages name.
+    pub connections: Connections,
 }
 
 /// How much memory rows may take when the author does not say.
@@ -156,6 +161,7 @@ impl Settings {
             Some(Err(more)) => diagnostics.extend(more),
             None => {}
         }
+        settings.connections = connections::read(document, &settings, &mut diagnostics);
         if let Some(section) = document.http() {
             match section.decode().map(|config: HttpConfig| http(&config)) {
                 Ok(Ok(http)) => settings.http = http,
@@ -179,7 +185,7 @@ impl Settings {
                 param.value.clone().in_zone(chrono_tz::UTC),
             )
         };
-        Settings {
+        let mut settings = Settings {
             name: "pipeline".to_owned(),
             folder: folder.to_owned(),
             timezone: chrono_tz::UTC,
@@ -190,7 +196,11 @@ impl Settings {
             http: Http::default(),
             params: params.map(value).collect(),
             cluster: Cluster::default(),
-        }
+            connections: Connections::default(),
+        };
+        // What is amiss of them is told with the settings.
+        settings.connections = connections::read(document, &settings, &mut Vec::new());
+        settings
     }
 
     /// A path of the file: `$name` as a whole part of it is a text parameter; it is relative to the
@@ -271,7 +281,7 @@ impl Settings {
         match config
             .watchdog
             .as_deref()
-            .map(|time| (time, parse_time(time)))
+            .map(|time| (time, duration::parse(time)))
         {
             None => {}
             Some(("off", _)) => self.watchdog = None,
@@ -363,20 +373,6 @@ fn parse_date(text: &str) -> Option<Value> {
 fn parse_timestamp(text: &str) -> Option<Value> {
     let time: NaiveDateTime = text.replacen(' ', "T", 1).parse().ok()?;
     Some(Value::Timestamp(time.and_utc().timestamp_micros()))
-}
-
-/// A time with its unit, as in `30s`: ms, s, m or h.
-pub fn parse_time(text: &str) -> Option<Duration> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let milliseconds = match &text[digits.len()..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let number: u32 = digits.parse().ok()?;
-    Some(Duration::from_millis(u64::from(number) * milliseconds))
 }
 
 fn parse_size(text: &str) -> Option<u64> {

@@ -41,7 +41,8 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pipelines::cluster::{Cluster as Written, Hosts, Secret as Place};
+use operators::secret::Secret as Place;
+use pipelines::cluster::{Cluster as Written, Hosts};
 
 pub use self::error::{ClusterError, Missing};
 pub use self::facts::{Difference, Facts};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use operators::catalog::{Sink, SinkConfig, SourceConfig};
+use operators::catalog::{Sink, SinkConfig, SourceConfig, SourceGiven};
 use operators::digest::bytes_hash;
 use operators::expression::{self, Language};
 use operators::problem::Problem;
@@ -268,7 +268,7 @@ impl Loaded {
             params: self.settings.params.clone(),
         });
         let files = Files {
-            timezone: self.settings.timezone,
+            settings: &self.settings,
             pinned,
         };
         let diagnostics = self.diagnostics.clone();
@@ -310,15 +310,20 @@ pub type Pins = BTreeMap<String, BTreeMap<String, Type>>;
 
 /// Opens sources in the file system.
 struct Files<'a> {
-    timezone: chrono_tz::Tz,
+    settings: &'a Settings,
     pinned: &'a Pins,
 }
 
 impl Open for Files<'_> {
     fn source(&self, name: &str, config: &SourceConfig, path: &Path) -> Result<Source, Amiss> {
         let none = BTreeMap::new();
-        let pinned = self.pinned.get(name).unwrap_or(&none);
-        config.check(name, path, self.timezone, pinned)
+        let given = SourceGiven {
+            path,
+            timezone: self.settings.timezone,
+            pinned: self.pinned.get(name).unwrap_or(&none),
+            connections: &self.settings.connections,
+        };
+        config.check(name, given)
     }
 
     fn sink(&self, config: &SinkConfig, path: &Path, sink: Option<&Sink>) -> Vec<Problem> {

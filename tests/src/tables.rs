@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use operators::catalog::{Sink, SinkConfig, SourceConfig};
+use operators::catalog::{Connections, Sink, SinkConfig, SourceConfig, SourceGiven};
 use operators::expression::Language;
 use operators::problem::Problem;
 use operators::schema::Type;
@@ -109,7 +109,13 @@ struct Files(chrono_tz::Tz);
 
 impl Open for Files {
     fn source(&self, name: &str, config: &SourceConfig, path: &Path) -> Result<Source, Amiss> {
-        config.check(name, path, self.0, &BTreeMap::new())
+        let given = SourceGiven {
+            path,
+            timezone: self.0,
+            pinned: &BTreeMap::new(),
+            connections: &Connections::default(),
+        };
+        config.check(name, given)
     }
 
     fn sink(&self, _: &SinkConfig, _: &Path, _: Option<&Sink>) -> Vec<Problem> {

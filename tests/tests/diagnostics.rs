@@ -306,7 +306,21 @@ fn settings_that_cannot_be_are_told() {
 fn clusters_that_cannot_be_are_told() {
     tells("cluster");
     tells("cluster_hosts");
-    tells("cluster_secret");
+}
+
+#[test]
+fn connections_that_cannot_be_are_told() {
+    tells("connections");
+}
+
+#[test]
+fn a_secret_in_a_file_is_told_and_not_shown() {
+    for name in ["connections_secret", "cluster_secret"] {
+        tells(name);
+        let (document, told) = told(name);
+        let said = format!("{} {told:?}", json(&document, &told));
+        assert!(!said.contains("horse"), "{said}");
+    }
 }
 
 #[test]

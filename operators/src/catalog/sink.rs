@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Section;
+use super::{Connections, Section};
 use crate::expression::Language;
 use crate::problem::{Problem, Step};
 use crate::schema::Schema;
@@ -48,6 +48,23 @@ pub enum Sink {
     Log(Log),
     /// See [`Sqlite`].
     Sqlite(Sqlite),
+}
+
+/// What a sink is checked with, beside its section.
+#[derive(Clone, Copy)]
+pub struct SinkGiven<'a> {
+    /// The name of the pipeline.
+    pub pipeline: &'a str,
+    /// Where the path leads that it names, if it names one.
+    pub path: Option<&'a Path>,
+    /// The columns of its input.
+    pub input: &'a Schema,
+    /// The columns of its lookups.
+    pub lookups: &'a BTreeMap<String, Schema>,
+    /// What expressions are checked with.
+    pub language: &'a Language,
+    /// The connections of the pipeline.
+    pub connections: &'a Connections,
 }
 
 impl SinkConfig {
@@ -125,25 +142,22 @@ impl SinkConfig {
     ///
     /// # Panics
     /// When a sink with a path is given none.
-    pub fn check(
-        &self,
-        name: &str,
-        pipeline: &str,
-        path: Option<&Path>,
-        input: &Schema,
-        lookups: &BTreeMap<String, Schema>,
-        language: &Language,
-    ) -> Result<Sink, Vec<Problem>> {
+    pub fn check(&self, name: &str, given: SinkGiven) -> Result<Sink, Vec<Problem>> {
         if let Some(config) = self.log() {
+            let input = given.input;
             let entries = log::entries(input).map_err(|problem| vec![problem])?;
-            let sink = config.check_plain(name, pipeline, path, &entries, lookups, language)?;
+            let of_entries = SinkGiven {
+                input: &entries,
+                ..given
+            };
+            let sink = config.check_plain(name, of_entries)?;
             return Ok(match sink {
                 Sink::Files(files) => Sink::Log(Log::of(name, input, Arc::new(files))),
                 Sink::Sqlite(sqlite) => Sink::Log(Log::of(name, input, Arc::new(sqlite))),
                 other => other,
             });
         }
-        self.check_plain(name, pipeline, path, input, lookups, language)
+        self.check_plain(name, given)
     }
 
     /// What the entries of its log are written by, when it writes one.
@@ -166,15 +180,15 @@ impl SinkConfig {
         Some(config)
     }
 
-    fn check_plain(
-        &self,
-        name: &str,
-        pipeline: &str,
-        path: Option<&Path>,
-        input: &Schema,
-        lookups: &BTreeMap<String, Schema>,
-        language: &Language,
-    ) -> Result<Sink, Vec<Problem>> {
+    fn check_plain(&self, name: &str, given: SinkGiven) -> Result<Sink, Vec<Problem>> {
+        let SinkGiven {
+            pipeline,
+            path,
+            input,
+            lookups,
+            language,
+            ..
+        } = given;
         let declared = || Declared {
             pipeline,
             name,

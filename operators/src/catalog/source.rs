@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::Section;
+use super::{Connections, Section};
 use crate::schema::Type;
 use crate::source::csv::{Csv, CsvConfig};
 use crate::source::ndjson::{Ndjson, NdjsonConfig};
@@ -25,6 +25,19 @@ pub enum SourceConfig {
     Parquet(ParquetConfig),
     /// `type = "sqlite"`.
     Sqlite(SqliteConfig),
+}
+
+/// What a source is checked with, beside its section.
+#[derive(Clone, Copy)]
+pub struct SourceGiven<'a> {
+    /// Where the path leads that it names.
+    pub path: &'a Path,
+    /// The time zone of the pipeline.
+    pub timezone: chrono_tz::Tz,
+    /// The types of its columns that were inferred before.
+    pub pinned: &'a BTreeMap<String, Type>,
+    /// The connections of the pipeline.
+    pub connections: &'a Connections,
 }
 
 impl SourceConfig {
@@ -59,14 +72,14 @@ impl SourceConfig {
         }
     }
 
-    /// Checks it against what is found at `path`; `pinned` are types that were inferred before.
-    pub fn check(
-        &self,
-        name: &str,
-        path: &Path,
-        timezone: chrono_tz::Tz,
-        pinned: &BTreeMap<String, Type>,
-    ) -> Result<Source, Amiss> {
+    /// Checks it against what is found there.
+    pub fn check(&self, name: &str, given: SourceGiven) -> Result<Source, Amiss> {
+        let SourceGiven {
+            path,
+            timezone,
+            pinned,
+            ..
+        } = given;
         match self {
             SourceConfig::Csv(config) => {
                 Csv::check(config, name, path, timezone, pinned).map(Source::new)

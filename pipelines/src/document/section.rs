@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use operators::problem::{Part, Problem, Step};
+use operators::problem::{Part, Problem, Step, suggest};
 use serde::de::DeserializeOwned;
 
 use super::decode;
@@ -23,6 +23,8 @@ pub enum Group {
     Http,
     /// `[cluster]`: the processes of a run.
     Cluster,
+    /// `[connections.<name>]`
+    Connections,
     /// `[sources.<name>]`
     Sources,
     /// `[transforms.<name>]`
@@ -38,6 +40,7 @@ impl Group {
             Group::Pipeline,
             Group::Http,
             Group::Cluster,
+            Group::Connections,
             Group::Sources,
             Group::Transforms,
             Group::Sinks,
@@ -50,12 +53,23 @@ impl Group {
         matches!(self, Group::Pipeline | Group::Http | Group::Cluster)
     }
 
+    /// Whether its sections have fields that nobody may see.
+    pub(crate) fn has_secrets(self) -> bool {
+        matches!(self, Group::Cluster | Group::Connections)
+    }
+
+    /// Whether its sections are stages, which others name by their names alone.
+    pub(crate) fn is_of_stages(self) -> bool {
+        matches!(self, Group::Sources | Group::Transforms | Group::Sinks)
+    }
+
     /// The table of the file that holds the group.
     pub(crate) fn table(self) -> &'static str {
         match self {
             Group::Pipeline => "pipeline",
             Group::Http => "http",
             Group::Cluster => "cluster",
+            Group::Connections => "connections",
             Group::Sources => "sources",
             Group::Transforms => "transforms",
             Group::Sinks => "sinks",
@@ -70,6 +84,7 @@ impl fmt::Display for Group {
             Group::Pipeline => "pipeline",
             Group::Http => "http",
             Group::Cluster => "cluster",
+            Group::Connections => "connection",
             Group::Sources => "source",
             Group::Transforms => "transform",
             Group::Sinks => "sink",
@@ -159,15 +174,20 @@ impl Section {
         self.diagnostic(problem, span)
     }
 
+    /// That its type is none of those that there are.
+    pub(crate) fn no_such_type(&self, kind: &str, known: &[&str]) -> Diagnostic {
+        let group = self.group;
+        let message = format!("there is no {group} of type `{kind}`");
+        self.place(
+            Problem::at(["type"], message)
+                .label(format!("not a type of {group}"))
+                .help(suggest(kind, known.iter().copied(), "types")),
+        )
+    }
+
     /// Where the section begins: its header, or its name where it has none.
     pub fn header(&self) -> Place {
         Place::of(&self.text, self.fields.span.clone())
-    }
-
-    /// Whether a field is there and is a text.
-    pub(crate) fn is_text(&self, field: &str) -> bool {
-        let (node, is_there) = self.nearest(&[Step::from(field)]);
-        is_there && matches!(node.data, Data::Text(_))
     }
 
     /// The section as one line of text, for a fingerprint: it does not depend on comments, white

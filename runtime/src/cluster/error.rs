@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use operators::secret::SecretError;
+
 use super::facts::Difference;
 use super::secret::LEAST;
 use crate::error::Exit;
@@ -33,7 +35,7 @@ pub enum ClusterError {
     /// There are several processes, and no secret.
     #[error("processes that meet over a network need a secret")]
     NoSecret,
-    /// A file of hosts or a secret cannot be read.
+    /// A file of hosts cannot be read.
     #[error("cannot read {}", path.display())]
     File {
         /// The file.
@@ -51,15 +53,14 @@ pub enum ClusterError {
         /// What to do.
         help: &'static str,
     },
-    /// The secret cannot be used.
-    #[error("the secret in {place} {why}")]
-    Secret {
+    /// The secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The secret could be guessed.
+    #[error("the secret in {place} is too short")]
+    ShortSecret {
         /// The file or the variable.
         place: String,
-        /// What is wrong.
-        why: &'static str,
-        /// What to do.
-        help: String,
     },
     /// The process cannot listen at its own address.
     #[error("process {process} cannot listen at {address}")]
@@ -140,7 +141,8 @@ impl ClusterError {
             | ClusterError::NoSecret => Exit::Usage,
             ClusterError::File { .. }
             | ClusterError::Host { .. }
-            | ClusterError::Secret { .. }
+            | ClusterError::Secret(_)
+            | ClusterError::ShortSecret { .. }
             | ClusterError::Differs { .. } => Exit::Config,
             ClusterError::Listen { .. } | ClusterError::System { .. } => Exit::Io,
             ClusterError::NotMet { .. } => Exit::TryAgain,
@@ -169,7 +171,10 @@ impl ClusterError {
                  `openssl rand -hex 32`, the same for all processes"
             ),
             ClusterError::Host { help, .. } => (*help).to_owned(),
-            ClusterError::Secret { help, .. } => help.clone(),
+            ClusterError::Secret(error) => return error.help().map(str::to_owned),
+            ClusterError::ShortSecret { .. } => {
+                format!("it has {LEAST} bytes or more, as of `openssl rand -hex 32`")
+            }
             ClusterError::Listen { process, .. } => format!(
                 "host {process} of the list, counted from 0, must be an address of this machine, \
                  with a port that nobody else has"

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pipelines::settings::parse_time;
+use operators::duration;
 
 use crate::cluster::{Asked, MEET_TIMEOUT};
 use crate::follow::Follow;
@@ -318,7 +318,7 @@ impl Pipeline {
 
 /// A time with its unit, as in `30s`.
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_time(text).ok_or_else(|| "write a number with ms, s, m or h, as in 30s".to_owned())
+    duration::parse(text).ok_or_else(|| "write a number with ms, s, m or h, as in 30s".to_owned())
 }
 
 /// Whether standard error is a terminal on which something can be drawn.

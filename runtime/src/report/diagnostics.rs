@@ -56,8 +56,8 @@ fn snippet<'a>(
     place: &Place,
     label: &'a str,
 ) -> Snippet<'a, Annotation<'a>> {
-    let shown = document.text.trim_start_matches(BYTE_ORDER_MARK);
-    let hidden = document.text.len() - shown.len();
+    let shown = document.shown.trim_start_matches(BYTE_ORDER_MARK);
+    let hidden = document.shown.len() - shown.len();
     let start = place.span.start.saturating_sub(hidden);
     let end = place.span.end.saturating_sub(hidden);
     let label = Some(printable(label)).filter(|label| !label.is_empty());
@@ -95,7 +95,7 @@ fn object(document: &Document, diagnostic: &Diagnostic) -> Value {
         "column": place.map(|place| place.column),
         "end_line": end.map(|(line, _)| line),
         "end_column": end.map(|(_, column)| column),
-        "source_line": place.map(|place| line_at(source, &place.span)),
+        "source_line": place.map(|place| line_at(&document.shown, &place.span)),
     })
 }
 
