@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::catalog::{Sink, SinkConfig};
+use crate::catalog::{Connections, Sink, SinkConfig, SinkGiven};
+use crate::problem::Problem;
 use crate::transform::fixture::{language, told};
 
 /// A log and its folder, told by epochs.
@@ -41,6 +42,18 @@ fn config(kind: &str, path: &str, fields: &str) -> SinkConfig {
     }
 }
 
+fn checked(config: &SinkConfig, path: &Path, input: &Schema) -> Result<Sink, Vec<Problem>> {
+    let given = SinkGiven {
+        pipeline: "p",
+        path: Some(path),
+        input,
+        lookups: &BTreeMap::new(),
+        language: &language(),
+        connections: &Connections::default(),
+    };
+    config.check("s", given)
+}
+
 impl Fixture {
     fn new(kind: &str, path: &str) -> Self {
         let folder = if Path::new("/dev/shm").is_dir() {
@@ -55,11 +68,9 @@ impl Fixture {
             ""
         };
         let at = folder.path().join(path);
-        let none = BTreeMap::new();
-        let checked =
-            config(kind, path, fields).check("s", "p", Some(&at), &schema(), &none, &language());
+        let sink = checked(&config(kind, path, fields), &at, &schema());
         Fixture {
-            sink: checked.unwrap(),
+            sink: sink.unwrap(),
             folder,
             known: BTreeSet::new(),
             epoch: 0,
@@ -195,13 +206,7 @@ fn files_of_a_log_are_written_once() {
 fn what_contradicts_a_log_is_told() {
     let check = |kind, fields, schema: &Schema| {
         let config = config(kind, "a", fields);
-        let path = Path::new("a");
-        let none = BTreeMap::new();
-        told(
-            config
-                .check("s", "p", Some(path), schema, &none, &language())
-                .map(|_| ()),
-        )
+        told(checked(&config, Path::new("a"), schema).map(|_| ()))
     };
     let fields = r#", "table": "t", "on_retract": "mark", "columns": {"x": {"type": "int"}}"#;
     assert_eq!(
