@@ -1,10 +1,12 @@
 //! PostgreSQL, as sources and sinks speak to it.
 //!
 //! ```text
-//!   [connections.x] --> Server --> Session --+--> execute, query
-//!                                            +--> copy_out: bytes of rows as they come
-//!                                            +--> copy_in:  bytes of rows as they are taken
-//!   one thread of the process (reactor) moves the bytes of all sessions
+//!  [connections.x] --check--> Server --> session --+--> execute, query, commit
+//!        |                      |                  +--> copy_out: bytes of rows as they come
+//!  service, environment,        pool               +--> copy_in:  bytes of rows as they are taken
+//!  password file: targets --connect, TLS--^
+//!
+//!  one thread of the process (reactor) moves the bytes of all sessions
 //! ```
 //!
 //! The calls of a session block, since workers, readers and committers are threads of their own; what
@@ -15,14 +17,25 @@
 
 mod config;
 mod connection_string;
+mod environment;
 mod parameters;
+mod passfile;
+mod service;
 
-mod error;
-mod reactor;
+mod pool;
+mod retry;
 mod server;
 mod session;
 
+mod connect;
+mod target;
+mod tls;
+
+mod error;
+mod reactor;
+
 pub use config::{PoolConfig, PostgresConfig, Tls};
-pub use error::{PostgresError, Unfit};
+pub use error::{Cause, PostgresError, Refusal, Unfit};
+pub use retry::{Clock, Retry, System};
 pub use server::Server;
 pub use session::{CopyIn, CopyOut, Session};

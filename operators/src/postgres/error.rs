@@ -1,8 +1,11 @@
-//! Why a server could not be reached, or did not do what it was asked.
+//! Why a server could not be reached, or did not do what it was asked; and what may be tried again.
 
 use std::error::Error;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::secret::SecretError;
 
@@ -21,13 +24,29 @@ pub enum PostgresError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// There is no session with the server.
-    #[error("cannot connect to {server}")]
+    #[error("cannot connect to {server}: {}", listed(refusals))]
     Connect {
-        /// The server, without a password.
+        /// The name of the connection.
         server: String,
-        /// What came of it.
-        source: tokio_postgres::Error,
+        /// What came of each of its hosts.
+        refusals: Vec<Refusal>,
     },
+    /// All sessions of the server were in use for too long.
+    #[error("all {sessions} sessions with {server} were in use for {waited:?}")]
+    Busy {
+        /// The name of the connection.
+        server: String,
+        /// How many there may be.
+        sessions: usize,
+        /// How long it was waited.
+        waited: Duration,
+    },
+    /// The server said nothing for longer than a statement may take.
+    #[error("the server has said nothing for {0:?}")]
+    Silent(Duration),
+    /// The server was lost while a transaction was committed: it has happened, or has not.
+    #[error("the server was lost during COMMIT, and may have done it")]
+    CommitUnknown(#[source] Box<PostgresError>),
     /// The server did not do what it was asked, or was lost meanwhile.
     #[error("{}", said(.0))]
     Call(#[from] tokio_postgres::Error),
@@ -41,6 +60,31 @@ pub struct Unfit {
     pub what: String,
     /// What to do; may be empty.
     pub help: String,
+}
+
+/// Why a host did not let us in.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Where the host is.
+    pub address: String,
+    /// What came of it.
+    pub cause: Cause,
+    /// A file of passwords that was passed over, as others may read it.
+    pub exposed_passfile: Option<String>,
+}
+
+/// What came of a host.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// What the server says, or the system.
+    #[error("{}", said(.0))]
+    Said(#[from] tokio_postgres::Error),
+    /// Nothing within this time.
+    #[error("it has said nothing for {0:?}")]
+    Silent(Duration),
+    /// It is none that is wanted.
+    #[error("{0}")]
+    Unwanted(&'static str),
 }
 
 impl Unfit {
@@ -65,21 +109,128 @@ impl PostgresError {
     /// What the server calls it; `None` when the server said nothing.
     pub fn code(&self) -> Option<&SqlState> {
         match self {
-            PostgresError::Connect { source, .. } | PostgresError::Call(source) => source.code(),
-            PostgresError::Settings { .. } | PostgresError::Secret(_) => None,
+            PostgresError::Call(error) => error.code(),
+            PostgresError::CommitUnknown(error) => error.code(),
+            PostgresError::Connect { refusals, .. } => match &refusals.last()?.cause {
+                Cause::Said(error) => error.code(),
+                Cause::Silent(_) | Cause::Unwanted(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether the same may succeed later, and can be asked again without harm: the server fails over,
+    /// starts or is out of reach. A commit of which nobody knows is never one of these.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            PostgresError::Call(error) => is_transient(error),
+            PostgresError::Silent(_) => true,
+            PostgresError::Connect { refusals, .. } => {
+                refusals.iter().any(|refusal| match &refusal.cause {
+                    Cause::Said(error) => is_transient(error),
+                    Cause::Silent(_) | Cause::Unwanted(_) => true,
+                })
+            }
+            PostgresError::Settings { .. }
+            | PostgresError::Secret(_)
+            | PostgresError::Busy { .. }
+            | PostgresError::CommitUnknown(_) => false,
+        }
+    }
+
+    /// Whether nothing can be asked of the session any more.
+    pub(super) fn is_of_the_session(&self) -> bool {
+        match self {
+            PostgresError::Call(error) => error.as_db_error().is_none_or(ends_the_session),
+            _ => true,
         }
     }
 
     /// What to do, where something is known.
-    pub fn help(&self) -> Option<&str> {
+    pub fn help(&self) -> Option<String> {
         match self {
-            PostgresError::Settings { unfit, .. } => Some(&unfit.help)
-                .filter(|help| !help.is_empty())
-                .map(String::as_str),
-            PostgresError::Secret(error) => error.help(),
-            PostgresError::Connect { .. } | PostgresError::Call(_) => None,
+            PostgresError::Settings { unfit, .. } => {
+                Some(unfit.help.clone()).filter(|help| !help.is_empty())
+            }
+            PostgresError::Secret(error) => error.help().map(str::to_owned),
+            PostgresError::Busy { server, .. } => Some(format!(
+                "write a larger `max` in `pool` of `[connections.{server}]`, or run fewer workers"
+            )),
+            PostgresError::Connect { refusals, .. } => refusals.iter().find_map(|refusal| {
+                let file = refusal.exposed_passfile.as_ref()?;
+                let is_it = refusal.cause.is_about_the_user();
+                is_it.then(|| format!("{file} is not read, as others may: run `chmod 600 {file}`"))
+            }),
+            _ => None,
         }
     }
+}
+
+impl Cause {
+    /// Whether the server, or we, would not go on as this user.
+    pub(super) fn is_about_the_user(&self) -> bool {
+        let Cause::Said(error) = self else {
+            return false;
+        };
+        match error.code() {
+            Some(code) => *code != SqlState::CANNOT_CONNECT_NOW,
+            // A password that is asked for and not there.
+            None => {
+                error.source().is_none_or(|cause| !cause.is::<io::Error>()) && !error.is_closed()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.address, self.cause)
+    }
+}
+
+fn listed(refusals: &[Refusal]) -> String {
+    let each: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    each.join("; ")
+}
+
+fn is_transient(error: &tokio_postgres::Error) -> bool {
+    if let Some(said) = error.as_db_error() {
+        let code = said.code();
+        return TRANSIENT.contains(&code) || code.code().starts_with(CONNECTION);
+    }
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    error.is_closed() || cause.is_some_and(|cause: &io::Error| LOST.contains(&cause.kind()))
+}
+
+/// What a server says that fails over, stops, starts, or has no room for the moment.
+const TRANSIENT: [&SqlState; 5] = [
+    &SqlState::READ_ONLY_SQL_TRANSACTION,
+    &SqlState::ADMIN_SHUTDOWN,
+    &SqlState::CRASH_SHUTDOWN,
+    &SqlState::CANNOT_CONNECT_NOW,
+    &SqlState::TOO_MANY_CONNECTIONS,
+];
+
+/// The class of codes about the connection.
+const CONNECTION: &str = "08";
+
+/// What the system says of a server that is lost or not there.
+const LOST: [ErrorKind; 9] = [
+    ErrorKind::BrokenPipe,
+    ErrorKind::ConnectionAborted,
+    ErrorKind::ConnectionRefused,
+    ErrorKind::ConnectionReset,
+    ErrorKind::HostUnreachable,
+    ErrorKind::NetworkUnreachable,
+    ErrorKind::NotConnected,
+    ErrorKind::TimedOut,
+    ErrorKind::UnexpectedEof,
+];
+
+/// Whether the server ends the session with what it says.
+fn ends_the_session(said: &DbError) -> bool {
+    use tokio_postgres::error::Severity;
+    !matches!(said.parsed_severity(), Some(Severity::Error))
 }
 
 /// The server's sentence, without the detail and the hint, which may quote rows.

@@ -5,19 +5,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Client;
 
+use super::environment::Environment;
 use super::error::Unfit;
 use super::parameters::Parameters;
-use super::reactor::{spawn, wait};
-use super::{PostgresError, Session, connection_string};
+use super::pool::{Pool, Taken};
+use super::reactor::wait;
+use super::retry::{Retry, System};
+use super::target::Targets;
+use super::{PostgresError, Session, connect, connection_string};
 use crate::secret::Secret;
 
-/// A server that a pipeline names. No socket is opened before the first session.
+/// A server that a pipeline names, with the sessions that this process has of it. No socket is opened
+/// before the first of them, and what is kept elsewhere is read anew for each: passwords change.
 #[derive(Clone)]
 pub struct Server {
     name: Arc<str>,
     declared: Arc<Declared>,
+    pool: Arc<Pool>,
 }
 
 /// What a pipeline says of a server.
@@ -90,47 +96,71 @@ impl Server {
 
     /// The server of a connection.
     pub(super) fn declared(name: &str, declared: Declared) -> Server {
+        let Limits { least, most, .. } = declared.limits;
         Server {
             name: name.into(),
             declared: Arc::new(declared),
+            pool: Arc::new(Pool::of(least, most)),
         }
     }
 
-    /// Opens a session.
+    /// A session: one that was used before, or a new one. Waits while all are in use, not for ever.
     ///
     /// # Errors
-    /// When the server is not there, or does not let us in.
+    /// When the server is not there, does not let us in, or all sessions stay in use.
     pub fn session(&self) -> Result<Session, PostgresError> {
-        let parameters = self.declared.parameters()?;
-        let mut config = Config::new();
-        for host in parameters.get("host").unwrap_or("localhost").split(',') {
-            config.host(host);
-        }
-        for port in parameters.get("port").unwrap_or("5432").split(',') {
-            config.port(port.parse().unwrap_or(5432));
-        }
-        config.user(parameters.get("user").unwrap_or("postgres"));
-        parameters.get("dbname").map(|name| config.dbname(name));
-        parameters.get("password").map(|word| config.password(word));
+        let limit = self.declared.limits.statement;
+        let client = match self.pool.take(WAIT) {
+            Some(Taken::Session(client)) => client,
+            Some(Taken::Room) => self.connect().inspect_err(|_| self.pool.lose())?,
+            None => {
+                return Err(PostgresError::Busy {
+                    server: self.to_string(),
+                    sessions: self.pool.most(),
+                    waited: WAIT,
+                });
+            }
+        };
+        Ok(Session::of(client, Arc::clone(&self.pool), limit))
+    }
+
+    /// Does something in a session, and again from its start in another one while the server fails over.
+    ///
+    /// # Errors
+    /// What is definite, or the last one before the deadline.
+    pub fn retried<T>(
+        &self,
+        retry: Retry,
+        mut work: impl FnMut(&mut Session) -> Result<T, PostgresError>,
+    ) -> Result<T, PostgresError> {
+        retry.run(&System::default(), || work(&mut self.session()?))
+    }
+
+    fn connect(&self) -> Result<Client, PostgresError> {
+        let environment = Environment::of_process();
+        let mut parameters = environment.complete(self.declared.parameters()?)?;
         let Limits {
             connect, statement, ..
-        } = &self.declared.limits;
-        connect.map(|time| config.connect_timeout(time));
+        } = self.declared.limits;
         if let Some(time) = statement {
-            config.options(format!("-c statement_timeout={}", time.as_millis()));
+            // A start option is what DISCARD ALL goes back to.
+            let others = parameters.get("options").unwrap_or_default();
+            let options = format!("{others} -c statement_timeout={}", time.as_millis());
+            parameters.set("options", options);
         }
-        let connected = wait(config.connect(NoTls));
-        let (client, connection) = connected.map_err(|source| PostgresError::Connect {
-            server: self.to_string(),
-            source,
+        let targets = Targets::of(&parameters, &environment);
+        let mut targets = targets.map_err(|unfit| PostgresError::Settings {
+            place: format!("connection `{}`", self.name),
+            unfit,
         })?;
-        spawn(async {
-            // How it ended is told by the call that it ended in.
-            connection.await.ok();
-        });
-        Ok(Session::of(client))
+        targets.timeout = connect.or(targets.timeout);
+        wait(connect::connect(&self.name, &targets))
     }
 }
+
+/// How long it is waited for a session while all are in use: longer than a batch takes to be fetched or
+/// written.
+const WAIT: Duration = Duration::from_mins(1);
 
 impl Declared {
     /// What is said of the server itself, with secrets read.

@@ -1,30 +1,50 @@
 //! One session with a server: calls that block, and bytes of rows in both directions.
 
-use std::marker::PhantomData;
+use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use tokio::time;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row};
+use tokio_postgres::{Client, CopyInSink, CopyOutStream, Error, Row};
 
 use super::PostgresError;
+use super::pool::Pool;
 use super::reactor::wait;
 
-/// A session. Dropping it ends it, and what was not committed in it.
+/// A session. Dropped, it goes back to its pool, where it is cleaned: what was not committed in it does
+/// not happen, and its temporary tables and settings are gone. One that is in doubt is closed.
 pub struct Session {
-    client: Client,
+    /// There until it is dropped.
+    client: Option<Client>,
+    pool: Arc<Pool>,
+    /// How long a statement may take.
+    limit: Option<Duration>,
+    /// Whether a call was begun and has not ended well.
+    is_in_doubt: bool,
 }
+
+/// How much longer than the server itself it is waited for the end of a statement: its own message is
+/// better than ours.
+const GRACE: Duration = Duration::from_secs(5);
 
 impl Session {
     /// A session of an open connection.
-    pub(super) fn of(client: Client) -> Self {
-        Session { client }
+    pub(super) fn of(client: Client, pool: Arc<Pool>, limit: Option<Duration>) -> Self {
+        Session {
+            client: Some(client),
+            pool,
+            limit,
+            is_in_doubt: false,
+        }
     }
 
-    /// Whether the connection is gone.
+    /// Whether nothing can be asked of it any more.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.is_in_doubt || self.client().is_closed()
     }
 
     /// Executes statements, one after the other.
@@ -32,7 +52,7 @@ impl Session {
     /// # Errors
     /// As the server says, or when it is lost.
     pub fn execute(&mut self, sql: &str) -> Result<(), PostgresError> {
-        Ok(wait(self.client.batch_execute(sql))?)
+        self.call(|client| client.batch_execute(sql))
     }
 
     /// Executes a statement and gives its rows, of which there must be few.
@@ -44,7 +64,23 @@ impl Session {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, PostgresError> {
-        Ok(wait(self.client.query(sql, parameters))?)
+        self.call(|client| client.query(sql, parameters))
+    }
+
+    /// Commits the transaction that is open.
+    ///
+    /// # Errors
+    /// As the server says: then nothing has happened. When the server is lost, it is
+    /// [`PostgresError::CommitUnknown`], and who has a fence there looks at it before anything is tried
+    /// again.
+    pub fn commit(&mut self) -> Result<(), PostgresError> {
+        self.execute("COMMIT").map_err(|error| {
+            if error.is_of_the_session() {
+                PostgresError::CommitUnknown(Box::new(error))
+            } else {
+                error
+            }
+        })
     }
 
     /// Begins a `COPY .. TO STDOUT`.
@@ -52,10 +88,11 @@ impl Session {
     /// # Errors
     /// As the server says, or when it is lost.
     pub fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>, PostgresError> {
-        let stream = wait(self.client.copy_out(sql))?;
+        let stream = self.call(|client| client.copy_out(sql))?;
+        self.is_in_doubt = true;
         Ok(CopyOut {
             stream: Box::pin(stream),
-            session: PhantomData,
+            session: self,
         })
     }
 
@@ -64,18 +101,50 @@ impl Session {
     /// # Errors
     /// As the server says, or when it is lost.
     pub fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>, PostgresError> {
-        let sink = wait(self.client.copy_in(sql))?;
+        let sink = self.call(|client| client.copy_in(sql))?;
+        self.is_in_doubt = true;
         Ok(CopyIn {
             sink: Box::pin(sink),
-            session: PhantomData,
+            session: self,
         })
+    }
+
+    fn call<'a, T, F>(&'a mut self, call: impl FnOnce(&'a Client) -> F) -> Result<T, PostgresError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.is_in_doubt = true;
+        let client = self.client.as_ref().expect(HELD);
+        let done = within(self.limit, call(client));
+        self.is_in_doubt = done.as_ref().is_err_and(PostgresError::is_of_the_session);
+        done
+    }
+
+    fn client(&self) -> &Client {
+        self.client.as_ref().expect(HELD)
     }
 }
 
-/// Bytes of rows that come. Nothing else can be asked of the session meanwhile.
+/// A session has its client until it is dropped.
+const HELD: &str = "the session is not dropped";
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let client = self.client.take().expect(HELD);
+        if self.is_in_doubt || client.is_closed() {
+            drop(client);
+            self.pool.lose();
+        } else {
+            self.pool.give_back(client);
+        }
+    }
+}
+
+/// Bytes of rows that come. Nothing else can be asked of the session meanwhile; dropped before the last,
+/// nothing can be asked of it afterwards either.
 pub struct CopyOut<'a> {
     stream: Pin<Box<CopyOutStream>>,
-    session: PhantomData<&'a mut Session>,
+    session: &'a mut Session,
 }
 
 impl CopyOut<'_> {
@@ -84,14 +153,20 @@ impl CopyOut<'_> {
     /// # Errors
     /// As the server says, or when it is lost: then what came before is not all.
     pub fn receive(&mut self) -> Result<Option<Bytes>, PostgresError> {
-        Ok(wait(self.stream.next()).transpose()?)
+        let next = self.stream.next();
+        let next = within(self.session.limit, async { next.await.transpose() });
+        self.session.is_in_doubt = match &next {
+            Ok(bytes) => bytes.is_some(),
+            Err(error) => error.is_of_the_session(),
+        };
+        next
     }
 }
 
 /// Takes bytes of rows. Dropped before [`CopyIn::finish`], none of them is kept.
 pub struct CopyIn<'a> {
     sink: Pin<Box<CopyInSink<Bytes>>>,
-    session: PhantomData<&'a mut Session>,
+    session: &'a mut Session,
 }
 
 impl CopyIn<'_> {
@@ -100,7 +175,8 @@ impl CopyIn<'_> {
     /// # Errors
     /// As the server says of any row so far, or when it is lost.
     pub fn send(&mut self, bytes: Bytes) -> Result<(), PostgresError> {
-        Ok(wait(self.sink.send(bytes))?)
+        let sent = within(self.session.limit, self.sink.send(bytes));
+        self.ended(sent)
     }
 
     /// Ends the rows, and gives how many the server took.
@@ -108,6 +184,31 @@ impl CopyIn<'_> {
     /// # Errors
     /// As the server says of any row, or when it is lost.
     pub fn finish(mut self) -> Result<u64, PostgresError> {
-        Ok(wait(self.sink.as_mut().finish())?)
+        let finished = within(self.session.limit, self.sink.as_mut().finish());
+        self.session.is_in_doubt = false;
+        self.ended(finished)
+    }
+
+    /// After an error that the server says, something else can be asked of the session.
+    fn ended<T>(&mut self, done: Result<T, PostgresError>) -> Result<T, PostgresError> {
+        if let Err(error) = &done {
+            self.session.is_in_doubt = error.is_of_the_session();
+        }
+        done
+    }
+}
+
+/// Waits for what a future gives, not for ever where a statement must not take for ever.
+fn within<T>(
+    limit: Option<Duration>,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, PostgresError> {
+    let Some(limit) = limit else {
+        return Ok(wait(future)?);
+    };
+    let limit = limit + GRACE;
+    match wait(async { time::timeout(limit, future).await }) {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(PostgresError::Silent(limit)),
     }
 }

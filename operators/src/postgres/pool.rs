@@ -1,0 +1,144 @@
+//! The sessions of a server that a process keeps.
+//!
+//! ```text
+//!  take --> idle? --> a session that was used before
+//!   ^ |
+//!   | +---> room? --> a new one           give back --> DISCARD ALL --> idle
+//!   |                                                       |
+//!   +-- waits, for so long                                  +-- it is in doubt: closed, room again
+//! ```
+//!
+//! Invariant: there are never more sessions than the limit says, those that are being opened or cleaned
+//! among them.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::{self, Instant};
+use tokio_postgres::Client;
+
+use super::reactor::spawn;
+
+/// The sessions of a server.
+#[derive(Debug)]
+pub(super) struct Pool {
+    sessions: Mutex<Sessions>,
+    freed: Condvar,
+    least: usize,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    /// Clean, the one that was used last at the end.
+    idle: Vec<Idle>,
+    /// How many there are, idle or not.
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Idle {
+    client: Client,
+    since: Instant,
+}
+
+/// What a pool has for somebody.
+pub(super) enum Taken {
+    /// A session.
+    Session(Client),
+    /// Room for one: it is to be opened, or the room given back.
+    Room,
+}
+
+/// How long a session that nobody needs is kept beyond the least number: longer than the pause between
+/// two batches.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// How long cleaning a session may take.
+const CLEANING: Duration = Duration::from_secs(10);
+
+impl Pool {
+    /// An empty pool of sessions.
+    pub(super) fn of(least: usize, most: usize) -> Pool {
+        Pool {
+            sessions: Mutex::default(),
+            freed: Condvar::new(),
+            least,
+            most,
+        }
+    }
+
+    /// How many sessions there may be.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Takes a session, or room for one; none when there is neither within a time.
+    pub(super) fn take(&self, within: Duration) -> Option<Taken> {
+        let has_none = |sessions: &mut Sessions| {
+            sessions.forget_closed();
+            sessions.idle.is_empty() && sessions.count >= self.most
+        };
+        let waited = self.freed.wait_timeout_while(self.lock(), within, has_none);
+        let (mut sessions, waited) = waited.expect(WHOLE);
+        if let Some(idle) = sessions.idle.pop() {
+            return Some(Taken::Session(idle.client));
+        }
+        if waited.timed_out() {
+            return None;
+        }
+        sessions.count += 1;
+        Some(Taken::Room)
+    }
+
+    /// Gives room back: its session could not be opened, or is closed.
+    pub(super) fn lose(&self) {
+        self.lock().count -= 1;
+        self.freed.notify_one();
+    }
+
+    /// Gives a session back that is not in doubt. It is cleaned beside everything else; one that cannot
+    /// be, as it is within a transaction, is closed.
+    pub(super) fn give_back(self: &Arc<Self>, client: Client) {
+        let pool = Arc::clone(self);
+        spawn(async move {
+            let cleaned = client.batch_execute("DISCARD ALL");
+            let is_clean = matches!(time::timeout(CLEANING, cleaned).await, Ok(Ok(())));
+            if !is_clean {
+                drop(client);
+                return pool.lose();
+            }
+            let since = Instant::now();
+            pool.lock().idle.push(Idle { client, since });
+            pool.freed.notify_one();
+            time::sleep(KEPT).await;
+            pool.retire();
+        });
+    }
+
+    /// Closes sessions that nobody has needed for long.
+    fn retire(&self) {
+        let mut sessions = self.lock();
+        let is_old = |idle: &Idle| idle.since.elapsed() >= KEPT;
+        while sessions.count > self.least && sessions.idle.first().is_some_and(is_old) {
+            sessions.idle.remove(0);
+            sessions.count -= 1;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().expect(WHOLE)
+    }
+}
+
+impl Sessions {
+    /// Forgets idle sessions that the server has closed.
+    fn forget_closed(&mut self) {
+        let before = self.idle.len();
+        self.idle.retain(|idle| !idle.client.is_closed());
+        self.count -= before - self.idle.len();
+    }
+}
+
+/// Nothing panics while it holds the lock.
+const WHOLE: &str = "the pool is left whole";

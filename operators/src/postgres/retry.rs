@@ -1,0 +1,211 @@
+//! Waiting for a server that fails over: when it is asked again, and when it is given up.
+//!
+//! ```text
+//!  try --transient--> pause of a half to a whole second --> try --> pause of one to two --> try ..
+//!   |                                                                                        |
+//!   +-- definite: told at once                          told, when the next pause ends too late
+//! ```
+//!
+//! Invariant: nothing is tried again here that may have happened: of a lost COMMIT it is not known.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::PostgresError;
+use super::reactor::wait;
+
+/// How often a server is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The longest first pause; each is twice as long as the one before.
+    pub first: Duration,
+    /// The longest pause of all.
+    pub longest: Duration,
+    /// How long it is tried in all.
+    pub deadline: Duration,
+}
+
+/// Time and chance, which a test has in its hands.
+pub trait Clock {
+    /// How long it is since some moment of the past.
+    fn elapsed(&self) -> Duration;
+
+    /// Lets a pause go by.
+    fn pause(&self, pause: Duration);
+
+    /// A number that nobody can guess, from 0 to 1: so servers are not asked by all at once.
+    fn chance(&self) -> f64;
+}
+
+/// The clock of the system.
+#[derive(Debug)]
+pub struct System(Instant);
+
+impl Default for Retry {
+    /// Long enough for a standby to be promoted by a manager that notices the loss within 30 seconds, and
+    /// for a server to start that has a minute of changes to recover.
+    fn default() -> Self {
+        Retry {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(10),
+            deadline: Duration::from_mins(2),
+        }
+    }
+}
+
+impl Retry {
+    /// Tries until it succeeds, fails for good, or the deadline comes first. What is tried begins anew
+    /// each time, from its start.
+    ///
+    /// # Errors
+    /// The last one.
+    pub fn run<T>(
+        &self,
+        clock: &dyn Clock,
+        mut attempt: impl FnMut() -> Result<T, PostgresError>,
+    ) -> Result<T, PostgresError> {
+        let end = clock.elapsed() + self.deadline;
+        let mut longest = self.first;
+        loop {
+            let error = match attempt() {
+                Err(error) if error.is_transient() => error,
+                other => return other,
+            };
+            let pause = longest.mul_f64(0.5 + clock.chance() / 2.0);
+            if clock.elapsed() + pause > end {
+                return Err(error);
+            }
+            clock.pause(pause);
+            longest = (longest * 2).min(self.longest);
+        }
+    }
+}
+
+impl Default for System {
+    fn default() -> Self {
+        System(Instant::now())
+    }
+}
+
+impl Clock for System {
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn pause(&self, pause: Duration) {
+        wait(async { sleep(pause).await });
+    }
+
+    fn chance(&self) -> f64 {
+        // The standard library seeds each of these anew.
+        let drawn = RandomState::new().hash_one(self.0);
+        f64::from(u32::try_from(drawn >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    /// A clock that stands still but for pauses, and notes them.
+    #[derive(Default)]
+    struct Paused {
+        now: Cell<Duration>,
+        pauses: RefCell<Vec<Duration>>,
+        chance: f64,
+    }
+
+    impl Clock for Paused {
+        fn elapsed(&self) -> Duration {
+            self.now.get()
+        }
+
+        fn pause(&self, pause: Duration) {
+            self.pauses.borrow_mut().push(pause);
+            self.now.set(self.now.get() + pause);
+        }
+
+        fn chance(&self) -> f64 {
+            self.chance
+        }
+    }
+
+    const RETRY: Retry = Retry {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(6),
+        deadline: Duration::from_secs(20),
+    };
+
+    fn transient() -> PostgresError {
+        PostgresError::Silent(Duration::ZERO)
+    }
+
+    fn pauses(chance: f64, error: impl Fn() -> PostgresError) -> (usize, Vec<f64>) {
+        let clock = Paused {
+            chance,
+            ..Paused::default()
+        };
+        let mut attempts = 0;
+        let outcome = RETRY.run(&clock, || -> Result<(), _> {
+            attempts += 1;
+            Err(error())
+        });
+        outcome.unwrap_err();
+        let pauses = clock.pauses.borrow();
+        (attempts, pauses.iter().map(Duration::as_secs_f64).collect())
+    }
+
+    #[test]
+    fn pauses_double_until_the_longest_and_end_before_the_deadline() {
+        // The next one would end in second 25.
+        assert_eq!(pauses(1.0, transient), (6, vec![1.0, 2.0, 4.0, 6.0, 6.0]));
+    }
+
+    #[test]
+    fn chance_takes_up_to_half_of_a_pause() {
+        let (attempts, pauses) = pauses(0.0, transient);
+        assert_eq!(pauses[..4], [0.5, 1.0, 2.0, 3.0]);
+        assert_eq!(attempts, pauses.len() + 1);
+        assert!(pauses.iter().sum::<f64>() <= 20.0);
+    }
+
+    #[test]
+    fn what_is_definite_or_may_have_happened_is_not_tried_again() {
+        let lost = || PostgresError::CommitUnknown(Box::new(transient()));
+        assert_eq!(pauses(1.0, lost), (1, vec![]));
+        let busy = || PostgresError::Busy {
+            server: "main".to_owned(),
+            sessions: 1,
+            waited: Duration::ZERO,
+        };
+        assert_eq!(pauses(1.0, busy), (1, vec![]));
+    }
+
+    #[test]
+    fn what_succeeds_in_the_end_has_succeeded() {
+        let clock = Paused::default();
+        let mut attempts = 0;
+        let outcome = RETRY.run(&clock, || {
+            attempts += 1;
+            if attempts < 3 {
+                Err(transient())
+            } else {
+                Ok(attempts)
+            }
+        });
+        assert_eq!(outcome.unwrap(), 3);
+        assert_eq!(clock.pauses.borrow().len(), 2);
+    }
+
+    #[test]
+    fn chance_is_never_the_same() {
+        let clock = System::default();
+        let drawn: Vec<f64> = (0..8).map(|_| clock.chance()).collect();
+        assert!(drawn.iter().all(|drawn| (0.0..=1.0).contains(drawn)));
+        assert!(drawn.windows(2).any(|two| two[0] != two[1]));
+    }
+}
