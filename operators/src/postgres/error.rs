@@ -138,12 +138,18 @@ impl PostgresError {
         }
     }
 
-    /// Whether nothing can be asked of the session any more.
-    pub(super) fn is_of_the_session(&self) -> bool {
+    /// Whether the session has ended with it, or may have.
+    pub(super) fn ends_the_session(&self) -> bool {
         match self {
             PostgresError::Call(error) => error.as_db_error().is_none_or(ends_the_session),
             _ => true,
         }
+    }
+
+    /// Whether nobody is to be given the session again: it has ended, or it is with a server that is no
+    /// longer the one that is wanted.
+    pub(super) fn spoils_the_session(&self) -> bool {
+        self.ends_the_session() || self.is_transient()
     }
 
     /// What to do, where something is known.

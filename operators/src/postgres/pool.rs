@@ -111,8 +111,12 @@ impl Pool {
             let since = Instant::now();
             pool.lock().idle.push(Idle { client, since });
             pool.freed.notify_one();
+            // Sessions end with the last who knows their server.
+            let pool = Arc::downgrade(&{ pool });
             time::sleep(KEPT).await;
-            pool.retire();
+            if let Some(pool) = pool.upgrade() {
+                pool.retire();
+            }
         });
     }
 

@@ -75,7 +75,7 @@ impl Session {
     /// again.
     pub fn commit(&mut self) -> Result<(), PostgresError> {
         self.execute("COMMIT").map_err(|error| {
-            if error.is_of_the_session() {
+            if error.ends_the_session() {
                 PostgresError::CommitUnknown(Box::new(error))
             } else {
                 error
@@ -116,7 +116,7 @@ impl Session {
         self.is_in_doubt = true;
         let client = self.client.as_ref().expect(HELD);
         let done = within(self.limit, call(client));
-        self.is_in_doubt = done.as_ref().is_err_and(PostgresError::is_of_the_session);
+        self.is_in_doubt = done.as_ref().is_err_and(PostgresError::spoils_the_session);
         done
     }
 
@@ -157,7 +157,7 @@ impl CopyOut<'_> {
         let next = within(self.session.limit, async { next.await.transpose() });
         self.session.is_in_doubt = match &next {
             Ok(bytes) => bytes.is_some(),
-            Err(error) => error.is_of_the_session(),
+            Err(error) => error.spoils_the_session(),
         };
         next
     }
@@ -192,7 +192,7 @@ impl CopyIn<'_> {
     /// After an error that the server says, something else can be asked of the session.
     fn ended<T>(&mut self, done: Result<T, PostgresError>) -> Result<T, PostgresError> {
         if let Err(error) = &done {
-            self.session.is_in_doubt = error.is_of_the_session();
+            self.session.is_in_doubt = error.spoils_the_session();
         }
         done
     }
