@@ -8,6 +8,7 @@
 //!
 //! The pipe ends with the process of the tests, however that ends: so no server outlives it.
 
+mod certificates;
 mod database;
 
 use std::fs::{self, File};
@@ -79,13 +80,54 @@ impl Postgres {
 
     /// Starts a server with more settings, as lines of its `postgresql.conf`.
     pub fn start(settings: &str) -> Postgres {
+        Postgres::initialised(|server| server.set(settings))
+    }
+
+    /// Starts a server that encrypts, with a certificate for these names, as in
+    /// `DNS:localhost,IP:127.0.0.1`.
+    pub fn with_tls(names: &str) -> Postgres {
+        Postgres::initialised(|server| {
+            let folder = &server.folder;
+            let openssl = || server.programs.of_system("openssl", folder);
+            certificates::make(folder, names, openssl);
+            server.set("ssl = on");
+            for (setting, file) in [("cert", "server.crt"), ("key", "server.key")] {
+                let path = folder.join(file);
+                server.set(&format!("ssl_{setting}_file = '{}'", path.display()));
+            }
+        })
+    }
+
+    /// Starts a server that follows this one.
+    #[must_use]
+    pub fn standby(&self) -> Postgres {
+        let port = self.port().to_string();
+        Postgres::made(|server| {
+            let of = [
+                "-R",
+                "-c",
+                "fast",
+                "-U",
+                "postgres",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port,
+                "-D",
+            ];
+            server.runs("pg_basebackup", of.iter(), &[&server.data()]);
+        })
+    }
+
+    /// Starts a server with no data.
+    fn initialised(prepare: impl FnOnce(&Postgres)) -> Postgres {
         let server = Postgres::made(|server| {
             let (data, made_by) = (server.data(), ["--auth=trust", "--username=postgres"]);
             let form = ["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "-D"];
             server.runs("initdb", made_by.iter().chain(&form), &[&data]);
             fs::write(data.join("pg_hba.conf"), WHO).expect("the folder is ours");
             server.set(SETTINGS);
-            server.set(settings);
+            prepare(server);
         });
         server.execute("postgres", "CREATE ROLE passworded");
         server
@@ -137,6 +179,16 @@ impl Postgres {
     /// Starts it again, and waits until it takes connections.
     pub fn resume(&self) {
         self.control(&["start"]);
+    }
+
+    /// Makes it follow nobody any more.
+    pub fn promote(&self) {
+        self.control(&["promote"]);
+    }
+
+    /// The certificate of who vouches for it.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("ca.crt")
     }
 
     /// Adds lines to its `postgresql.conf`, which count when it is started the next time.
@@ -237,9 +289,18 @@ impl Programs {
         programs
     }
 
-    /// A program, run in a folder and blind to what the environment says of other servers.
+    /// A program of the server.
     fn command(&self, program: &str, folder: &Path) -> Command {
-        let mut command = Command::new(self.folder.join(program));
+        self.blind(Command::new(self.folder.join(program)), folder)
+    }
+
+    /// A program of the system.
+    fn of_system(&self, program: &str, folder: &Path) -> Command {
+        self.blind(Command::new(program), folder)
+    }
+
+    /// Run in a folder, and blind to what the environment says of other servers.
+    fn blind(&self, mut command: Command, folder: &Path) -> Command {
         self.owned(&mut command);
         command.env_clear().current_dir(folder).stdin(Stdio::null());
         command

@@ -1,0 +1,289 @@
+//! A TCP proxy in front of a server, which harms what passes through it.
+//!
+//! ```text
+//! client --connects--> proxy --connects--> server
+//!          <---- bytes that pass, as long as the proxy lets them ---->
+//! ```
+//!
+//! Harms come at once, or when so many bytes have passed in a direction: so a test says where in a
+//! conversation the link breaks, and not when.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// A proxy, which cuts what is open when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    link: Arc<Link>,
+}
+
+/// What happens to bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Harm {
+    /// Nothing: they pass.
+    #[default]
+    None,
+    /// Open connections are reset, and new ones refused at once by a reset.
+    Cut,
+    /// Bytes stay where they are, and nobody is told.
+    Stall,
+    /// So many bytes pass at once, with a pause of a millisecond behind them.
+    Slow(usize),
+    /// The side of the client is closed, while that of the server stays open and silent.
+    HalfOpen,
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the server: questions, and rows of `COPY .. FROM STDIN`.
+    In,
+    /// To the client: answers, and rows of `COPY .. TO STDOUT`.
+    Out,
+}
+
+#[derive(Debug)]
+struct Link {
+    server: SocketAddr,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    harm: Harm,
+    /// A harm to come, when so many bytes more have passed one way.
+    next: Option<(Way, u64, Harm)>,
+    /// How many connections were made.
+    connections: u64,
+    /// How many bytes have passed in and out.
+    passed: [u64; 2],
+    /// How often what was open was cut: what is younger lives on.
+    cuts: u64,
+    is_gone: bool,
+}
+
+/// How many bytes are passed on at once.
+const BLOCK: usize = 16 << 10;
+
+/// How often a pump that has nothing to do looks whether it is to end.
+const TICK: Duration = Duration::from_millis(5);
+
+impl Proxy {
+    /// In front of a server on this machine that listens on a port.
+    pub fn before(port: u16) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let listener = listener.expect("loopback has a free port");
+        let link = Arc::new(Link {
+            server: (Ipv4Addr::LOCALHOST, port).into(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let address = listener.local_addr().expect("it listens");
+        let accepting = Arc::clone(&link);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else { continue };
+                if accepting.lock().is_gone {
+                    break;
+                }
+                accepting.connected(&client);
+            }
+        });
+        Proxy {
+            port: address.port(),
+            link,
+        }
+    }
+
+    /// The port on 127.0.0.1 on which it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Harms everything from here on.
+    pub fn harm(&self, harm: Harm) {
+        let mut state = self.link.lock();
+        state.next = None;
+        state.harm(harm);
+        self.link.changed.notify_all();
+    }
+
+    /// Harms everything when so many bytes more have passed one way.
+    pub fn harm_after(&self, way: Way, bytes: u64, harm: Harm) {
+        self.link.lock().next = Some((way, bytes, harm));
+    }
+
+    /// How many connections were made through it.
+    pub fn connections(&self) -> u64 {
+        self.link.lock().connections
+    }
+
+    /// How many bytes have passed one way.
+    pub fn passed(&self, way: Way) -> u64 {
+        self.link.lock().passed[way as usize]
+    }
+
+    /// Waits until more than so many bytes have passed one way.
+    pub fn wait_for(&self, way: Way, bytes: u64) {
+        let passed = |state: &mut State| state.passed[way as usize] <= bytes;
+        let waited = self.link.changed.wait_while(self.link.lock(), passed);
+        drop(waited.expect(WHOLE));
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let mut state = self.link.lock();
+        state.harm(Harm::Cut);
+        state.is_gone = true;
+        drop(state);
+        self.link.changed.notify_all();
+        // Who waits for a client is told by one.
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok();
+    }
+}
+
+impl Link {
+    /// Passes bytes between a client and the server, each way on a thread of its own.
+    fn connected(self: &Arc<Self>, client: &TcpStream) {
+        let mut state = self.lock();
+        state.connections += 1;
+        let (harm, born) = (state.harm, state.cuts);
+        drop(state);
+        will_reset(client);
+        // A client of a server that is gone finds nobody.
+        let server = TcpStream::connect(self.server);
+        let (Ok(server), true) = (server, harm != Harm::Cut) else {
+            return;
+        };
+        will_reset(&server);
+        for stream in [client, &server] {
+            stream.set_nodelay(true).expect("it is a socket");
+            let tick = stream.set_read_timeout(Some(TICK));
+            tick.expect("it is a socket");
+        }
+        let pump = |way, from: &TcpStream, to: &TcpStream| {
+            let from = from.try_clone().expect("it is open");
+            let to = to.try_clone().expect("it is open");
+            let link = Arc::clone(self);
+            thread::spawn(move || link.pump(way, born, from, to));
+        };
+        pump(Way::In, client, &server);
+        pump(Way::Out, &server, client);
+    }
+
+    /// Passes bytes one way until an end closes, or is cut.
+    fn pump(&self, way: Way, born: u64, mut from: TcpStream, mut to: TcpStream) {
+        let mut block = vec![0; BLOCK];
+        loop {
+            let client = if way == Way::In { &from } else { &to };
+            if self.harm(born, client).is_none() {
+                return;
+            }
+            let mut rest = match from.read(&mut block) {
+                Ok(0) => break,
+                Ok(read) => &block[..read],
+                Err(error) if is_tick(&error) => continue,
+                Err(_) => break,
+            };
+            while !rest.is_empty() {
+                let client = if way == Way::In { &from } else { &to };
+                let Some(harm) = self.harm(born, client) else {
+                    return;
+                };
+                let most = match harm {
+                    Harm::Slow(bytes) => bytes,
+                    _ => self.allowed(way),
+                };
+                let (now, later) = rest.split_at(most.min(rest.len()));
+                if to.write_all(now).is_err() {
+                    return;
+                }
+                self.count(way, now.len() as u64);
+                if let Harm::Slow(_) = harm {
+                    self.pause();
+                }
+                rest = later;
+            }
+        }
+        to.shutdown(Shutdown::Write).ok();
+    }
+
+    /// The harm that holds, once a stall is over; none when the connection has come to its end by it.
+    fn harm(&self, born: u64, client: &TcpStream) -> Option<Harm> {
+        let stalls = |state: &mut State| state.harm == Harm::Stall;
+        let state = self.changed.wait_while(self.lock(), stalls).expect(WHOLE);
+        if state.cuts > born {
+            return None;
+        }
+        if state.harm == Harm::HalfOpen {
+            client.shutdown(Shutdown::Both).ok();
+            let is_silent = |state: &mut State| state.harm == Harm::HalfOpen;
+            drop(self.changed.wait_while(state, is_silent).expect(WHOLE));
+            return None;
+        }
+        Some(state.harm)
+    }
+
+    /// How many bytes may pass before the next harm comes.
+    fn allowed(&self, way: Way) -> usize {
+        match self.lock().next {
+            Some((of, bytes, _)) if of == way => {
+                usize::try_from(bytes).map_or(BLOCK, |bytes| bytes.clamp(1, BLOCK))
+            }
+            _ => BLOCK,
+        }
+    }
+
+    fn count(&self, way: Way, bytes: u64) {
+        let mut state = self.lock();
+        state.passed[way as usize] += bytes;
+        if let Some((of, left, harm)) = state.next
+            && of == way
+        {
+            state.next = Some((of, left.saturating_sub(bytes), harm));
+            if left <= bytes {
+                state.next = None;
+                state.harm(harm);
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    fn pause(&self) {
+        let pause = Duration::from_millis(1);
+        let waited = self.changed.wait_timeout(self.lock(), pause);
+        drop(waited.expect(WHOLE));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(WHOLE)
+    }
+}
+
+impl State {
+    fn harm(&mut self, harm: Harm) {
+        self.harm = harm;
+        self.cuts += u64::from(harm == Harm::Cut);
+    }
+}
+
+const WHOLE: &str = "nothing panics while it holds the lock";
+
+/// From here on the socket is closed by a reset, as by a host that knows nothing of the connection; one
+/// that was shut down before has ended as it should.
+fn will_reset(stream: &TcpStream) {
+    let lingers = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    lingers.expect("it is a socket");
+}
+
+fn is_tick(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
