@@ -3,9 +3,9 @@
 //! ```text
 //!  take --> idle? --> a session that was used before
 //!   ^ |
-//!   | +---> room? --> a new one           give back --> DISCARD ALL --> idle
-//!   |                                                       |
-//!   +-- waits, for so long                                  +-- it is in doubt: closed, room again
+//!   | +---> room? --> a new one           give back --> cleaned --> idle
+//!   |                                         |            |
+//!   +-- waits, for so long                    +-- in doubt +-- does not answer: closed, room again
 //! ```
 //!
 //! Invariant: there are never more sessions than the limit says, those that are being opened or cleaned
@@ -54,6 +54,11 @@ pub(super) enum Taken {
 /// two batches.
 const KEPT: Duration = Duration::from_secs(30);
 
+/// What brings a session back to how it began. It is `DISCARD ALL` but for two things: that fails within a
+/// transaction, and forgets the statements by which tokio-postgres asks for types, which it keeps.
+const CLEAN: &str = "ROLLBACK; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;
+SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES";
+
 /// How long cleaning a session may take.
 const CLEANING: Duration = Duration::from_secs(10);
 
@@ -97,12 +102,11 @@ impl Pool {
         self.freed.notify_one();
     }
 
-    /// Gives a session back that is not in doubt. It is cleaned beside everything else; one that cannot
-    /// be, as it is within a transaction, is closed.
+    /// Gives a session back that is not in doubt. It is cleaned beside everything else.
     pub(super) fn give_back(self: &Arc<Self>, client: Client) {
         let pool = Arc::clone(self);
         spawn(async move {
-            let cleaned = client.batch_execute("DISCARD ALL");
+            let cleaned = client.batch_execute(CLEAN);
             let is_clean = matches!(time::timeout(CLEANING, cleaned).await, Ok(Ok(())));
             if !is_clean {
                 drop(client);
@@ -146,3 +150,18 @@ impl Sessions {
 
 /// Nothing panics while it holds the lock.
 const WHOLE: &str = "the pool is left whole";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_no_more_room_than_the_limit_says() {
+        let pool = Pool::of(0, 2);
+        let takes = || pool.take(Duration::ZERO).is_some();
+        assert!(takes() && takes());
+        assert!(!takes());
+        pool.lose();
+        assert!(takes() && !takes());
+    }
+}

@@ -206,6 +206,7 @@ mod tests {
         let clock = System::default();
         let drawn: Vec<f64> = (0..8).map(|_| clock.chance()).collect();
         assert!(drawn.iter().all(|drawn| (0.0..=1.0).contains(drawn)));
-        assert!(drawn.windows(2).any(|two| two[0] != two[1]));
+        let differ = |two: &[f64]| (two[0] - two[1]).abs() > f64::EPSILON;
+        assert!(drawn.windows(2).any(differ));
     }
 }

@@ -143,7 +143,7 @@ impl Server {
             connect, statement, ..
         } = self.declared.limits;
         if let Some(time) = statement {
-            // A start option is what DISCARD ALL goes back to.
+            // A start option is what RESET ALL goes back to.
             let others = parameters.get("options").unwrap_or_default();
             let options = format!("{others} -c statement_timeout={}", time.as_millis());
             parameters.set("options", options);

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pipelines::cluster::{Host, Hosts, Secret as Place};
+use operators::secret::Secret as Place;
+use pipelines::cluster::{Host, Hosts};
 
 use super::frame::{Hello, Message, Patience, Purpose, Reason, Refusal};
 use super::greeting::Greeter;
