@@ -46,6 +46,21 @@ const WITHOUT_EFFECT: [&str; 7] = [
     "sslsni",
 ];
 
+/// Parameters of libpq that would change something, and that nobody here honours.
+const UNSUPPORTED: [&str; 11] = [
+    "load_balance_hosts",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslnegotiation",
+    "sslpassword",
+];
+
 impl Parameters {
     /// The value of a parameter.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -73,6 +88,9 @@ impl Parameters {
         }
         if WITHOUT_EFFECT.contains(&name) {
             return Ok(());
+        }
+        if UNSUPPORTED.contains(&name) {
+            return Err(Unfit::of(format!("`{name}` is not supported here")));
         }
         // What is no name at all may be a part of a password.
         if !name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {

@@ -86,22 +86,22 @@ impl Protection {
 
 fn connector(proof: Proof, file: Option<&Path>) -> Result<MakeRustlsConnect, Unfit> {
     let provider = Arc::new(ring::default_provider());
+    let vouching = if proof == Proof::Nobody {
+        None
+    } else {
+        let roots = Arc::new(roots(file)?);
+        let built = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+        let built = built.build();
+        Some(built.map_err(|error| Unfit::of(error.to_string()))?)
+    };
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let config = config.with_safe_default_protocol_versions();
     let config = config.expect("ring speaks TLS 1.2 and 1.3").dangerous();
-    let verifier: Arc<dyn ServerCertVerifier> = if proof == Proof::Nobody {
-        Arc::new(Anybody(provider))
-    } else {
-        let roots = Arc::new(roots(file)?);
-        let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-        let full = built.map_err(|error| Unfit::of(error.to_string()))?;
-        if proof == Proof::Host {
-            full
-        } else {
-            Arc::new(AnyHost(full))
-        }
-    };
-    let config = config.with_custom_certificate_verifier(verifier);
+    let config = config.with_custom_certificate_verifier(Arc::new(Verifier {
+        names_count: proof == Proof::Host,
+        vouching,
+        provider,
+    }));
     Ok(MakeRustlsConnect::new(config.with_no_client_auth()))
 }
 
@@ -132,52 +132,18 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, Unfit> {
     Ok(roots)
 }
 
-/// Takes any certificate. The server still proves that it is its own.
+/// Looks at a certificate no more closely than the mode insists on. The server always proves that it is
+/// its own.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-/// Takes a certificate that is vouched for, whatever hosts it names.
-#[derive(Debug)]
-struct AnyHost(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Verifier {
+    /// Who may vouch for it; none: it is not looked at.
+    vouching: Option<Arc<WebPkiServerVerifier>>,
+    /// Whether it must name the host.
+    names_count: bool,
+    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for AnyHost {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -186,14 +152,15 @@ impl ServerCertVerifier for AnyHost {
         status: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self
-            .0
-            .verify_server_cert(certificate, between, host, status, now);
+        let Some(vouching) = &self.vouching else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let verified = vouching.verify_server_cert(certificate, between, host, status, now);
         match verified {
             // The name is compared last: everything else was right.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if !self.names_count => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }
@@ -204,8 +171,8 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -214,11 +181,12 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        let algorithms = self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }

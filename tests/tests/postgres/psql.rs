@@ -47,6 +47,13 @@ impl Surroundings {
         self
     }
 
+    /// The same with a variable that says where a file or a folder of the home is.
+    fn named(mut self, variable: &str, name: &str) -> Self {
+        let path = self.path(name).display().to_string();
+        self.variables.push((variable.to_owned(), path));
+        self
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
@@ -188,10 +195,7 @@ fn passwords_are_taken_from_the_users_file() {
         let path = elsewhere.path("elsewhere").display().to_string();
         elsewhere.refuse(&string);
         elsewhere.agree(&format!("{string} passfile={path}"));
-        let named = Surroundings {
-            variables: vec![("PGPASSFILE".to_owned(), path)],
-            ..elsewhere
-        };
+        let named = elsewhere.named("PGPASSFILE", "elsewhere");
         named.agree(&string);
     }
     // Of a unix socket the folder counts as the host.
@@ -226,18 +230,9 @@ fn services_stand_between_what_is_said_and_the_variables() {
             .contains("there is no service `other`")
     );
     let system = Surroundings::of(&[]).file("system/pg_service.conf", &entry, 0o644);
-    let folder = system.path("system").display().to_string();
-    let system = Surroundings {
-        variables: vec![("PGSYSCONFDIR".to_owned(), folder)],
-        ..system
-    };
-    system.agree("service=main");
+    system.named("PGSYSCONFDIR", "system").agree("service=main");
     let named = Surroundings::of(&[]).file("services", &entry, 0o644);
-    let path = named.path("services").display().to_string();
-    let named = Surroundings {
-        variables: vec![("PGSERVICEFILE".to_owned(), path)],
-        ..named
-    };
+    let named = named.named("PGSERVICEFILE", "services");
     named.agree("service=main");
     fs::remove_file(named.path("services")).unwrap();
     named.refuse("service=main");
