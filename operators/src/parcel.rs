@@ -110,7 +110,7 @@ pub fn parcels(
     chunk: &Chunk,
     at: &Evaluation,
     from: &SourceRows,
-    placement: Placement,
+    placement: &Placement,
 ) -> Vec<(u64, Parcel)> {
     let (keys, key_of) = partition.keys(chunk.rows());
     let rows = if from.keeps_rows {
@@ -134,14 +134,14 @@ pub fn parcels(
         if rows.is_empty() {
             continue;
         }
-        let parcel = parcels.entry(placement.owner(key));
+        let parcel = parcels.entry(placement.home(key));
         let parcel = parcel.or_insert_with(|| empty.clone());
         parcel.at.extend(rows);
         parcel.ends.push(number(parcel.at.len()));
         parcel.keys.push(key.clone());
     }
     for (key, error) in errors(chunk, at, from, (&keys, &key_of)) {
-        let parcel = parcels.entry(placement.owner(&key));
+        let parcel = parcels.entry(placement.home(&key));
         let parcel = parcel.or_insert_with(|| empty.clone());
         parcel.errors.push((key, error));
     }

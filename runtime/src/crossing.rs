@@ -1,47 +1,78 @@
-//! A parcel on its way to the worker that owns its keys.
+//! What crosses between workers: parcels on their way home, and what homes and owners of keys ask and
+//! answer each other.
 
 use bincode::Options;
 use operators::parcel::Parcel;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use timely::ExchangeData;
+use timely::dataflow::operators::Exchange;
+use timely::dataflow::operators::vec::Map;
 
-/// A parcel between two workers: as it is within a process, packed between two of them.
+use crate::epoch::Rows;
+use crate::job::Job;
+
+/// Something between two workers: as it is within a process, packed between two of them.
 ///
-/// It is packed by the thread that read it. The dataflow's network writes what crosses twice, once to
+/// It is packed by the thread that has it. The dataflow's network writes what crosses twice, once to
 /// learn how long it is; bytes that are packed already cost nothing there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum Crossing {
+pub(crate) enum Crossing<T> {
     /// To a worker of this process.
-    Within(Parcel),
+    Within(T),
     /// To one of another process.
     Between(ByteBuf),
 }
 
-impl Crossing {
-    /// Of a parcel for a worker, here or not.
-    pub(crate) fn of(parcel: Parcel, is_here: bool) -> Self {
+impl<T: Serialize + DeserializeOwned> Crossing<T> {
+    /// Of something for a worker, here or not, which takes so many bytes, about.
+    ///
+    /// # Panics
+    /// When it is not plain data.
+    pub(crate) fn of(it: T, is_here: bool, about: usize) -> Self {
         if is_here {
-            return Crossing::Within(parcel);
+            return Crossing::Within(it);
         }
-        let mut bytes = Vec::with_capacity(parcel.bytes() + parcel.at.len() * ROW + SCHEMA);
-        let packed = bincode::DefaultOptions::new().serialize_into(&mut bytes, &parcel);
-        packed.expect("a parcel is plain data");
+        let mut bytes = Vec::with_capacity(about);
+        let packed = bincode::DefaultOptions::new().serialize_into(&mut bytes, &it);
+        packed.expect("what crosses is plain data");
         Crossing::Between(ByteBuf::from(bytes))
     }
 
-    /// The parcel that came.
+    /// What came.
     ///
     /// # Panics
-    /// When its bytes are not those of a parcel: the other process was proven to run this program.
-    pub(crate) fn parcel(self) -> Parcel {
+    /// When its bytes are not what was packed: the other process was proven to run this program.
+    pub(crate) fn open(self) -> T {
         match self {
-            Crossing::Within(parcel) => parcel,
+            Crossing::Within(it) => it,
             Crossing::Between(bytes) => {
-                let parcel = bincode::DefaultOptions::new().deserialize(&bytes);
-                parcel.expect("the other process runs the same program")
+                let it = bincode::DefaultOptions::new().deserialize(&bytes);
+                it.expect("the other process runs the same program")
             }
         }
     }
+}
+
+/// Brings to each worker what is for it, of what homes and owners of keys have for each other. Where
+/// both are the same worker nothing has to be brought.
+pub(crate) fn brought<'scope, T: ExchangeData + DeserializeOwned>(
+    rows: Rows<'scope, (u64, Crossing<T>)>,
+    job: &Job,
+) -> Rows<'scope, T> {
+    let rows = if job.placement.has_ranges() {
+        rows.exchange(|(worker, _)| *worker)
+    } else {
+        rows
+    };
+    rows.map(|(_, it)| it.open())
+}
+
+/// A parcel on its way to the worker where its keys are at home.
+pub(crate) fn sent(home: u64, parcel: Parcel, job: &Job) -> (u64, Crossing<Parcel>) {
+    let about = parcel.bytes() + parcel.at.len() * ROW + SCHEMA;
+    (home, Crossing::of(parcel, job.is_here(home), about))
 }
 
 /// What a row takes beside its cells: its hash, and its key's share.

@@ -16,13 +16,11 @@ use operators::transform::{Evaluation, Finding, Place, Prepared, StageError};
 use pipelines::plan::{self, SinkPlan};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Capability, Operator};
 
 use crate::dimensions::Dimensions;
 use crate::epoch::{RETRIES, Rows};
-use crate::error::RunError;
-use crate::job::{Job, Told};
+use crate::job::Job;
 use crate::recorder::{Lane, Phase, Task, bytes};
 use crate::report::batches::BatchWeight;
 use crate::sink_rows::{self, SinkRows};
@@ -94,7 +92,7 @@ impl Evaluated {
 
 impl Evaluated {
     /// Whether a check keeps everything of a key from a sink.
-    fn is_blocked(&self, sink: u16, key: u32) -> bool {
+    pub(crate) fn is_blocked(&self, sink: u16, key: u32) -> bool {
         let yielded = self.yielded.as_ref();
         yielded.is_ok_and(|yielded| yielded.blocked[usize::from(sink)].contains(&key))
     }
@@ -108,7 +106,7 @@ impl Evaluated {
 }
 
 /// A standing error, as a row of the differ.
-fn error_row(owner: Key, hash: u128) -> ToldRow {
+pub(crate) fn error_row(owner: Key, hash: u128) -> ToldRow {
     ToldRow {
         sink: ERRORS,
         id: RowId::from_bytes(&hash.to_be_bytes()),
@@ -160,57 +158,6 @@ pub(crate) fn key_function<'scope>(
             }
         },
     )
-}
-
-/// What sinks were told of the keys of each batch, at its epoch.
-pub(crate) fn told<'scope>(
-    evaluated: Rows<'scope, Evaluated>,
-    job: &Arc<Job>,
-) -> Rows<'scope, (ToldRow, Epoch, Diff)> {
-    let job = Arc::clone(job);
-    evaluated.flat_map(move |evaluated| {
-        if evaluated.yielded.is_err() && !fault::seeded("failed-is-vanished") {
-            return Vec::new();
-        }
-        let told = job.check(told_rows(&evaluated, &job)).unwrap_or_default();
-        told.into_iter()
-            .map(|row| (row, evaluated.epoch, 1))
-            .collect()
-    })
-}
-
-fn told_rows(evaluated: &Evaluated, job: &Job) -> Result<Vec<ToldRow>, RunError> {
-    let mut told = Vec::new();
-    let snapshot = job.state.snapshot()?;
-    for (position, key) in (0..).zip(evaluated.keys.iter()) {
-        for (number, sink) in (0..).zip(&job.plan.sinks) {
-            if evaluated.is_blocked(number, position) {
-                continue;
-            }
-            let rows = match &job.told {
-                Told::State => snapshot.told(&sink.name, key)?,
-                Told::Sinks(sinks) => {
-                    let rows = sinks[usize::from(number)].get(key).into_iter().flatten();
-                    rows.map(|(id, row)| (id.clone(), row.hash)).collect()
-                }
-            };
-            told.extend(rows.into_iter().map(|(id, hash)| ToldRow {
-                sink: number,
-                id,
-                owner: key.clone(),
-                hash,
-            }));
-        }
-        if matches!(job.told, Told::State) && !fault::seeded("errors-not-retracted") {
-            let errors = snapshot.errors(key)?;
-            told.extend(
-                errors
-                    .into_iter()
-                    .map(|(hash, _)| error_row(key.clone(), hash)),
-            );
-        }
-    }
-    Ok(told)
 }
 
 fn evaluate(batch: &Batch, job: &Job, (lane, epoch): (Lane, Epoch)) -> Evaluated {

@@ -1,4 +1,4 @@
-//! Brings the rows of the partition's inputs to the workers that own their keys.
+//! Brings the rows of the partition's inputs to the workers where their keys are at home.
 //!
 //! ```text
 //! fetch:    a thread a worker, all units between them   --> parcels of all keys
@@ -28,7 +28,7 @@ use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::operators::probe::Handle;
 
-use crate::crossing::Crossing;
+use crate::crossing::{Crossing, sent};
 use crate::epoch::{Rows, survey};
 use crate::job::Job;
 use crate::reader::{Told, Work, hear, spawn};
@@ -37,8 +37,8 @@ use crate::recorder::{Lane, Phase};
 /// How soon a worker looks again whether there is room for more rows.
 const AGAIN: Duration = Duration::from_millis(1);
 
-/// The parcels of all inputs, each with the worker that owns its keys, in the epoch of the survey of
-/// their stretch.
+/// The parcels of all inputs, each with the worker where its keys are at home, in the epoch of the
+/// survey of their stretch.
 ///
 /// While plenty of rows are kept, and earlier batches are still on their way to the commit, no more is
 /// taken: they will make room. Where there are none, rows that find no room go to disk.
@@ -46,7 +46,7 @@ pub(crate) fn parcels<'scope>(
     scope: Scope<'scope, Epoch>,
     job: &Arc<Job>,
     committed: Handle<Epoch>,
-) -> Rows<'scope, (u64, Crossing)> {
+) -> Rows<'scope, (u64, Crossing<Parcel>)> {
     let job = Arc::clone(job);
     let worker = scope.worker();
     let is_first = scope.index() == 0;
@@ -124,17 +124,13 @@ pub(crate) struct Wanted {
 }
 
 /// The parcels of open keys, of the inputs that are read twice. `wanted` are the open keys of all
-/// workers; each worker reads its share of the pieces.
+/// workers; each worker reads its share of the pieces of its process.
 pub(crate) fn open_parcels<'scope>(
     wanted: Rows<'scope, Wanted>,
     job: &Arc<Job>,
-) -> Rows<'scope, (u64, Crossing)> {
+) -> Rows<'scope, (u64, Crossing<Parcel>)> {
     let job = Arc::clone(job);
-    let (worker, index, peers) = (
-        wanted.scope().worker(),
-        wanted.scope().index(),
-        wanted.scope().peers(),
-    );
+    let (worker, index) = (wanted.scope().worker(), wanted.scope().index());
     wanted.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
         Pipeline,
         "Refetch",
@@ -159,7 +155,7 @@ pub(crate) fn open_parcels<'scope>(
                     && !frontier.less_equal(first.key())
                 {
                     let (capability, wanted) = first.remove();
-                    let share = Share::of(&job, &wanted, (index, peers));
+                    let share = Share::of(&job, &wanted, index);
                     job.recorder.expect(Phase::Fetch, share.bytes(&job));
                     let receiver = spawn(Arc::clone(&job), Lane::Fetch(index), share, wake.clone());
                     reading = Some((capability, receiver));
@@ -186,7 +182,7 @@ pub(crate) fn open_parcels<'scope>(
     )
 }
 
-/// A worker's share of the pieces that hold rows of open keys.
+/// A worker's share of the pieces of its process that hold rows of open keys.
 struct Share {
     pieces: VecDeque<usize>,
     counts: Vec<usize>,
@@ -194,7 +190,7 @@ struct Share {
 }
 
 impl Share {
-    fn of(job: &Job, wanted: &[Wanted], (index, peers): (usize, usize)) -> Self {
+    fn of(job: &Job, wanted: &[Wanted], index: usize) -> Self {
         let keys: Vec<Key> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
         let asks = job.scan.inputs.iter().map(|input| {
             if input.reads_twice {
@@ -215,8 +211,9 @@ impl Share {
             .iter()
             .map(|&piece| job.scan.pieces[piece as usize].input);
         let inputs: BTreeSet<usize> = inputs.collect();
-        let share = pieces.into_iter().enumerate();
-        let share = share.filter(|(at, _)| at % peers == index);
+        let here = |piece: &u32| job.scan.pieces[*piece as usize].process == job.process;
+        let share = pieces.into_iter().filter(here).enumerate();
+        let share = share.filter(|(at, _)| at % job.workers == index % job.workers);
         Share {
             counts: inputs.into_iter().filter(|_| index == 0).collect(),
             pieces: share.map(|(_, piece)| piece as usize).collect(),
@@ -247,10 +244,10 @@ impl Work for Share {
 
 /// What goes to the gate whatever is read: what is wrong with dimensions, as errors of their reserved
 /// keys; and the one key of a whole partition.
-fn from_no_row(job: &Job) -> Vec<(u64, Crossing)> {
+fn from_no_row(job: &Job) -> Vec<(u64, Crossing<Parcel>)> {
     let errors = job.errors.iter().map(|(key, error)| {
         let errors = vec![(key.clone(), error.clone())];
-        (job.placement.owner(key), Parcel::errors(0, errors))
+        (job.placement.home(key), Parcel::errors(0, errors))
     });
     let whole = job.partition().is_whole().then(|| {
         let key = Key::whole();
@@ -260,8 +257,9 @@ fn from_no_row(job: &Job) -> Vec<(u64, Crossing)> {
             ends,
             ..Parcel::errors(0, Vec::new())
         };
-        (job.placement.owner(&key), parcel)
+        (job.placement.home(&key), parcel)
     });
-    let cross = |(owner, parcel)| (owner, Crossing::of(parcel, job.is_here(owner)));
-    errors.chain(whole).map(cross).collect()
+    let parcels = errors.chain(whole);
+    let parcels = parcels.map(|(home, parcel)| sent(home, parcel, job));
+    parcels.collect()
 }

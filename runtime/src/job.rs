@@ -59,7 +59,7 @@ pub(crate) struct Job {
     pub(crate) workers: usize,
     /// The number of this process.
     pub(crate) process: usize,
-    /// Which of all workers owns which key.
+    /// Which of all workers has what of a key.
     pub(crate) placement: Placement,
     /// How the run is ended before its end.
     pub(crate) abort: Abort,
@@ -100,6 +100,8 @@ pub(crate) struct Reading {
     pub(crate) lost: u64,
     /// Bytes of its files that were read, over all reads.
     pub(crate) bytes: u64,
+    /// Rows that went from the process that read them to another one.
+    pub(crate) crossed: u64,
     /// How often it was read.
     pub(crate) reads: u64,
     /// The row groups that are to be read, where its files have such.
@@ -117,6 +119,7 @@ impl Reading {
             rows: scanned.rows,
             lost,
             bytes: scanned.bytes,
+            crossed: 0,
             reads: 1,
             row_groups: pinned.row_groups(),
             skipped: pinned.skipped,
@@ -242,6 +245,7 @@ impl Job {
                 before.rows += reading.rows;
                 before.lost += reading.lost;
                 before.bytes += reading.bytes;
+                before.crossed += reading.crossed;
                 before.reads += reading.reads;
             }
             None => drop(readings.insert(source.to_owned(), reading)),
@@ -252,7 +256,7 @@ impl Job {
     pub(crate) fn tail(&self) -> Tail {
         let readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         let read = readings.iter().map(|(source, reading)| {
-            let read = [reading.rows, reading.lost, reading.bytes];
+            let read = [reading.rows, reading.lost, reading.bytes, reading.crossed];
             (source.clone(), read)
         });
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,11 +277,12 @@ impl Job {
             self.stop.leave();
         }
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
-        for (source, [rows, lost, bytes]) in tail.read {
+        for (source, [rows, lost, bytes, crossed]) in tail.read {
             if let Some(reading) = readings.get_mut(&source) {
                 reading.rows += rows;
                 reading.lost += lost;
                 reading.bytes += bytes;
+                reading.crossed += crossed;
             }
         }
         drop(readings);

@@ -207,6 +207,7 @@ impl Piece {
             input,
             unit,
             stretch: 0,
+            process: 0,
             number: 0,
             is_known: false,
         }

@@ -38,6 +38,7 @@ pub mod state;
 mod status;
 pub mod stop;
 mod survey;
+mod told;
 mod trace;
 mod watch;
 mod watchdog;

@@ -196,7 +196,9 @@ impl Pass<'_> {
             state.set_stamp_parts(stamp, &parts)?;
         }
         let opens_all = self.purpose == Purpose::Compare || self.request.no_skip;
-        let mut scan = Scan::of(plan, self.process)?;
+        // What is known of a key must be where it was in the pass before, and ranges would move it
+        // with each new file.
+        let mut scan = Scan::of(plan, self.process, self.passes.is_none())?;
         if let Some(passes) = self.passes {
             let contents = dimensions.rows.iter().map(Dimension::content);
             let of = format!("{stamp:?}{:?}", contents.collect::<Vec<_>>());
@@ -225,6 +227,7 @@ impl Pass<'_> {
         } = prepared;
         Job {
             purpose: self.purpose,
+            placement: Placement::new(self.process.1, self.request.workers, scan.ranges().cloned()),
             scan,
             spill: spill_folder(self.loaded),
             plan: Arc::clone(self.plan),
@@ -234,7 +237,6 @@ impl Pass<'_> {
             told: Told::State,
             workers: self.request.workers,
             process: self.process.0,
-            placement: Placement::new(self.process.1, self.request.workers),
             abort: Abort::default(),
             stop,
             recorder: Arc::clone(recorder),

@@ -19,7 +19,7 @@ use operators::transform::{Evaluation, Place};
 use pipelines::plan::SourcePlan;
 use timely::scheduling::SyncActivator;
 
-use crate::crossing::Crossing;
+use crate::crossing::{Crossing, sent};
 use crate::error::RunError;
 use crate::job::{Job, Reading};
 use crate::recorder::{Lane, Phase, Task};
@@ -28,8 +28,8 @@ use crate::recorder::{Lane, Phase, Task};
 pub(crate) enum Told {
     /// The thread reads a stretch, and no earlier one any more.
     Stretch(usize),
-    /// Parcels of a chunk, each with the worker that owns its keys.
-    Parcels(Vec<(u64, Crossing)>),
+    /// Parcels of a chunk, each with the worker where its keys are at home.
+    Parcels(Vec<(u64, Crossing<Parcel>)>),
     /// All is read. A channel that closes without it is a failure.
     End,
 }
@@ -127,6 +127,7 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) -> ControlFlo
         stretch: 0,
         piece: None,
         small: Vec::new(),
+        crossed: BTreeMap::new(),
     };
     while let Some(number) = work.next(job) {
         let piece = &job.scan.pieces[number];
@@ -161,23 +162,31 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) -> ControlFlo
         }
     }
     bearer.bear_small()?;
-    if !end(job, tallies, &counted) {
+    if !end(job, tallies, &bearer.crossed, &counted) {
         return ControlFlow::Break(());
     }
     ControlFlow::Continue(())
 }
 
 /// Finds the files unchanged, and notes what was read of them; false when that ends the run.
-fn end(job: &Job, tallies: BTreeMap<usize, (Scanned, u64)>, counted: &BTreeSet<usize>) -> bool {
+fn end(
+    job: &Job,
+    tallies: BTreeMap<usize, (Scanned, u64)>,
+    crossed: &BTreeMap<usize, u64>,
+    counted: &BTreeSet<usize>,
+) -> bool {
     for (input, (scanned, lost)) in tallies {
         let plan = &job.plan.sources[job.plan.inputs[input].source];
         let pinned = &job.scan.inputs[input].pinned;
         if job.check(plan.source.unchanged(pinned)).is_none() {
             return false;
         }
-        let reads = u64::from(counted.contains(&input));
-        let reading = Reading::of(pinned, scanned, lost);
-        job.has_read(&plan.name, Reading { reads, ..reading });
+        let reading = Reading {
+            reads: u64::from(counted.contains(&input)),
+            crossed: crossed.get(&input).copied().unwrap_or_default(),
+            ..Reading::of(pinned, scanned, lost)
+        };
+        job.has_read(&plan.name, reading);
     }
     true
 }
@@ -192,6 +201,8 @@ struct Bearer<'a> {
     /// The piece that is read.
     piece: Option<usize>,
     small: Vec<Read>,
+    /// How many rows of each input went to other processes.
+    crossed: BTreeMap<usize, u64>,
 }
 
 impl Bearer<'_> {
@@ -232,17 +243,23 @@ impl Bearer<'_> {
         }
     }
 
-    fn bear(&self, read: Read, keeps_rows: bool) -> ControlFlow<()> {
+    fn bear(&mut self, read: Read, keeps_rows: bool) -> ControlFlow<()> {
+        let job = self.job;
         let number = self.piece.expect("what is read is of a piece");
-        let input = &self.job.plan.inputs[self.job.scan.pieces[number].input];
-        let name = &self.job.plan.sources[input.source].name;
-        let span = self.job.recorder.span(self.lane, Task::Way, name);
-        let parcels = bring(self.job, number, read, keeps_rows);
+        let input = job.scan.pieces[number].input;
+        let name = &job.plan.sources[job.plan.inputs[input].source].name;
+        let span = job.recorder.span(self.lane, Task::Way, name);
+        let Some(parcels) = bring(job, number, read, keeps_rows) else {
+            return ControlFlow::Break(());
+        };
+        let away = parcels.iter().filter(|(home, _)| !job.is_here(*home));
+        let away: usize = away.map(|(_, parcel)| parcel.at.len()).sum();
+        *self.crossed.entry(input).or_default() += away as u64;
+        let parcels = parcels.into_iter();
+        let parcels = parcels.map(|(home, parcel)| sent(home, parcel, job));
+        let told = Told::Parcels(parcels.collect());
         drop(span);
-        match parcels {
-            Some(parcels) => self.voice.tell(Told::Parcels(parcels)),
-            None => ControlFlow::Break(()),
-        }
+        self.voice.tell(told)
     }
 }
 
@@ -279,7 +296,7 @@ impl<'a> Progress<'a> {
 }
 
 /// Brings what was read of a piece to the gate; `None` when that ends the run.
-fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(u64, Crossing)>> {
+fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(u64, Parcel)>> {
     let piece = &job.scan.pieces[number];
     let plan = &job.plan.inputs[piece.input];
     let source = &job.plan.sources[plan.source];
@@ -310,7 +327,7 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
         version: &plan.digest.version,
         keeps_rows,
     };
-    let mut parcels = parcels(job.partition(), &rows, &at, &from, job.placement);
+    let mut parcels = parcels(job.partition(), &rows, &at, &from, &job.placement);
     if !read.lost.is_empty() {
         let key = Key::reserved(name);
         let error = |line: &operators::source::LostLine| ErrorRow {
@@ -320,8 +337,7 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
         };
         let errors = read.lost.iter().map(|line| (key.clone(), error(line)));
         let parcel = Parcel::errors(from.input, errors.collect());
-        parcels.push((job.placement.owner(&key), parcel));
+        parcels.push((job.placement.home(&key), parcel));
     }
-    let cross = |(owner, parcel)| (owner, Crossing::of(parcel, job.is_here(owner)));
-    Some(parcels.into_iter().map(cross).collect())
+    Some(parcels)
 }

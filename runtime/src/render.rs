@@ -35,7 +35,7 @@ use crate::job::Job;
 use crate::known::Known;
 use crate::part::Link;
 use crate::survey::Keeper;
-use crate::{batches, evaluate, fetch, part, survey};
+use crate::{batches, evaluate, fetch, part, survey, told};
 
 /// Builds the dataflow of a pass on this worker; `known` is what it knows from passes before.
 pub(crate) fn render(worker: &mut Worker, job: &Arc<Job>, link: Link, known: &Rc<RefCell<Known>>) {
@@ -56,7 +56,7 @@ pub(crate) fn render(worker: &mut Worker, job: &Arc<Job>, link: Link, known: &Rc
         let batches = batches::batches(opened, cuts, job, keeper, committed.clone());
         let evaluated = evaluate::key_function(batches, job);
         let now = evaluated.clone().flat_map(|evaluated| evaluated.now());
-        let told = evaluate::told(evaluated.clone(), job);
+        let told = told::told(evaluated.clone(), job);
         let updates = differ(told.as_collection(), now.as_collection()).inner;
         part::commit(evaluated, updates, job, link).probe_with(&committed);
     });

@@ -1,26 +1,26 @@
-//! What is read of the partition's inputs, in which order, and when which keys are complete.
+//! What is read of the partition's inputs: by whom, in which order, and when which keys are complete.
 //!
 //! ```text
-//! units, by their least key     [10 .. 17] [12 .. 18] | [30 .. 34] | [40 .. 41] [? .. ?]
-//! stretches                     0                     | 1          | 2
-//! complete after it             keys before 30        | before 40  | all
+//! units, by their least key --> ranges: whose the keys are, and who reads the unit
+//!                           --> stretches: when it is read, and when keys are complete
 //! ```
-//!
-//! A unit whose keys are not known may hold any key, so it is read first.
+
+mod ranges;
+mod span;
+mod stretches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use operators::key::Key;
+use operators::placement::Ranges;
 use operators::source::{Ask, Only, Pinned, Unit};
-use operators::value::Value;
 use pipelines::plan::Plan;
 
+use self::span::Span;
+use self::stretches::Stretches;
 use crate::error::RunError;
 use crate::known::UnitNumber;
-
-/// How many stretches there are at most: each is a round through the gate.
-const STRETCHES: usize = 64;
 
 /// The reading of a run.
 pub(crate) struct Scan {
@@ -28,8 +28,9 @@ pub(crate) struct Scan {
     pub(crate) inputs: Vec<Input>,
     /// The units of all inputs, in the order in which they are read.
     pub(crate) pieces: Vec<Piece>,
-    /// For each stretch but the last, the text before which keys are complete after it.
-    ends: Vec<String>,
+    /// The keys of each process, if the units fall apart so.
+    ranges: Option<Ranges>,
+    stretches: Stretches,
     next: AtomicUsize,
     /// The pieces that this process is to read, of those that all read between them.
     to_read: Vec<usize>,
@@ -65,6 +66,8 @@ pub(crate) struct Piece {
     pub(crate) unit: Unit,
     /// The stretch in which it is read.
     pub(crate) stretch: usize,
+    /// The process that reads it.
+    pub(crate) process: usize,
     /// Its number, in a process that follows.
     pub(crate) number: UnitNumber,
     /// Whether it is known, so that it is read for open keys only.
@@ -72,8 +75,13 @@ pub(crate) struct Piece {
 }
 
 impl Scan {
-    /// Pins the sources. Each of several processes reads its part of the pieces.
-    pub(crate) fn of(plan: &Plan, process: (usize, usize)) -> Result<Scan, RunError> {
+    /// Pins the sources. Each of several processes reads its part of the pieces: those of its range of
+    /// keys, where processes may have such (`by_range`).
+    pub(crate) fn of(
+        plan: &Plan,
+        process: (usize, usize),
+        by_range: bool,
+    ) -> Result<Scan, RunError> {
         let mut inputs = Vec::new();
         let mut pieces = Vec::new();
         for (number, input) in plan.inputs.iter().enumerate() {
@@ -97,11 +105,12 @@ impl Scan {
                 pinned,
             });
         }
-        let ends = stretches(&mut pieces);
+        let (ranges, stretches) = order(&mut pieces, if by_range { process.1 } else { 1 });
         let mut scan = Scan {
             inputs,
             pieces,
-            ends,
+            ranges,
+            stretches,
             next: AtomicUsize::new(0),
             to_read: Vec::new(),
             known: BTreeMap::new(),
@@ -118,7 +127,7 @@ impl Scan {
     pub(crate) fn feed(&mut self, gone: BTreeSet<UnitNumber>, feeds: bool) {
         (self.gone, self.feeds) = (gone, feeds);
         if feeds {
-            self.ends.clear();
+            self.stretches = Stretches::one();
             for (number, piece) in (0..).zip(&mut self.pieces) {
                 piece.stretch = 0;
                 if piece.is_known {
@@ -161,11 +170,29 @@ impl Scan {
         &self.gone
     }
 
+    /// The keys of each process, if each reads the rows of its own.
+    pub(crate) fn ranges(&self) -> Option<&Ranges> {
+        self.ranges.as_ref()
+    }
+
+    /// Gives each piece to a process: by its keys, or in turn.
     fn share_out(&mut self) {
         let (process, processes) = self.process;
-        let unread = self.pieces.iter().enumerate();
-        let unread = unread.filter(|(_, piece)| !piece.is_known);
-        let mine = unread.skip(process).step_by(processes);
+        let (mut read, mut known) = ((0..processes).cycle(), (0..processes).cycle());
+        for piece in &mut self.pieces {
+            let turns = if piece.is_known {
+                &mut known
+            } else {
+                &mut read
+            };
+            let by_range = self.ranges.as_ref().zip(Span::of(&piece.unit));
+            piece.process = match by_range {
+                Some((ranges, span)) => ranges.process_of(&span.least),
+                None => turns.next().expect("there is a process"),
+            };
+        }
+        let mine = self.pieces.iter().enumerate();
+        let mine = mine.filter(|(_, piece)| !piece.is_known && piece.process == process);
         self.to_read = mine.map(|(number, _)| number).collect();
     }
 
@@ -179,24 +206,17 @@ impl Scan {
 
     /// How many stretches there are: at least one.
     pub(crate) fn stretches(&self) -> usize {
-        self.ends.len() + 1
+        self.stretches.count
     }
 
-    /// The stretch after which a key is complete. Errors without a key are so in the end.
+    /// The stretch after which a key is complete.
     pub(crate) fn stretch_of(&self, key: &Key) -> usize {
-        if key.is_reserved() {
-            return self.ends.len();
-        }
-        self.ends.partition_point(|end| end.as_str() <= key.text())
+        self.stretches.of_key(key)
     }
 
     /// Whether a key is complete when the first `reached` stretches are.
     pub(crate) fn is_complete(&self, key: &Key, reached: usize) -> bool {
-        match reached.checked_sub(1).map(|last| self.ends.get(last)) {
-            None => false,
-            Some(Some(end)) => !key.is_reserved() && key.text() < end.as_str(),
-            Some(None) => true,
-        }
+        self.stretch_of(key) < reached
     }
 
     /// The next piece to be read by this process; each is given once.
@@ -225,166 +245,22 @@ impl Input {
     }
 }
 
-/// Puts the pieces into the order in which they are read and gives each its stretch; gives the ends
-/// of the stretches.
-fn stretches(pieces: &mut [Piece]) -> Vec<String> {
-    pieces.sort_by_cached_key(|piece| least_key(&piece.unit));
-    let mut ends: Vec<(usize, String)> = Vec::new();
-    for at in 1..pieces.len() {
-        let Some(least) = least_key(&pieces[at].unit) else {
-            continue;
-        };
-        if ends.last().map_or(
-            Some(&least) > least_key(&pieces[0].unit).as_ref(),
-            |(_, end)| *end < least,
-        ) {
-            ends.push((at, least));
-        }
-    }
-    // Some keys are complete only if no unit that may hold any key is left: such units come first.
-    let each = ends.len().div_ceil(STRETCHES).max(1);
-    let ends: Vec<(usize, String)> = ends
-        .into_iter()
-        .enumerate()
-        .filter(|(at, _)| (at + 1) % each == 0)
-        .map(|(_, end)| end)
+/// Puts the pieces into the order of their least keys, and gives each its stretch; gives the ranges
+/// of so many processes, if they have such.
+fn order(pieces: &mut [Piece], processes: usize) -> (Option<Ranges>, Stretches) {
+    pieces.sort_by_cached_key(|piece| Span::of(&piece.unit).map(|span| span.least));
+    let units = pieces.iter();
+    let units: Vec<_> = units
+        .map(|piece| (Span::of(&piece.unit), piece.unit.bytes))
         .collect();
-    for (at, piece) in pieces.iter_mut().enumerate() {
-        piece.stretch = ends.partition_point(|(first, _)| *first <= at);
+    let ranges = ranges::ranges(&units, processes);
+    let leasts = units
+        .iter()
+        .map(|(span, _)| Some(span.as_ref()?.least.as_str()));
+    let leasts: Vec<Option<&str>> = leasts.collect();
+    let stretches = Stretches::of(leasts.iter().copied(), ranges.as_ref());
+    for (piece, least) in pieces.iter_mut().zip(leasts) {
+        piece.stretch = least.map_or(0, |least| stretches.of_text(least));
     }
-    ends.into_iter().map(|(_, end)| end).collect()
-}
-
-/// The least text that a key of the unit can have; `None` when nothing is known of it. A prefix says
-/// no more than that: it is the least text that begins with it.
-///
-/// The texts of whole numbers are in the order of the numbers when they have equally many digits.
-fn least_key(unit: &Unit) -> Option<String> {
-    let bounds = unit.bounds.as_ref()?;
-    match (&bounds.least, &bounds.greatest) {
-        (Value::Text(least), _) => Some(least.clone()),
-        (Value::Int(least), Value::Int(greatest)) if *least >= 0 => {
-            let (least, greatest) = (least.to_string(), greatest.to_string());
-            (least.len() == greatest.len()).then_some(least)
-        }
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use operators::source::{Bounds, FileInstant, Part};
-
-    use super::*;
-
-    fn piece(bounds: Option<(Value, Value)>) -> Piece {
-        let file = FileInstant {
-            path: "x".into(),
-            bytes: 0,
-            modified: 0,
-        };
-        let bounds = bounds.map(|(least, greatest)| Bounds {
-            least,
-            greatest,
-            prefix: None,
-            nulls: true,
-        });
-        let unit = Unit {
-            file,
-            part: Part::Whole,
-            rows: None,
-            bytes: 0,
-            bounds,
-            path_values: std::collections::BTreeMap::new(),
-        };
-        Piece::new(0, unit)
-    }
-
-    fn texts(bounds: &[(&str, &str)]) -> (Vec<usize>, Vec<String>) {
-        let text = |text: &str| Value::Text(text.to_owned());
-        let mut pieces: Vec<Piece> = bounds
-            .iter()
-            .map(|(least, greatest)| piece(Some((text(least), text(greatest)))))
-            .collect();
-        let ends = stretches(&mut pieces);
-        (pieces.iter().map(|piece| piece.stretch).collect(), ends)
-    }
-
-    #[test]
-    fn a_key_is_complete_when_no_later_unit_begins_before_it() {
-        let (stretches, ends) = texts(&[("30", "34"), ("10", "17"), ("12", "99"), ("12", "18")]);
-        assert_eq!(stretches, [0, 1, 1, 2]);
-        assert_eq!(ends, ["12", "30"]);
-        let scan = Scan {
-            inputs: Vec::new(),
-            pieces: Vec::new(),
-            ends,
-            next: AtomicUsize::new(0),
-            to_read: Vec::new(),
-            known: BTreeMap::new(),
-            gone: BTreeSet::new(),
-            feeds: false,
-            process: (0, 1),
-        };
-        let of = |key: &str| scan.stretch_of(&Key::of(key));
-        // What ends in a unit of the first stretch may go on in the second.
-        assert_eq!(
-            ["", "11", "12", "29", "30", "x"].map(of),
-            [0, 0, 1, 1, 2, 2]
-        );
-        assert_eq!(scan.stretch_of(&Key::reserved("a")), 2);
-    }
-
-    #[test]
-    fn a_prefix_bounds_keys_by_its_own_text() {
-        // As `prefix_of` gives them: every key begins with the prefix, which is the least of them.
-        let prefixes = ["21", "12", "123", "3", "12", "\u{10ffff}"];
-        let mut pieces = prefixes.map(|prefix| {
-            let text = |text: &str| Value::Text(text.to_owned());
-            let mut piece = piece(Some((text(prefix), text("\u{10ffff}"))));
-            let bounds = piece.unit.bounds.as_mut().unwrap();
-            bounds.prefix = Some(prefix.to_owned());
-            piece
-        });
-        let ends = stretches(&mut pieces);
-        assert_eq!(ends, ["123", "21", "3", "\u{10ffff}"]);
-        for piece in &pieces {
-            let prefix = piece.unit.bounds.as_ref().unwrap().prefix.as_ref().unwrap();
-            for more in ["", "\0", "0", "3", "\u{10ffff}"] {
-                let key = format!("{prefix}{more}");
-                let complete = ends[..piece.stretch].iter().find(|end| key < **end);
-                assert_eq!(complete, None, "{key:?} comes after its stretch");
-            }
-        }
-    }
-
-    #[test]
-    fn what_may_hold_any_key_is_read_first() {
-        let number = |number| Value::Int(number);
-        let mut pieces = vec![
-            piece(Some((number(10), number(20)))),
-            piece(Some((number(5), number(20)))),
-            piece(None),
-            piece(Some((number(30), number(40)))),
-        ];
-        assert_eq!(stretches(&mut pieces), ["10", "30"]);
-        let all: Vec<usize> = pieces.iter().map(|piece| piece.stretch).collect();
-        // The unknown one, and the one whose numbers are not in the order of their texts.
-        assert_eq!(all, [0, 0, 1, 2]);
-    }
-
-    #[test]
-    fn there_are_not_more_stretches_than_is_good() {
-        let bounds: Vec<String> = (0..5000).map(|at| format!("{at:04}")).collect();
-        let bounds: Vec<(&str, &str)> =
-            bounds.iter().map(|at| (at.as_str(), at.as_str())).collect();
-        let (stretches, ends) = texts(&bounds);
-        assert!(
-            ends.len() < STRETCHES && ends.len() > STRETCHES / 2,
-            "{}",
-            ends.len()
-        );
-        assert!(stretches.is_sorted() && *stretches.last().unwrap() == ends.len());
-        assert_eq!(texts(&[]), (vec![], vec![]));
-    }
+    (ranges, stretches)
 }

@@ -18,7 +18,7 @@ use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::core::ToStream;
 use timely::dataflow::operators::vec::Map;
 
-use crate::crossing::Crossing;
+use crate::crossing::{Crossing, brought};
 use crate::epoch::{Rows, stretch_at, survey};
 use crate::error::RunError;
 use crate::fetch::Wanted;
@@ -26,6 +26,7 @@ use crate::job::{Job, Purpose, Told};
 use crate::known::Known;
 use crate::part::Link;
 use crate::recorder::{Lane, Task};
+use crate::state::Stored;
 
 /// An update of the gate's collections.
 pub(crate) type GateUpdate = (GateRow, Epoch, Diff);
@@ -252,15 +253,15 @@ impl Keeper {
     }
 }
 
-/// Sends parcels to the workers that own their keys, which group them. When a stretch is complete:
+/// Sends parcels to the workers where their keys are at home, which group them. When a stretch is complete:
 /// what is seen of each of its keys.
 pub(crate) fn group<'scope>(
-    parcels: Rows<'scope, (u64, Crossing)>,
+    parcels: Rows<'scope, (u64, Crossing<Parcel>)>,
     job: &Arc<Job>,
     keeper: Keeper,
 ) -> Rows<'scope, GateUpdate> {
     let job = Arc::clone(job);
-    let by_worker = Exchange::new(|(worker, _): &(u64, Crossing)| *worker);
+    let by_worker = Exchange::new(|(worker, _): &(u64, Crossing<Parcel>)| *worker);
     parcels.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
         by_worker,
         "Group",
@@ -270,7 +271,7 @@ pub(crate) fn group<'scope>(
             move |(input, frontier), output| {
                 input.for_each(|_, parcels| {
                     let parcels = parcels.drain(..).filter(|_| !job.abort.is_raised());
-                    parcels.for_each(|(_, parcel)| keeper.add(parcel.parcel()));
+                    parcels.for_each(|(_, parcel)| keeper.add(parcel.open()));
                 });
                 if job.abort.is_raised() {
                     capability = None;
@@ -292,8 +293,9 @@ pub(crate) fn group<'scope>(
     )
 }
 
-/// What is stored of the keys that this worker owns, each in the survey of its stretch. Each worker
-/// reads its own. Where only what is new is read, these are the keys that it touches.
+/// What is stored of the keys that are at home with this worker, each in the survey of its stretch.
+/// Each worker reads what it owns, and brings it home. Where only what is new is read, these are the
+/// keys that it touches.
 pub(crate) fn stored<'scope>(
     scope: Scope<'scope, Epoch>,
     seen: Rows<'scope, GateUpdate>,
@@ -303,15 +305,14 @@ pub(crate) fn stored<'scope>(
     if job.scan.feeds() {
         return stored_of_touched(seen, job, keeper);
     }
-    let rows = job
-        .check(stored_rows(job, scope.index() as u64))
-        .unwrap_or_default();
-    let job = Arc::clone(job);
+    let rows = job.check(stored_rows(job, scope.index() as u64));
+    let rows = rows.unwrap_or_default().into_iter().to_stream(scope);
+    let job_of_rows = Arc::clone(job);
     let update = move |row: GateRow| {
-        let epoch = survey(job.scan.stretch_of(&row.key));
+        let epoch = survey(job_of_rows.scan.stretch_of(&row.key));
         (row, epoch, 1)
     };
-    rows.into_iter().map(update).to_stream(scope)
+    brought(rows, job).flat_map(move |rows| rows.into_iter().map(update.clone()))
 }
 
 fn stored_of_touched<'scope>(
@@ -355,19 +356,33 @@ fn stored_of(job: &Job, keys: &BTreeSet<Key>) -> Result<Vec<GateRow>, RunError> 
     Ok(rows)
 }
 
-fn stored_rows(job: &Job, worker: u64) -> Result<Vec<GateRow>, RunError> {
-    let mut rows = Vec::new();
+/// What a worker owns, for the homes of the keys.
+fn stored_rows(job: &Job, worker: u64) -> Result<Vec<(u64, Crossing<Vec<GateRow>>)>, RunError> {
+    let mut sent = Vec::new();
+    let mut rows: BTreeMap<u64, Vec<GateRow>> = BTreeMap::new();
+    let mut send = |home, rows: Vec<GateRow>| {
+        let about = rows.len() * STORED_ROW;
+        sent.push((home, Crossing::of(rows, job.is_here(home), about)));
+    };
     let snapshot = job.state.snapshot()?;
     for stored in snapshot.digests(&|partition| job.placement.worker_of(partition) == worker)? {
-        let (key, input, stored) = stored?;
-        rows.push(GateRow {
-            key,
-            input,
-            clean: stored.clean,
-        });
+        let (key, input, Stored { clean }) = stored?;
+        let home = job.placement.home(&key);
+        let of_home = rows.entry(home).or_default();
+        of_home.push(GateRow { key, input, clean });
+        if of_home.len() == TOGETHER {
+            send(home, std::mem::take(of_home));
+        }
     }
-    Ok(rows)
+    rows.into_iter().for_each(|(home, rows)| send(home, rows));
+    Ok(sent)
 }
+
+/// So many stored rows are brought home together: what a message costs is not for one of them.
+const TOGETHER: usize = 4096;
+
+/// What a stored row takes on its way, about.
+const STORED_ROW: usize = 64;
 
 /// Tells the committer what the gate found, on its way to the batches.
 pub(crate) fn observe<'scope>(
@@ -422,7 +437,7 @@ pub(crate) fn opened<'scope>(
             let mut open: Vec<BTreeSet<Key>> = vec![BTreeSet::new(); job.scan.stretches()];
             if let Told::Sinks(sinks) = &job.told {
                 let keys = sinks.iter().flat_map(BTreeMap::keys);
-                for key in keys.filter(|key| job.placement.owner(key) == worker) {
+                for key in keys.filter(|key| job.placement.home(key) == worker) {
                     open[job.scan.stretch_of(key)].insert(key.clone());
                 }
             }
@@ -462,13 +477,16 @@ pub(crate) fn opened<'scope>(
 
 /// Groups the rows of open keys that are read after the survey. Gives nothing; it is done with a
 /// stretch when its rows are there.
-pub(crate) fn group_open(parcels: Rows<'_, (u64, Crossing)>, keeper: Keeper) -> Rows<'_, Cut> {
-    let by_worker = Exchange::new(|(worker, _): &(u64, Crossing)| *worker);
+pub(crate) fn group_open(
+    parcels: Rows<'_, (u64, Crossing<Parcel>)>,
+    keeper: Keeper,
+) -> Rows<'_, Cut> {
+    let by_worker = Exchange::new(|(worker, _): &(u64, Crossing<Parcel>)| *worker);
     parcels.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(by_worker, "GroupOpen", |_, _| {
         move |input, _| {
             input.for_each(|_, parcels| {
                 for (_, parcel) in parcels.drain(..) {
-                    keeper.add_open(parcel.parcel());
+                    keeper.add_open(parcel.open());
                 }
             });
         }

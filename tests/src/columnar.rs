@@ -190,7 +190,7 @@ fn groups(plan: &Plan, prepared: &Prepared) -> Batch {
                 source: read.chunk.rows(),
                 id: &input.source_id,
             };
-            for (_, parcel) in parcels(partition, &rows, &at, &from, Placement::new(1, 3)) {
+            for (_, parcel) in parcels(partition, &rows, &at, &from, &Placement::new(1, 3, None)) {
                 groups.add(parcel);
             }
         }

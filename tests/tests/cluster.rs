@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! golden      the example that one process is held against
+//! ranges      processes that read the rows of their own keys
 //! differing   processes that would not run the same
 //! lost        one that dies, hangs or is asked to stop
 //! random      random pipelines whose processes die
@@ -17,6 +18,7 @@ mod golden;
 mod lost;
 mod network;
 mod random;
+mod ranges;
 mod strangers;
 
 use tests::harness::{Cluster, Outcome, Scratch};

@@ -11,9 +11,10 @@ use tests::harness::{Outcome, Scratch, scratch_folder, write_parquet};
 
 use crate::visits::PROGRAM;
 
-const PARQUET: &str = "type = \"parquet\"\npath = \"visits/*.parquet\"";
+pub(crate) const PARQUET: &str = "type = \"parquet\"\npath = \"visits/*.parquet\"";
 
-const CSV: &str = "type = \"csv\"\npath = \"visits/{prefix}.csv\"\nprefix_of = { prefix = \"ssn\" }
+pub(crate) const CSV: &str =
+    "type = \"csv\"\npath = \"visits/{prefix}.csv\"\nprefix_of = { prefix = \"ssn\" }
 types = { visit = \"int\", ssn = \"text\", prefix = \"text\" }";
 
 const STAGES: &str = r#"
@@ -43,7 +44,7 @@ const FILES: i64 = 10;
 const VISITS: i64 = 60;
 
 /// A folder with the pipeline over ten files: the visits of the persons `d-0`, `d-1`, ..
-fn folder(source: &str) -> Scratch {
+pub(crate) fn folder(source: &str) -> Scratch {
     let empty = scratch_folder();
     let mut scratch = Scratch::of(empty.path(), PROGRAM);
     "output/visits.db".clone_into(&mut scratch.database);

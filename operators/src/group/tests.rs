@@ -63,7 +63,13 @@ fn cut(chunk: &Chunk, wrong: &[u32], ghosts: &[usize], workers: usize) -> Vec<(u
         version: &[],
         keeps_rows: true,
     };
-    parcels(&partition(), &chunk, &at, &from, Placement::new(1, workers))
+    parcels(
+        &partition(),
+        &chunk,
+        &at,
+        &from,
+        &Placement::new(1, workers, None),
+    )
 }
 
 fn groups(parcels: impl IntoIterator<Item = (u64, Parcel)>) -> Groups {
@@ -138,7 +144,7 @@ fn each_worker_gets_the_keys_that_it_owns() {
     let mut count = 0;
     for (worker, parcel) in &parcels {
         for key in &parcel.keys {
-            assert_eq!(Placement::new(1, 3).owner(key), *worker);
+            assert_eq!(Placement::new(1, 3, None).home(key), *worker);
         }
         count += parcel.at.len();
     }

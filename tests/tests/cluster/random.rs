@@ -10,7 +10,7 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use tests::generator::{Case, World, cases};
 use tests::harness::{self, Cluster, Outcome, Scratch};
-use tests::layout::{sinks, sources};
+use tests::layout::{Sources, sinks, sources};
 use tests::reference::Owned;
 
 use crate::promise::{Disk, How, config, holds, how, write};
@@ -43,10 +43,24 @@ fn death() -> impl Strategy<Value = (Death, prop::sample::Index)> {
 
 #[test]
 fn a_random_pipeline_whose_processes_die_is_made_good_by_the_next_run() {
+    die_and_are_made_good(sources(), how().boxed());
+}
+
+/// Where row groups have keys of their own the rows of a key may be elsewhere than its state.
+#[test]
+fn so_is_one_whose_processes_have_ranges_of_keys() {
+    let by_key = how().prop_map(|mut how| {
+        how.layout.by_key = true;
+        how
+    });
+    die_and_are_made_good(Just(Sources::Folders), by_key.boxed());
+}
+
+fn die_and_are_made_good(sources: impl Strategy<Value = Sources>, how: BoxedStrategy<How>) {
     let died = Cell::new(0);
-    let deaths = vec((death(), how(), how()), DEATHS);
-    let (of_cases, disk) = (cases(DEATHS), (sources(), sinks()));
-    let all = (of_cases, disk, how(), (2..=3_usize, 1..=2_usize), deaths);
+    let deaths = vec((death(), how.clone(), how.clone()), DEATHS);
+    let (of_cases, disk) = (cases(DEATHS), (sources, sinks()));
+    let all = (of_cases, disk, how, (2..=3_usize, 1..=2_usize), deaths);
     let mut runner = TestRunner::new(config(10));
     let ran = runner.run(&all, |(case, disk, first, (processes, workers), deaths)| {
         let mut scratch = Scratch::of(harness::scratch_folder().path(), PROGRAM);
