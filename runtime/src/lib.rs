@@ -37,6 +37,7 @@ pub mod split;
 pub mod state;
 mod status;
 pub mod stop;
+mod stored;
 mod survey;
 mod told;
 mod trace;

@@ -1,17 +1,20 @@
 //! The dataflow of a run, as each worker builds it.
 //!
 //! ```text
-//! fetch --parcels--> [exchange by key] --> group --digests--> gate <-- stored digests
-//!                                            :                  |
-//!                                            : rows        open keys --> cuts --> [broadcast]
-//!                                            v                  v                      |
-//!                                          batches <------------+---- refetch ---------+
-//!                                            |  epoch by epoch: one batch each
-//!                                            v
-//!                                       key function --> now --+
-//!                                            |                 +--> differ --> commit
-//!                                            +--> told --------+
+//! fetch --parcels--> [home] --> group --digests--> gate <-- [home] <-- stored digests
+//!                                 :                  |
+//!                                 : rows        open keys --> cuts --> [broadcast]
+//!                                 v                  v                      |
+//!                               batches <------------+---- refetch ---------+
+//!                                 |  epoch by epoch: one batch each
+//!                                 v
+//!                            key function --> now ----------------------+
+//!                                 |                                     +--> differ --> commit
+//!                                 +--> [owner] --> told --> [home] -----+
 //! ```
+//!
+//! `[home]` is an exchange between workers, to where the rows of a key are; `[owner]` one to where its
+//! state is. Often both are the same worker, and nothing but parcels is exchanged.
 //!
 //! Keys are looked at stretch by stretch (see [`crate::epoch`]). Once a stretch is complete its open
 //! keys are known, and so are their cuts, on every worker: the batch of the i-th cut is the same epoch
@@ -35,7 +38,7 @@ use crate::job::Job;
 use crate::known::Known;
 use crate::part::Link;
 use crate::survey::Keeper;
-use crate::{batches, evaluate, fetch, part, survey, told};
+use crate::{batches, evaluate, fetch, part, stored, survey, told};
 
 /// Builds the dataflow of a pass on this worker; `known` is what it knows from passes before.
 pub(crate) fn render(worker: &mut Worker, job: &Arc<Job>, link: Link, known: &Rc<RefCell<Known>>) {
@@ -44,7 +47,7 @@ pub(crate) fn render(worker: &mut Worker, job: &Arc<Job>, link: Link, known: &Rc
         let keeper = Keeper::new(job, scope.index(), known);
         let parcels = fetch::parcels(scope, job, committed.clone());
         let seen = survey::group(parcels, job, keeper.clone());
-        let stored = survey::stored(scope, seen.clone(), job, keeper.clone());
+        let stored = stored::stored(scope, seen.clone(), job, keeper.clone());
         let changed = gate(stored.as_collection(), seen.as_collection()).inner;
         let changed = survey::observe(changed, job, &link);
         let opened = survey::opened(changed, scope, job, keeper.clone());

@@ -15,10 +15,9 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Operator;
-use timely::dataflow::operators::core::ToStream;
 use timely::dataflow::operators::vec::Map;
 
-use crate::crossing::{Crossing, brought};
+use crate::crossing::Crossing;
 use crate::epoch::{Rows, stretch_at, survey};
 use crate::error::RunError;
 use crate::fetch::Wanted;
@@ -26,7 +25,6 @@ use crate::job::{Job, Purpose, Told};
 use crate::known::Known;
 use crate::part::Link;
 use crate::recorder::{Lane, Task};
-use crate::state::Stored;
 
 /// An update of the gate's collections.
 pub(crate) type GateUpdate = (GateRow, Epoch, Diff);
@@ -154,7 +152,7 @@ impl Keeper {
     }
 
     /// The keys of a stretch that were seen.
-    fn seen(&self, stretch: usize) -> BTreeSet<Key> {
+    pub(crate) fn seen(&self, stretch: usize) -> BTreeSet<Key> {
         self.kept.borrow().seen[stretch].clone()
     }
 
@@ -292,97 +290,6 @@ pub(crate) fn group<'scope>(
         },
     )
 }
-
-/// What is stored of the keys that are at home with this worker, each in the survey of its stretch.
-/// Each worker reads what it owns, and brings it home. Where only what is new is read, these are the
-/// keys that it touches.
-pub(crate) fn stored<'scope>(
-    scope: Scope<'scope, Epoch>,
-    seen: Rows<'scope, GateUpdate>,
-    job: &Arc<Job>,
-    keeper: Keeper,
-) -> Rows<'scope, GateUpdate> {
-    if job.scan.feeds() {
-        return stored_of_touched(seen, job, keeper);
-    }
-    let rows = job.check(stored_rows(job, scope.index() as u64));
-    let rows = rows.unwrap_or_default().into_iter().to_stream(scope);
-    let job_of_rows = Arc::clone(job);
-    let update = move |row: GateRow| {
-        let epoch = survey(job_of_rows.scan.stretch_of(&row.key));
-        (row, epoch, 1)
-    };
-    brought(rows, job).flat_map(move |rows| rows.into_iter().map(update.clone()))
-}
-
-fn stored_of_touched<'scope>(
-    seen: Rows<'scope, GateUpdate>,
-    job: &Arc<Job>,
-    keeper: Keeper,
-) -> Rows<'scope, GateUpdate> {
-    let job = Arc::clone(job);
-    seen.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
-        Pipeline,
-        "Stored",
-        move |capability, _| {
-            let mut capability = Some(capability);
-            move |(input, frontier), output| {
-                input.for_each(|_, _| {});
-                if !frontier.is_empty() {
-                    return;
-                }
-                let Some(held) = capability.take() else {
-                    return;
-                };
-                let stored = job.check(stored_of(&job, &keeper.seen(0)));
-                let stored = stored.into_iter().flatten();
-                let update = |row| (row, survey(0), 1);
-                output.session(&held).give_iterator(stored.map(update));
-            }
-        },
-    )
-}
-
-fn stored_of(job: &Job, keys: &BTreeSet<Key>) -> Result<Vec<GateRow>, RunError> {
-    let snapshot = job.state.snapshot()?;
-    let mut rows = Vec::new();
-    for key in keys {
-        for (input, stored) in snapshot.digest(key)? {
-            let key = key.clone();
-            let clean = stored.clean;
-            rows.push(GateRow { key, input, clean });
-        }
-    }
-    Ok(rows)
-}
-
-/// What a worker owns, for the homes of the keys.
-fn stored_rows(job: &Job, worker: u64) -> Result<Vec<(u64, Crossing<Vec<GateRow>>)>, RunError> {
-    let mut sent = Vec::new();
-    let mut rows: BTreeMap<u64, Vec<GateRow>> = BTreeMap::new();
-    let mut send = |home, rows: Vec<GateRow>| {
-        let about = rows.len() * STORED_ROW;
-        sent.push((home, Crossing::of(rows, job.is_here(home), about)));
-    };
-    let snapshot = job.state.snapshot()?;
-    for stored in snapshot.digests(&|partition| job.placement.worker_of(partition) == worker)? {
-        let (key, input, Stored { clean }) = stored?;
-        let home = job.placement.home(&key);
-        let of_home = rows.entry(home).or_default();
-        of_home.push(GateRow { key, input, clean });
-        if of_home.len() == TOGETHER {
-            send(home, std::mem::take(of_home));
-        }
-    }
-    rows.into_iter().for_each(|(home, rows)| send(home, rows));
-    Ok(sent)
-}
-
-/// So many stored rows are brought home together: what a message costs is not for one of them.
-const TOGETHER: usize = 4096;
-
-/// What a stored row takes on its way, about.
-const STORED_ROW: usize = 64;
 
 /// Tells the committer what the gate found, on its way to the batches.
 pub(crate) fn observe<'scope>(

@@ -65,20 +65,19 @@ fn partings<'a>(units: impl Iterator<Item = (&'a Span, u64)>) -> (Vec<(String, u
 mod tests {
     use super::*;
 
-    fn span(least: &str, greatest: &str) -> Option<Span> {
-        let (least, greatest) = (least.to_owned(), greatest.to_owned());
-        Some(Span { least, greatest })
+    fn span((least, greatest): &(&str, &str)) -> Span {
+        let (least, greatest) = ((*least).to_owned(), (*greatest).to_owned());
+        Span { least, greatest }
     }
 
     /// Units of ten bytes each.
     fn of_ten(spans: &[(&str, &str)]) -> Vec<(Option<Span>, u64)> {
-        let units = spans.iter().map(|(least, greatest)| span(least, greatest));
-        units.map(|span| (span, 10)).collect()
+        spans.iter().map(|it| (Some(span(it)), 10)).collect()
     }
 
-    fn beginning(begins: &[&str]) -> Option<Ranges> {
+    fn beginning(begins: &[&str]) -> Ranges {
         let begins = begins.iter().map(|begin| (*begin).to_owned());
-        Some(Ranges::beginning(begins.collect()))
+        Ranges::beginning(begins.collect())
     }
 
     #[test]
@@ -88,9 +87,9 @@ mod tests {
         let behind = ["1", "2", "3", "4", "5", "6", "7", "8", "9", ":"];
         let spans: Vec<(&str, &str)> = prefixes.into_iter().zip(behind).collect();
         let units = of_ten(&spans);
-        assert_eq!(ranges(&units, 2), beginning(&["5"]));
-        assert_eq!(ranges(&units, 3), beginning(&["3", "7"]));
-        assert_eq!(ranges(&units, 10), beginning(&prefixes[1..]));
+        assert_eq!(ranges(&units, 2), Some(beginning(&["5"])));
+        assert_eq!(ranges(&units, 3), Some(beginning(&["3", "7"])));
+        assert_eq!(ranges(&units, 10), Some(beginning(&prefixes[1..])));
         assert_eq!(ranges(&units, 11), None, "one would have nothing");
         assert_eq!(ranges(&units, 1), None, "there is nobody to send rows to");
     }
@@ -98,7 +97,7 @@ mod tests {
     #[test]
     fn units_whose_keys_may_be_the_same_are_not_parted() {
         let units = of_ten(&[("10", "17"), ("12", "18"), ("30", "34"), ("31", "33")]);
-        assert_eq!(ranges(&units, 2), beginning(&["30"]));
+        assert_eq!(ranges(&units, 2), Some(beginning(&["30"])));
         assert_eq!(
             ranges(&of_ten(&[("10", "39"), ("12", "18"), ("30", "34")]), 2),
             None
@@ -109,7 +108,7 @@ mod tests {
     #[test]
     fn sorted_rows_are_parted_at_the_key_that_two_units_have() {
         let units = of_ten(&[("10", "20"), ("20", "20"), ("20", "30"), ("30", "40")]);
-        assert_eq!(ranges(&units, 2), beginning(&["20"]));
+        assert_eq!(ranges(&units, 2), Some(beginning(&["20"])));
         assert_eq!(ranges(&units, 4), None);
     }
 
@@ -118,7 +117,7 @@ mod tests {
         let mut units = of_ten(&[("1", "2"), ("3", "4"), ("5", "6")]);
         assert_eq!(
             ranges(&units, 2),
-            beginning(&["3"]),
+            Some(beginning(&["3"])),
             "one reads twice the other's part"
         );
         units[2].1 = 100;
@@ -129,7 +128,7 @@ mod tests {
     fn what_may_hold_any_key_counts_as_if_one_process_had_its_keys() {
         let mut units = of_ten(&[("1", "2"), ("3", "4"), ("5", "6"), ("7", "8")]);
         units.insert(0, (None, 10));
-        assert_eq!(ranges(&units, 2), beginning(&["5"]));
+        assert_eq!(ranges(&units, 2), Some(beginning(&["5"])));
         units[0].1 = 50;
         assert_eq!(ranges(&units, 2), None);
         assert_eq!(ranges(&[(None, 10), (None, 10)], 2), None);
