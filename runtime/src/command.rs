@@ -15,8 +15,9 @@ use self::arguments::{
     Color, Command, Format, LaunchArguments, Pipeline, PlanArguments, RunArguments, StateVerb,
     Verb, VerifyArguments,
 };
-use crate::crew::{LEAD, lost, spoken_to};
+use crate::crew::{LEAD, lost, says_by, spoken_to};
 use crate::error::{ADOPT_ALL, Exit, Refused, RunError};
+use crate::launch;
 use crate::load::{Loaded, Request};
 use crate::progress;
 use crate::report::{diagnostics, text};
@@ -32,7 +33,7 @@ pub fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => return answer(&error),
     };
-    let launched;
+    let of_each;
     end_when_a_worker_panics();
     let (pipeline, done) = match &command.verb {
         Verb::Validate(pipeline) => (pipeline, validate(pipeline)),
@@ -41,8 +42,8 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => (&arguments.pipeline, run(arguments)),
         Verb::Launch(arguments) => match arguments.of_run() {
             Ok(run) => {
-                launched = run;
-                (&launched.pipeline, launch(arguments))
+                of_each = run;
+                (&of_each.pipeline, launched(arguments))
             }
             Err(error) => return answer(&error),
         },
@@ -104,6 +105,7 @@ fn validate(pipeline: &Pipeline) -> Result<i32, RunError> {
 
 fn plan(arguments: &PlanArguments) -> Result<i32, RunError> {
     let (pipeline, rows) = (&arguments.pipeline, arguments.rows);
+    pipeline.says_why_it_ends();
     let Ran {
         report,
         plan,
@@ -131,6 +133,7 @@ fn graph(pipeline: &Pipeline) -> Result<i32, RunError> {
 
 fn run(arguments: &RunArguments) -> Result<i32, RunError> {
     let pipeline = &arguments.pipeline;
+    pipeline.says_why_it_ends();
     let output = |what: String| move |source| RunError::Output { what, source };
     let request = Request {
         no_skip: arguments.no_skip,
@@ -143,6 +146,12 @@ fn run(arguments: &RunArguments) -> Result<i32, RunError> {
         stop: asked_to_stop().map_err(output("signal handlers".to_owned()))?,
         ..pipeline.watched(&arguments.watch)
     };
+    if let Some(launcher) = arguments.together.launched_by {
+        let is_there = launch::ends_with(launcher);
+        if !is_there.map_err(output("the signal of the launcher's end".to_owned()))? {
+            stop::ask(&request.stop);
+        }
+    }
     // Made before the run, so that it is known before anything is written that it can be.
     let leads = arguments
         .together
@@ -191,9 +200,9 @@ fn run(arguments: &RunArguments) -> Result<i32, RunError> {
     })
 }
 
-fn launch(arguments: &LaunchArguments) -> Result<i32, RunError> {
+fn launched(arguments: &LaunchArguments) -> Result<i32, RunError> {
     let processes = usize::from(arguments.processes);
-    Ok(crate::launch::launch(processes, &arguments.run)?)
+    Ok(launch::launch(processes, &arguments.run)?)
 }
 
 /// Writes a report over the one before.
@@ -205,6 +214,7 @@ fn write_report(file: &mut File, report: &impl serde::Serialize) -> std::io::Res
 
 fn verify(arguments: &VerifyArguments) -> Result<i32, RunError> {
     let pipeline = &arguments.pipeline;
+    pipeline.says_why_it_ends();
     let request = Request {
         sample: arguments.keys,
         ..pipeline.watched(&arguments.watch)
@@ -313,6 +323,12 @@ impl Pipeline {
         }
     }
 
+    /// Where the process is ended from within.
+    fn says_why_it_ends(&self) {
+        let says = self.clone();
+        says_by(move |error| says.print_error(error));
+    }
+
     fn is_colored(&self) -> bool {
         match self.color {
             Color::Always => true,
@@ -376,12 +392,9 @@ fn json_line(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("reports have text keys") + "\n"
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "this is where the program speaks of errors"
-)]
+/// Writes to standard error. Where that is closed nobody is left to be told.
 fn complain(words: &str) {
-    eprint!("{words}");
+    std::io::stderr().lock().write_all(words.as_bytes()).ok();
 }
 
 /// A worker that panics would leave the others waiting for ever: the process ends instead. Panics of

@@ -13,6 +13,7 @@
 
 mod lead;
 mod link;
+mod loss;
 pub(crate) mod meet;
 mod member;
 mod word;
@@ -27,7 +28,7 @@ use crate::error::{Exit, RunError};
 use crate::scan::Scan;
 
 pub(crate) use lead::{Crew, Lead, Passing, Remote, TICK};
-pub(crate) use link::{end_all, lost, spoken_to};
+pub(crate) use loss::{end_all, lost, says_by, spoken_to};
 pub(crate) use member::{LEAD, Member, Next};
 pub(crate) use word::{Agreed, Begin, Failure, Tail, Word};
 

@@ -116,6 +116,22 @@ pub enum RunError {
         /// What it ends with.
         exit: Exit,
     },
+    /// Another process is gone, and the run with it.
+    #[error("process {process}{} was lost: {why}", at(*address))]
+    Lost {
+        /// Which.
+        process: usize,
+        /// Where it was, if that is known.
+        address: Option<SocketAddr>,
+        /// How that was noticed.
+        why: String,
+    },
+    /// Nothing moved for too long.
+    #[error("{why}")]
+    Still {
+        /// For how long, and what was waited for.
+        why: String,
+    },
     /// The processes would not run the same.
     #[error("process {process} sees {what} otherwise than process 0")]
     Disagree {
@@ -229,7 +245,9 @@ impl RunError {
                 Exit::Config
             }
             RunError::Sink(SinkError::Transient { .. })
-            | RunError::State(StateError::InUse { .. }) => Exit::TryAgain,
+            | RunError::State(StateError::InUse { .. })
+            | RunError::Lost { .. }
+            | RunError::Still { .. } => Exit::TryAgain,
             RunError::Cluster(error) => error.exit(),
             RunError::Stage(_) => Exit::DataErrors,
             RunError::Panicked { .. } => Exit::Bug,
@@ -291,6 +309,11 @@ impl RunError {
                  host, and start again when nobody writes to it"
                     .to_owned(),
             ),
+            RunError::Lost { .. } => Some(format!("start all processes again: {REST_IS_DONE}")),
+            RunError::Still { .. } => Some(format!(
+                "start it again: {REST_IS_DONE}; where something takes so long, raise `watchdog` in \
+                 `[pipeline]`"
+            )),
             RunError::Public(_) => Some(format!(
                 "{PAGE_IS_OPEN}; say `--http-public` where it may"
             )),
@@ -308,6 +331,14 @@ impl RunError {
             _ => None,
         }
     }
+}
+
+/// What becomes of a run that ended on the way.
+const REST_IS_DONE: &str = "what is committed stays, and the rest is done then";
+
+/// ` at ADDRESS`, of one that is known.
+fn at(address: Option<SocketAddr>) -> String {
+    address.map_or_else(String::new, |address| format!(" at {address}"))
 }
 
 /// What is to be done when a state is gone.

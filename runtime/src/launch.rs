@@ -27,7 +27,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, getppid};
 use signal_hook::low_level::pipe;
 use tempfile::TempDir;
 
@@ -61,7 +61,7 @@ pub enum LaunchError {
 /// comes of it is the exit code of the first that failed, 128 and the signal where a signal ended it,
 /// or 0.
 ///
-/// Where one cannot be started, none stays. The processes of a launcher that is killed go on without it.
+/// Where one cannot be started, none stays.
 pub fn launch(processes: usize, arguments: &[OsString]) -> Result<i32, LaunchError> {
     let (sender, events) = channel();
     for signal in [Signal::INT, Signal::TERM] {
@@ -77,6 +77,15 @@ pub fn launch(processes: usize, arguments: &[OsString]) -> Result<i32, LaunchErr
         // Where standard error is closed nobody is left to be told that it is.
         io::stderr().lock().write_all(line).ok();
     })
+}
+
+/// Has this process asked to stop when its launcher is gone, however that ended; false when it is gone
+/// already. Systems other than Linux let it go on.
+pub fn ends_with(launcher: u32) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+    let parent = getppid().map(Pid::as_raw_pid);
+    Ok(parent.is_some_and(|parent| u32::try_from(parent) == Ok(launcher)))
 }
 
 fn cannot(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
@@ -136,6 +145,7 @@ impl Meeting {
         let mut command = Command::new(program);
         command.arg("run").args(arguments);
         command.args(["--process", &process.to_string(), "--listen-on-stdin"]);
+        command.args(["--launched-by", &std::process::id().to_string()]);
         command.arg("--hosts").arg(&self.hosts);
         command.arg("--secret").arg(&self.secret);
         command

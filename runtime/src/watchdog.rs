@@ -32,7 +32,7 @@ impl Watchdog {
                     if std::mem::replace(&mut moves, crew.moves()) != moves {
                         since = Instant::now();
                     } else if since.elapsed() >= limit {
-                        end_all(&why(&crew, limit));
+                        end_all(why(&crew, limit));
                     }
                 }
             })

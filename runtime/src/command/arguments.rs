@@ -131,6 +131,9 @@ pub(super) struct Together {
     /// Listen with the socket that is standard input.
     #[arg(long, hide = true)]
     pub(super) listen_on_stdin: bool,
+    /// Stop when this process is gone, which started this one.
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(super) launched_by: Option<u32>,
 }
 
 #[derive(Args)]
@@ -183,7 +186,7 @@ pub(super) enum StateVerb {
     },
 }
 
-#[derive(Args)]
+#[derive(Clone, Args)]
 pub(super) struct Pipeline {
     /// The pipeline file.
     pub(super) file: PathBuf,

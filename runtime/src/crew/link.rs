@@ -6,14 +6,11 @@
 
 use std::io::{self, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::member::LEAD;
+use super::loss::lost;
 use super::word::{Beat, Word};
-use crate::error::Exit;
-use crate::progress;
 use crate::pulse::Pulse;
 
 /// How often a process says that it lives.
@@ -46,8 +43,10 @@ pub(crate) struct Link {
 /// The links of this process, for whoever notices a loss.
 static LINKS: OnceLock<Vec<Arc<Link>>> = OnceLock::new();
 
-/// Whether the loss of a process is being told.
-static LOSING: AtomicBool = AtomicBool::new(false);
+/// The links of this process, once it has met others.
+pub(super) fn links() -> &'static [Arc<Link>] {
+    LINKS.get().map_or(&[][..], Vec::as_slice)
+}
 
 impl Link {
     /// A link by this connection.
@@ -109,6 +108,18 @@ impl Link {
         beat.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Where the other process is.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tells the other process something, unless a word that nobody takes is in the way.
+    pub(super) fn try_tell(&self, word: &Word) {
+        if let Ok(mut stream) = self.stream.try_lock() {
+            word.write(&mut *stream).ok();
+        }
+    }
+
     fn is_lost(&self, error: &io::Error) {
         if !self.is_over() {
             let why = match error.kind() {
@@ -143,7 +154,7 @@ impl Link {
     }
 
     /// The process that the other one ends because of, and why, if it says so soon.
-    fn hearsay(&self) -> Option<(usize, String)> {
+    pub(super) fn hearsay(&self) -> Option<(usize, String)> {
         let because = self.because_of.lock();
         let because = because.unwrap_or_else(PoisonError::into_inner);
         let waited = self
@@ -223,75 +234,6 @@ impl Drop for Links {
     fn drop(&mut self) {
         for link in &self.0 {
             link.close();
-        }
-    }
-}
-
-/// The process that a thread of the dataflow's network speaks to, by the thread's name.
-pub(crate) fn spoken_to(thread: &str) -> Option<usize> {
-    let peer = thread
-        .strip_prefix("timely:recv-")
-        .or_else(|| thread.strip_prefix("timely:send-"))?;
-    peer.parse().ok()
-}
-
-/// Ends this process because another one is lost, and tells the others which.
-#[expect(
-    clippy::exit,
-    clippy::print_stderr,
-    reason = "nothing of the run can go on without a process, and the workers would wait for it"
-)]
-pub(crate) fn lost(process: usize, why: &str) -> ! {
-    while LOSING.swap(true, Ordering::AcqRel) {
-        // Another thread is about to end the process.
-        std::thread::park();
-    }
-    let links = LINKS.get().map_or(&[][..], Vec::as_slice);
-    let link = links.iter().find(|link| link.process == process);
-    let because_of = link.and_then(|link| link.hearsay());
-    let (gone, why) = because_of.unwrap_or_else(|| (process, why.to_owned()));
-    let at = links.iter().find(|link| link.process == gone);
-    let at = at.map_or(String::new(), |link| format!(" at {}", link.address));
-    tell_gone(
-        gone,
-        &why,
-        links.iter().filter(|link| link.process != process),
-    );
-    progress::give_way();
-    eprintln!("error: process {gone}{at} was lost: {why}");
-    eprintln!(
-        "help: start all processes again: what is committed stays, and the rest is done then"
-    );
-    std::process::exit(Exit::TryAgain as i32);
-}
-
-/// Ends this process, which leads, and with it all others, because the run does not go on.
-#[expect(
-    clippy::exit,
-    clippy::print_stderr,
-    reason = "whatever waits in this process would wait for ever"
-)]
-pub(crate) fn end_all(why: &str) -> ! {
-    while LOSING.swap(true, Ordering::AcqRel) {
-        std::thread::park();
-    }
-    tell_gone(LEAD, why, LINKS.get().into_iter().flatten());
-    progress::give_way();
-    eprintln!("error: {why}");
-    eprintln!(
-        "help: start it again: what is committed stays, and the rest is done then; where something \
-         takes so long, raise `watchdog` in `[pipeline]`"
-    );
-    std::process::exit(Exit::TryAgain as i32);
-}
-
-fn tell_gone<'a>(process: usize, why: &str, links: impl Iterator<Item = &'a Arc<Link>>) {
-    for link in links {
-        let why = why.to_owned();
-        let word = Word::Gone { process, why };
-        // Not by `tell`: a link whose stream is held by a word that nobody takes would keep us here.
-        if let Ok(mut stream) = link.stream.try_lock() {
-            word.write(&mut *stream).ok();
         }
     }
 }
