@@ -81,10 +81,10 @@ pub enum ClusterError {
         source: io::Error,
     },
     /// Some processes were not met in time.
-    #[error("not all processes met within {deadline:?}: {}", listed(missing))]
+    #[error("not all processes met within {waited:?}: {}", listed(missing))]
     NotMet {
         /// How long it was waited for them.
-        deadline: Duration,
+        waited: Duration,
         /// Who was not met.
         missing: Vec<Missing>,
         /// The last of those who called and proved nothing, if any.

@@ -13,6 +13,10 @@ use super::frame::{Purpose, Reason, TURN, Visit};
 use super::greeting::Proven;
 use super::{Cluster, Peers};
 
+/// How long a process that was met and went away may take to come again: as long as whoever looks
+/// after it needs to start it. Then the others wait for it no more.
+const COME_AGAIN: Duration = Duration::from_secs(5);
+
 /// A seat for each other process.
 pub(super) struct Seats {
     table: Mutex<Table>,
@@ -35,6 +39,8 @@ struct Seat {
     control: Option<TcpStream>,
     /// Why it is not met, the last reason.
     why: Option<String>,
+    /// When it went away after it was met, if it did not come again.
+    went: Option<Instant>,
 }
 
 impl Seats {
@@ -84,6 +90,7 @@ impl Seats {
         answer(&stream)?;
         *seat.place(proven.purpose) = Some(stream);
         seat.visit = proven.visit;
+        seat.went = None;
         self.changed.notify_all();
         Ok(())
     }
@@ -123,7 +130,8 @@ impl Seats {
         cluster: &Cluster,
         asked_to_stop: &AtomicBool,
     ) -> Result<Peers, ClusterError> {
-        let until = Instant::now() + cluster.deadline;
+        let began = Instant::now();
+        let until = began + cluster.deadline;
         let mut table = self.table();
         let end = loop {
             if asked_to_stop.load(Ordering::Acquire) {
@@ -139,9 +147,12 @@ impl Seats {
             if table.are_all_met() {
                 break Ok(table.peers(cluster));
             }
+            let until = table
+                .went()
+                .map_or(until, |went| until.min(went + COME_AGAIN));
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                break Err(table.not_met(cluster));
+                break Err(table.not_met(cluster, began.elapsed()));
             }
             let waited = self.changed.wait_timeout(table, left.min(TURN));
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -158,10 +169,13 @@ impl Seats {
 
 impl Table {
     fn are_all_met(&mut self) -> bool {
-        self.seats.values_mut().all(|seat| {
-            seat.clear();
-            seat.data.is_some() && seat.control.is_some()
-        })
+        self.seats.values_mut().for_each(Seat::clear);
+        self.seats.values().all(Seat::is_met)
+    }
+
+    /// When the first process went away that did not come again.
+    fn went(&self) -> Option<Instant> {
+        self.seats.values().filter_map(|seat| seat.went).min()
     }
 
     fn peers(&mut self, cluster: &Cluster) -> Peers {
@@ -177,7 +191,7 @@ impl Table {
         peers
     }
 
-    fn not_met(&self, cluster: &Cluster) -> ClusterError {
+    fn not_met(&self, cluster: &Cluster, waited: Duration) -> ClusterError {
         let missing = self.seats.iter().filter(|(_, seat)| !seat.is_met());
         let missing = missing.map(|(process, seat)| Missing {
             process: *process,
@@ -188,7 +202,11 @@ impl Table {
                 .unwrap_or_else(|| "it did not call".to_owned()),
         });
         ClusterError::NotMet {
-            deadline: cluster.deadline,
+            waited: if waited < cluster.deadline {
+                Duration::from_secs(waited.as_secs())
+            } else {
+                cluster.deadline
+            },
             missing: missing.collect(),
             stranger: self.stranger.clone(),
         }
@@ -212,6 +230,7 @@ impl Seat {
         for place in [&mut self.data, &mut self.control] {
             if place.take_if(|stream| !is_open(stream)).is_some() {
                 self.why = Some("it went away after it was met".to_owned());
+                self.went.get_or_insert_with(Instant::now);
             }
         }
     }

@@ -238,6 +238,29 @@ fn a_process_that_dies_between_its_greetings_may_come_again() {
 }
 
 #[test]
+fn a_process_that_dies_between_its_greetings_is_not_waited_for_long() {
+    let clusters = clusters(3);
+    let facts = facts();
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| meet(&clusters[0], &facts, &ON));
+        let died = TcpStream::connect(clusters[1].addresses[0]).unwrap();
+        let greeter = greeter(&clusters[1], &facts, 1);
+        assert!(greeter.call(0, Purpose::Data, &died, patient()).is_ok());
+        drop(died);
+        let Err(ClusterError::NotMet {
+            waited, missing, ..
+        }) = first.join().unwrap()
+        else {
+            panic!("not all met");
+        };
+        assert!(waited <= began.elapsed() && began.elapsed() < LONG / 2);
+        assert_eq!(missing[0].process, 1);
+        assert_eq!(missing[0].why, "it went away after it was met");
+    });
+}
+
+#[test]
 fn of_two_processes_of_one_index_the_first_is_met_until_it_is_gone() {
     let clusters = clusters(2);
     let facts = facts();
