@@ -25,8 +25,8 @@ fn a_source_or_a_sink_that_hangs_is_named() {
         let mut scratch = watched("1s");
         scratch.fault = Some(fault.to_owned());
         let ended = scratch.run().exits(75);
-        let why = format!("error: nothing moved for 1s: {waits}");
-        assert!(ended.said.contains(&why), "{}", ended.said);
+        let why = format!("nothing moved for 1s: {waits}");
+        assert!(ended.error().contains(&why), "{}", ended.error());
         scratch.fault = None;
         scratch.run().exits(0);
         is_current(&scratch).unwrap();
@@ -46,9 +46,9 @@ fn the_process_that_is_waited_for_is_named_on_all() {
         scratch.fault = Some(fault.to_owned());
         let cluster = Cluster::start(&scratch, 2);
         for (process, outcome) in cluster.end().into_iter().enumerate() {
-            let said = outcome.exits(75).said;
-            let is_named = said.contains("nothing moved for 3s: ") && said.contains(waits);
-            assert!(is_named, "process {process}: {said}");
+            let error = outcome.exits(75).error();
+            let is_named = error.contains("nothing moved for 3s: ") && error.contains(waits);
+            assert!(is_named, "process {process}: {error}");
         }
         scratch.fault = None;
         run(&scratch, 2, 0);

@@ -1,15 +1,13 @@
 //! A process dies, hangs or is asked to stop: the run ends on all, and the next one does the rest.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use tests::harness::{Cluster, Outcome, Scratch};
 
-use super::run;
+use super::{follow, run};
 use crate::rooms::{example, is_current};
 use crate::stop::until;
-use crate::visits::PROGRAM;
 
 /// After how long without a word a process is lost, as the README has it.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(10);
@@ -56,9 +54,8 @@ fn is_lost(scratch: &Scratch, lost: usize, name: &str) -> Duration {
     cluster.kill(lost);
     for (process, outcome) in cluster.end().into_iter().enumerate() {
         if process != lost {
-            let said = outcome.exits(75).said;
-            assert!(said.contains(&named), "process {process}: {said}");
-            assert_eq!(said.matches("error: ").count(), 1, "{said}");
+            let error = outcome.exits(75).error();
+            assert!(error.contains(&named), "process {process}: {error}");
         }
     }
     took
@@ -121,20 +118,7 @@ fn a_process_that_is_asked_to_stop_stops_all() {
 #[test]
 fn a_member_that_is_asked_to_stop_between_passes_stops_all() {
     let scratch = example();
-    let mut cluster = Cluster::start_each(2, |process| {
-        let mut command = Command::new(PROGRAM);
-        command.args(["run", "pipeline.toml", "--follow", "--every", "100ms"]);
-        if process == 0 {
-            command.args(["--report", "report.json"]);
-        }
-        command.current_dir(scratch.path(""));
-        command
-    });
-    until(|| {
-        assert!(cluster.is_running(0), "it goes on");
-        let report = scratch.path("report.json");
-        std::fs::metadata(report).is_ok_and(|report| report.len() > 0)
-    });
+    let cluster = follow(&scratch, 2);
     cluster.signal(1, "TERM");
     for outcome in cluster.end() {
         outcome.exits(0);
