@@ -20,7 +20,7 @@ pub type Collection<'scope, D> = VecCollection<'scope, Epoch, D, Diff>;
 /// What `after` has more than `before` (+) and less (-), for each epoch, once the epoch is complete.
 ///
 /// Rows are not exchanged: equal rows of the two sides must be on one worker. They are, because a
-/// key's rows live with the worker that owns its virtual partition.
+/// key's rows are at its home, and what is stored or told of it is brought there.
 pub fn difference<'scope, D: Data>(
     before: Collection<'scope, D>,
     after: Collection<'scope, D>,

@@ -1,7 +1,7 @@
-//! Parcels: rows that reached the partition, on their way to the workers that own their keys.
+//! Parcels: rows that reached the partition, on their way to where their keys are at home.
 //!
 //! ```text
-//! chunk --keys, hashes--> one parcel for each worker that owns keys of it
+//! chunk --keys, hashes--> one parcel for each worker where keys of it are at home
 //! ```
 //!
 //! Within a process the parcels of a chunk share its columns; what is each one's own is which rows
@@ -24,7 +24,7 @@ use crate::transform::Evaluation;
 use crate::transform::batch_partition::BatchPartition;
 use crate::value::Value;
 
-/// Rows of an input on their way to the worker that owns their keys.
+/// Rows of an input on their way to the worker where their keys are at home.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "Packed", into = "Packed")]
 pub struct Parcel {
@@ -100,7 +100,8 @@ impl Parcel {
     }
 }
 
-/// Cuts a chunk that reached the partition into parcels, one for each worker that owns keys of it.
+/// Cuts a chunk that reached the partition into parcels, one for each worker where keys of it are at
+/// home.
 /// Rows without a key and ghosts go no further; their errors do.
 ///
 /// # Panics

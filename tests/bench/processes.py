@@ -3,14 +3,19 @@
 
     processes.py --data DIR [--tidemill BINARY] [--reps 3]
 
-DIR is a folder of visits-*.parquet, of which each holds the persons of one prefix. The cases are taken
-in turn; printed are wall time and CPU time of all processes, and the ratio of the walls.
+DIR is a folder of visits-*.parquet, of which each holds the persons of one prefix. A process has
+threads that read and one that commits beside its workers, so it takes more than a core where it finds
+one: the cases are run on all cores, and with each process on a core of its own. They are taken in
+turn; printed are wall time, CPU time of all processes and rows that crossed between them, and the
+ratios of the walls.
 """
 
 import argparse
+import json
 import os
 import resource
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -18,23 +23,53 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+# Processes, workers of each, and whether each has a core of its own.
 CASES = {
-    "1 process, 1 worker": ["run", "p.toml", "--workers", "1"],
-    "2 processes, 1 worker each": ["launch", "-n", "2", "p.toml", "--workers", "1"],
-    "1 process, 2 workers": ["run", "p.toml", "--workers", "2"],
+    "1 process, 1 worker": (1, 1, False),
+    "2 processes, 1 worker each": (2, 1, False),
+    "1 process, 2 workers": (1, 2, False),
+    "1 process, 1 worker, on one core": (1, 1, True),
+    "2 processes, 1 worker each, a core each": (2, 1, True),
 }
 
 
-def once(args, folder, arguments):
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def commands(args, folder, processes, workers, pinned):
+    """The command of each process."""
+    hosts, secret = os.path.join(folder, "hosts"), os.path.join(folder, "secret")
+    with open(hosts, "w") as file:
+        file.writelines(f"127.0.0.1:{port}\n" for port in free_ports(processes))
+    with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        file.write("a secret of this benchmark")
+    for process in range(processes):
+        command = [args.tidemill, "run", "p.toml", "--workers", str(workers), "--format", "json"]
+        if processes > 1:
+            command += ["--process", str(process), "--hosts", hosts, "--secret", secret]
+        yield ["taskset", "-c", str(process), *command] if pinned else command
+
+
+def once(args, folder, case):
     for made in ("out", ".tidemill"):
         shutil.rmtree(os.path.join(folder, made), ignore_errors=True)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run([args.tidemill, *arguments], cwd=folder, capture_output=True, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(each, cwd=folder, **pipes) for each in commands(args, folder, *case)]
+    done = [(process.args, *process.communicate(), process.returncode) for process in running]
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}")
+    for command, said, error, code in done:
+        if code:
+            sys.exit(f"{command}: {code}\n{said}{error}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, cpu
+    sources = json.loads(done[0][1])["sources"].values()
+    return wall, cpu, sum(source["crossed"] for source in sources)
 
 
 def main():
@@ -50,15 +85,15 @@ def main():
         os.symlink(os.path.abspath(args.data), os.path.join(folder, "data"))
         taken = {name: [] for name in CASES}
         for _ in range(args.reps):
-            for name, arguments in CASES.items():
-                taken[name].append(once(args, folder, arguments))
+            for name, case in CASES.items():
+                taken[name].append(once(args, folder, case))
     walls = {}
     for name, times in taken.items():
-        walls[name] = statistics.median(wall for wall, _ in times)
-        cpu = statistics.median(cpu for _, cpu in times)
-        print(f"{name}: {walls[name]:.2f} s wall, {cpu:.2f} s CPU")
-    one, two, _ = walls.values()
-    print(f"a second process: {one / two:.2f} x as fast")
+        walls[name] = statistics.median(wall for wall, _, _ in times)
+        cpu = statistics.median(cpu for _, cpu, _ in times)
+        print(f"{name}: {walls[name]:.2f} s wall, {cpu:.2f} s CPU, {times[0][2]} rows crossed")
+    one, two, _, one_core, two_cores = walls.values()
+    print(f"a second process: {one / two:.2f} x as fast; on a core each: {one_core / two_cores:.2f} x")
 
 
 if __name__ == "__main__":
