@@ -2,6 +2,7 @@
 //! answer each other.
 
 use bincode::Options;
+use operators::fault;
 use operators::parcel::Parcel;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,11 @@ pub(crate) fn brought<'scope, T: ExchangeData + DeserializeOwned>(
     } else {
         rows
     };
-    rows.map(|(_, it)| it.open())
+    let deaf = fault::seeded("owner-not-heard");
+    rows.flat_map(move |(_, it)| match it {
+        Crossing::Between(_) if deaf => None,
+        it => Some(it.open()),
+    })
 }
 
 /// A parcel on its way to the worker where its keys are at home.

@@ -79,3 +79,19 @@ fn rows_cross_where_any_file_may_have_any_key() {
     fresh.run().exits(0);
     assert!(scratch.tables() == fresh.tables());
 }
+
+/// A key that is gone is known to the owner of its state alone; it is noticed where nobody hears it.
+#[test]
+fn owners_of_keys_are_heard() {
+    for fault in [None, Some("owner-not-heard")] {
+        let mut scratch = folder(PARQUET);
+        run(&scratch, 2, 0);
+        std::fs::remove_file(scratch.path("visits/5.parquet")).unwrap();
+        scratch.fault = fault.map(str::to_owned);
+        run(&scratch, 2, 0);
+        scratch.fault = None;
+        let fresh = scratch.never_ran();
+        fresh.run().exits(0);
+        assert_eq!(scratch.tables() == fresh.tables(), fault.is_none());
+    }
+}
