@@ -222,16 +222,21 @@ fn who_is_missing_at_the_deadline_is_named_and_why() {
     assert_eq!(missing[0].address, clusters[0].addresses[0]);
 }
 
+/// Makes the first of two connections to process 0, and closes it.
+fn greets_and_dies(cluster: &Cluster, facts: &Facts) {
+    let stream = TcpStream::connect(cluster.addresses[0]).unwrap();
+    let greeter = greeter(cluster, facts, 1);
+    let greeted = greeter.call(0, Purpose::Data, &stream, patient());
+    assert!(greeted.is_ok());
+}
+
 #[test]
 fn a_process_that_dies_between_its_greetings_may_come_again() {
     let clusters = clusters(2);
     let facts = facts();
     thread::scope(|scope| {
         let first = scope.spawn(|| meet(&clusters[0], &facts, &ON));
-        let died = TcpStream::connect(clusters[1].addresses[0]).unwrap();
-        let greeter = greeter(&clusters[1], &facts, 1);
-        assert!(greeter.call(0, Purpose::Data, &died, patient()).is_ok());
-        drop(died);
+        greets_and_dies(&clusters[1], &facts);
         meet(&clusters[1], &facts, &ON).unwrap();
         first.join().unwrap().unwrap();
     });
@@ -244,10 +249,7 @@ fn a_process_that_dies_between_its_greetings_is_not_waited_for_long() {
     let began = Instant::now();
     thread::scope(|scope| {
         let first = scope.spawn(|| meet(&clusters[0], &facts, &ON));
-        let died = TcpStream::connect(clusters[1].addresses[0]).unwrap();
-        let greeter = greeter(&clusters[1], &facts, 1);
-        assert!(greeter.call(0, Purpose::Data, &died, patient()).is_ok());
-        drop(died);
+        greets_and_dies(&clusters[1], &facts);
         let Err(ClusterError::NotMet {
             waited, missing, ..
         }) = first.join().unwrap()
