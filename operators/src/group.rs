@@ -232,9 +232,9 @@ impl Groups {
         }
     }
 
-    /// Takes the groups of these keys out. Fails when a column by which rows are put in order would
+    /// Takes the groups of these keys of a cut out, which are in order. Fails when a column by which rows are put in order would
     /// be larger than Arrow allows: 2 GiB of text.
-    pub fn take(&mut self, cut: String, keys: Vec<Key>) -> Result<Batch, ArrowError> {
+    pub fn take(&mut self, (cut, name): (&str, &str), keys: Vec<Key>) -> Result<Batch, ArrowError> {
         let (mut digests, mut inputs, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for input in &mut self.inputs {
             let mut of_keys = Vec::new();
@@ -250,13 +250,14 @@ impl Groups {
                     self.bytes -= input.release(&group.rows);
                     continue;
                 }
-                self.bytes -= input.take(position, &group, &mut taken)?;
+                self.bytes -= input.take(position, &group, &mut taken);
             }
+            input.take_spilled((cut, &keys), &mut taken)?;
             digests.push(of_keys);
             inputs.push(input.sorted(taken)?);
         }
         Ok(Batch {
-            cut,
+            cut: name.to_owned(),
             keys,
             digests,
             inputs,

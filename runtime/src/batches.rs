@@ -92,7 +92,7 @@ pub(crate) fn batches<'scope>(
                     let keys = stretches[reached].take(&cut);
                     held.downgrade(&(epoch + number));
                     in_flight.push((epoch + number, bytes));
-                    let Some(batch) = taken(&job, &keeper, cut, keys) else {
+                    let Some(batch) = taken(&job, &keeper, &cut, keys) else {
                         continue;
                     };
                     output.session(held).give(batch);
@@ -114,8 +114,8 @@ fn start(job: &Job, (in_flight, bytes): (&[(Epoch, u64)], u64), epoch: Epoch) ->
 }
 
 /// The batch of a cut; nothing when that fails, which ends the run.
-fn taken(job: &Job, keeper: &Keeper, cut: Cut, keys: BTreeSet<Key>) -> Option<Batch> {
-    let batch = keeper.take(&named(cut), keys).map_err(|source| {
+fn taken(job: &Job, keeper: &Keeper, cut: &Cut, keys: BTreeSet<Key>) -> Option<Batch> {
+    let batch = keeper.take(cut, keys).map_err(|source| {
         let stage = Arc::clone(&job.plan.partition_name);
         StageError::Columns { stage, source }
     });
@@ -128,14 +128,6 @@ fn lets_go(job: &Job, in_flight: &[(Epoch, u64)], bytes: u64) -> bool {
     let taken: u64 = in_flight.iter().map(|(_, bytes)| bytes).sum();
     let has_room = in_flight.is_empty() || taken.saturating_add(bytes) <= room;
     has_room && (in_flight.len() as u64) < job.plan.settings.epochs_in_flight
-}
-
-/// How reports name a batch.
-fn named((cut, slice): Cut) -> String {
-    match slice {
-        0 => cut,
-        slice => format!("{cut}, part {}", slice + 1),
-    }
 }
 
 /// The open keys of a stretch that are not in a batch yet.

@@ -164,11 +164,12 @@ impl Keeper {
     }
 
     /// Takes a batch out.
-    pub(crate) fn take(&self, cut: &str, keys: BTreeSet<Key>) -> Result<Batch, ArrowError> {
-        let _span = self.job.recorder.span(self.lane, Task::Batch, cut);
+    pub(crate) fn take(&self, cut: &Cut, keys: BTreeSet<Key>) -> Result<Batch, ArrowError> {
+        let name = named(cut);
+        let _span = self.job.recorder.span(self.lane, Task::Batch, &name);
         let groups = &mut self.kept.borrow_mut().groups;
         self.accounted(groups, |groups| {
-            groups.take(cut.to_owned(), keys.into_iter().collect())
+            groups.take((&cut.0, &name), keys.into_iter().collect())
         })
     }
 
@@ -248,6 +249,14 @@ impl Keeper {
             }
         };
         open.into_iter().map(wanted).collect()
+    }
+}
+
+/// How reports name a batch.
+fn named((cut, slice): &Cut) -> String {
+    match slice {
+        0 => cut.clone(),
+        slice => format!("{cut}, part {}", slice + 1),
     }
 }
 

@@ -199,7 +199,7 @@ fn groups(plan: &Plan, prepared: &Prepared) -> Batch {
     let whole = partition.is_whole().then(Key::whole);
     let keys: BTreeSet<Key> = keys.chain(whole).collect();
     groups
-        .take("all".to_owned(), keys.into_iter().collect())
+        .take(("all", "all"), keys.into_iter().collect())
         .expect("the groups are small")
 }
 

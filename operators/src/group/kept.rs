@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::fault;
 use crate::key::Key;
 use crate::parcel::{Parcel, nothing};
-use crate::spill::{Run, Stretch};
+use crate::spill::{Run, Standing, Writing};
 
 /// What the groups have of one input.
 pub(super) struct Input {
@@ -26,7 +26,9 @@ pub(super) struct Input {
     /// Whether its rows go by a version.
     pub(super) by_version: bool,
     chunks: Vec<Kept>,
-    pub(super) runs: Vec<Run>,
+    runs: Vec<Run>,
+    /// How many groups have had rows on disk, which are numbered.
+    spilled: u32,
     pub(super) groups: BTreeMap<Key, Group>,
     /// All rows that came, and their bytes.
     pub(super) came: (usize, usize),
@@ -45,19 +47,20 @@ struct Kept {
 pub(super) struct Group {
     /// (chunk, row).
     pub(super) rows: Vec<(u32, u32)>,
-    /// Rows that are on disk.
-    pub(super) spilled: Vec<Stretch>,
+    /// Its number among those with rows on disk, if it has some.
+    spilled: Option<u32>,
     pub(super) digest: Digest,
     pub(super) errors: BTreeSet<ErrorRow>,
-    /// The units that it has rows of.
+    /// The units that it has rows of, in order.
     pub(super) units: Vec<u32>,
 }
 
 impl Group {
     /// Notes a unit that holds rows of it.
     pub(super) fn is_in(&mut self, unit: u32) {
-        if self.units.last() != Some(&unit) && !self.units.contains(&unit) {
-            self.units.push(unit);
+        // They come about in order.
+        if let Err(place) = self.units.binary_search(&unit) {
+            self.units.insert(place, unit);
         }
     }
 }
@@ -71,6 +74,7 @@ impl Input {
             by_version,
             chunks: Vec::new(),
             runs: Vec::new(),
+            spilled: 0,
             groups: BTreeMap::new(),
             came: (0, 0),
         }
@@ -113,42 +117,59 @@ impl Input {
         bytes
     }
 
-    /// Takes the rows of a group; gives the bytes that this frees.
-    pub(super) fn take(
-        &mut self,
-        origin: u32,
-        group: &Group,
-        taken: &mut Taken,
-    ) -> Result<usize, ArrowError> {
+    /// Takes the rows of a group that are in memory; gives the bytes that this frees.
+    pub(super) fn take(&mut self, origin: u32, group: &Group, taken: &mut Taken) -> usize {
         for &(chunk, row) in &group.rows {
-            let place = Place::Chunk(chunk as usize);
             let rows = &self.chunks[chunk as usize].rows;
-            let batch = taken.batch(place, || Ok(rows.clone()))?;
+            let batch = taken.batch(chunk, rows);
             taken.push(origin, (batch, row as usize));
         }
-        for stretch in &group.spilled {
-            let run = &mut self.runs[stretch.run];
-            for row in stretch.first..stretch.first + stretch.rows {
-                let (number, row) = run.place(row);
-                let place = Place::Run(stretch.run, number);
-                let batch = taken.batch(place, || run.batch(number))?;
-                taken.push(origin, (batch, row));
+        let spilled = group.spilled.map(|number| (number, origin));
+        taken.spilled.extend(spilled);
+        self.release(&group.rows)
+    }
+
+    /// Takes the rows on disk of the groups that were taken. Their origins are the positions of these
+    /// keys, which are of one cut.
+    pub(super) fn take_spilled(
+        &mut self,
+        (cut, keys): (&str, &[Key]),
+        taken: &mut Taken,
+    ) -> Result<(), ArrowError> {
+        let origins: BTreeSet<u32> = taken.spilled.values().copied().collect();
+        let keys = origins.iter().map(|origin| &keys[*origin as usize]);
+        let keys: Vec<&Key> = keys.collect();
+        for run in &mut self.runs {
+            for number in run.batches(cut, &keys) {
+                let (rows, groups) = run.batch(number)?;
+                let batch = taken.batches.len();
+                let mut row = 0;
+                for same in groups.chunk_by(|a, b| a == b) {
+                    if let Some(&origin) = taken.spilled.get(&same[0]) {
+                        (row..row + same.len()).for_each(|row| taken.push(origin, (batch, row)));
+                    }
+                    row += same.len();
+                }
+                if taken
+                    .rows
+                    .last()
+                    .is_some_and(|(_, (last, _))| *last == batch)
+                {
+                    taken.batches.push(rows);
+                }
             }
         }
-        Ok(self.release(&group.rows))
+        taken.rows.sort_by_key(|(origin, _)| *origin);
+        Ok(())
     }
 
     /// The rows that were taken, each key's in canonical order.
     pub(super) fn sorted(&self, taken: Taken) -> Result<Chunk, ArrowError> {
-        let Taken {
-            batches,
-            at,
-            origins,
-            ..
-        } = taken;
-        if at.is_empty() {
+        let Taken { batches, rows, .. } = taken;
+        if rows.is_empty() {
             return Ok(Chunk::empty(Arc::clone(&self.schema)));
         }
+        let (origins, at): (Vec<u32>, Vec<(usize, usize)>) = rows.into_iter().unzip();
         let at = if fault::seeded("rows-as-they-come") {
             at
         } else {
@@ -170,99 +191,103 @@ impl Input {
     ) -> Result<(), ArrowError> {
         let here = self.groups.iter_mut();
         let here = here.filter(|(_, group)| !group.rows.is_empty());
-        let mut here: Vec<(String, &mut Group)> =
-            here.map(|(key, group)| (cut(key), group)).collect();
-        // Keys of one cut stay in order.
-        here.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut rows: Vec<(usize, usize)> = Vec::new();
-        for (_, group) in here {
-            group.spilled.push(Stretch {
-                run: self.runs.len(),
-                first: rows.len(),
-                rows: group.rows.len(),
-            });
-            let moved = std::mem::take(&mut group.rows).into_iter();
-            rows.extend(moved.map(|(chunk, row)| (chunk as usize, row as usize)));
-        }
-        if rows.is_empty() {
+        let mut here: Vec<(String, &Key, &mut Group)> =
+            here.map(|(key, group)| (cut(key), key, group)).collect();
+        if here.is_empty() {
             return Ok(());
         }
-        let chunks: Vec<&RecordBatch> = self.chunks.iter().map(|kept| &kept.rows).collect();
+        // Keys of one cut stay in order.
+        here.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        let count = here.iter().map(|(.., group)| group.rows.len()).sum();
         // Of chunks that are kept, some rows may be nobody's any more: they count as well.
-        let kept = self.chunks.iter();
-        let bytes = kept.filter(|kept| kept.left > 0).map(|kept| kept.bytes);
-        let batch_rows = Run::batch_rows(rows.len(), bytes.sum());
-        let batches = rows.chunks(batch_rows);
-        let batches = batches.map(|rows| gathered(&chunks, rows, &self.schema));
-        let run = Run::write(folder, &self.schema, batch_rows, batches)?;
-        self.runs.push(run);
+        let kept = self.chunks.iter().filter(|kept| kept.left > 0);
+        let batch_rows = Run::batch_rows(count, kept.map(|kept| kept.bytes).sum());
+        let chunks: Vec<&RecordBatch> = self.chunks.iter().map(|kept| &kept.rows).collect();
+        let mut run = Writing::start(folder, &self.schema)?;
+        let mut next = Vec::with_capacity(batch_rows);
+        let mut begins = None;
+        for (cut, key, group) in here {
+            let number = *group.spilled.get_or_insert_with(|| {
+                self.spilled += 1;
+                self.spilled
+            });
+            for at in std::mem::take(&mut group.rows) {
+                begins.get_or_insert_with(|| (cut.clone(), key.clone()));
+                next.push((at, number));
+                if next.len() == batch_rows {
+                    write(&mut run, begins.take(), &mut next, &chunks, &self.schema)?;
+                }
+            }
+        }
+        write(&mut run, begins, &mut next, &chunks, &self.schema)?;
+        self.runs.push(run.end()?);
         self.chunks.clear();
         Ok(())
     }
 }
 
+/// Adds the next rows to a run, if there are some: places in chunks, each with its group's number.
+fn write(
+    run: &mut Writing,
+    begins: Option<Standing>,
+    next: &mut Vec<((u32, u32), u32)>,
+    chunks: &[&RecordBatch],
+    schema: &SchemaRef,
+) -> Result<(), ArrowError> {
+    let Some(begins) = begins else { return Ok(()) };
+    let (rows, groups): (Vec<_>, Vec<u32>) = next.drain(..).unzip();
+    run.add(begins, &gathered(chunks, &rows, schema)?, groups)
+}
+
 /// Rows on their way into a batch.
 #[derive(Default)]
 pub(super) struct Taken {
-    number: BTreeMap<Place, usize>,
+    /// Which batch a chunk is.
+    number: BTreeMap<u32, usize>,
     batches: Vec<RecordBatch>,
-    /// (batch, row).
-    at: Vec<(usize, usize)>,
-    origins: Vec<u32>,
-    /// The batch of the row before, which is mostly the next one's, too.
-    last: Option<(Place, usize)>,
-}
-
-/// Where a batch of rows is kept.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    Chunk(usize),
-    /// The run, and the batch in it.
-    Run(usize, usize),
+    /// The origin of each row, and its place: batch and row.
+    rows: Vec<(u32, (usize, usize))>,
+    /// The numbers of groups with rows on disk, each with its origin.
+    spilled: BTreeMap<u32, u32>,
+    /// The chunk of the row before, which is mostly the next one's, too, and its batch.
+    last: Option<(u32, usize)>,
 }
 
 impl Taken {
-    /// The number of the batch at a place, which is fetched when it is new.
-    fn batch(
-        &mut self,
-        place: Place,
-        fetch: impl FnOnce() -> Result<RecordBatch, ArrowError>,
-    ) -> Result<usize, ArrowError> {
-        if let Some((_, number)) = self.last.filter(|(last, _)| *last == place) {
-            return Ok(number);
+    /// The number of the batch that a chunk is.
+    fn batch(&mut self, chunk: u32, rows: &RecordBatch) -> usize {
+        if let Some((_, number)) = self.last.filter(|(last, _)| *last == chunk) {
+            return number;
         }
-        let number = if let Some(number) = self.number.get(&place) {
-            *number
-        } else {
-            self.batches.push(fetch()?);
-            self.number.insert(place, self.batches.len() - 1);
-            self.batches.len() - 1
-        };
-        self.last = Some((place, number));
-        Ok(number)
+        let batches = &mut self.batches;
+        let number = *self.number.entry(chunk).or_insert_with(|| {
+            batches.push(rows.clone());
+            batches.len() - 1
+        });
+        self.last = Some((chunk, number));
+        number
     }
 
     fn push(&mut self, origin: u32, place: (usize, usize)) {
-        self.origins.push(origin);
-        self.at.push(place);
+        self.rows.push((origin, place));
     }
 }
 
 /// Rows of some chunks as one. A chunk of which nothing is left is empty, and no row is in it.
 fn gathered(
     chunks: &[&RecordBatch],
-    rows: &[(usize, usize)],
+    rows: &[(u32, u32)],
     schema: &SchemaRef,
 ) -> Result<RecordBatch, ArrowError> {
     let mut batches = Vec::new();
-    let mut number: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut number: BTreeMap<u32, usize> = BTreeMap::new();
     let mut places = Vec::with_capacity(rows.len());
     for &(chunk, row) in rows {
         let batch = *number.entry(chunk).or_insert_with(|| {
-            batches.push(chunks[chunk]);
+            batches.push(chunks[chunk as usize]);
             batches.len() - 1
         });
-        places.push((batch, row));
+        places.push((batch, row as usize));
     }
     let columns = (0..schema.fields().len()).map(|column| {
         let arrays: Vec<&dyn Array> = batches

@@ -127,13 +127,59 @@ proptest! {
         let mut together = together;
         let keys: Vec<Key> = (0..4).map(|key| Key::of(&key.to_string())).collect();
         let (one, other) = (
-            together.take("all".to_owned(), keys.clone()).unwrap(),
-            apart.take("all".to_owned(), keys).unwrap(),
+            together.take(("all", "all"), keys.clone()).unwrap(),
+            apart.take(("all", "all"), keys).unwrap(),
         );
         prop_assert_eq!(all_lines(&one), all_lines(&other));
         prop_assert_eq!(one.inputs[0].origin(), other.inputs[0].origin());
         prop_assert_eq!(one.digests, other.digests);
     }
+}
+
+proptest! {
+    #[test]
+    fn rows_on_disk_come_back_with_those_in_memory(
+        all in some_rows(),
+        size in 1_usize..7,
+        often in 1_usize..4,
+        forgotten in 0_u8..4,
+        taken in proptest::collection::btree_set(0_u8..4, 0..4),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        // By its last bit: keys of one cut do not follow each other.
+        let cut_of = |key: &Key| format!("{}", key.bytes().last().unwrap() % 2);
+        let spill = |groups: &mut Groups| groups.spill(folder.path(), cut_of).unwrap();
+        let (mut kept, mut spilled) = (groups([]), groups([]));
+        for (number, chunk) in all.chunks(size).enumerate() {
+            for groups in [&mut kept, &mut spilled] {
+                for (_, parcel) in cut(&rows(chunk), &[], &[], 1) {
+                    groups.add(parcel);
+                }
+                if number == 1 {
+                    // What comes of the key from now on is a group of its own.
+                    groups.forget(&key(forgotten));
+                }
+            }
+            if number % often == 0 {
+                spill(&mut spilled);
+                prop_assert_eq!(spilled.bytes(), 0);
+            }
+        }
+        prop_assert_eq!(digests(&kept), digests(&spilled));
+        for parity in 0..2 {
+            let of_cut = taken.iter().filter(|it| cut_of(&key(**it)) == parity.to_string());
+            let keys: Vec<Key> = of_cut.map(|it| key(*it)).collect();
+            let name = parity.to_string();
+            let one = kept.take((&name, &name), keys.clone()).unwrap();
+            let other = spilled.take((&name, &name), keys).unwrap();
+            prop_assert_eq!(all_lines(&one), all_lines(&other));
+            prop_assert_eq!(one.inputs[0].origin(), other.inputs[0].origin());
+        }
+    }
+}
+
+fn key(key: u8) -> Key {
+    Key::of(&key.to_string())
 }
 
 #[test]
@@ -202,10 +248,12 @@ fn an_error_that_comes_twice_counts_once() {
 fn a_key_of_which_there_is_nothing_is_taken_as_nothing() {
     let mut groups = groups(cut(&rows(&[(Some(1), 7)]), &[], &[], 1));
     let keys = vec![Key::of("1"), Key::of("2")];
-    let batch = groups.take("all".to_owned(), keys.clone()).unwrap();
+    let batch = groups
+        .take(("all", "all"), keys.clone())
+        .unwrap();
     assert!(batch.digests[0][0].is_some() && batch.digests[0][1].is_none());
     assert_eq!(batch.inputs[0].origin().values().to_vec(), [0]);
-    let again = groups.take("all".to_owned(), keys).unwrap();
+    let again = groups.take(("all", "all"), keys).unwrap();
     assert_eq!(again.digests[0], [None, None]);
     assert!(again.inputs[0].is_empty());
 }
