@@ -39,6 +39,7 @@ mod share;
 mod snapshot;
 mod split;
 mod staged;
+mod stamps;
 mod store;
 mod tables;
 mod told;

@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::file::{self, Place};
 use super::seen::Seen;
 use super::{
-    SettledKey, Share, Staged, StateError, header, owners, record, settled, staged, tables,
+    SettledKey, Share, Staged, StateError, header, owners, record, settled, staged, stamps, tables,
 };
 
 /// One share. All methods may be called from any thread; those that write wait for each other.
@@ -184,9 +184,7 @@ impl Store {
         parts: &BTreeMap<String, u128>,
     ) -> Result<(), StateError> {
         self.write(SYNCED, |transaction| {
-            let mut stamps = transaction.open_table(tables::STAMPS)?;
-            stamps.insert(stamp, record::json_bytes(parts).as_slice())?;
-            Ok(())
+            stamps::note(transaction, stamp, parts)
         })
     }
 

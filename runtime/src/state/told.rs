@@ -8,10 +8,10 @@
 //! Invariants:
 //! * the rows of a block are in the order of their ids, and no id is twice;
 //! * a block holds what is from its bound up to the bound of the next one;
-//! * a block has rows, and at most [`BLOCK_BYTES`] of them unless it has only one.
+//! * a block has rows, and at most [`BLOCK_BYTES`] of them unless it has only one;
+//! * where a change leaves a block short, it is joined with a neighbour that has room for it.
 //!
 //! So most keys are one record, and a change of one row of a million under one key rewrites a block.
-//! Blocks are not joined again: a key that loses most of its rows keeps short ones.
 
 use std::ops::Bound;
 
@@ -24,6 +24,10 @@ use super::tables::{Bytes, StartingWith};
 
 /// How many bytes of rows a block has at most: with its place it fits four pages of redb.
 pub(super) const BLOCK_BYTES: usize = 16_000;
+
+/// Up to how many bytes a block is short. Two that are joined have twice as much at most, and half of
+/// what a block may have: rows that come and go do not split and join it in turn.
+const SHORT_BYTES: usize = BLOCK_BYTES / 4;
 
 /// What a sink was told, to be changed.
 pub(super) struct Told<'a> {
@@ -38,6 +42,8 @@ struct Block {
     bytes: Vec<u8>,
     /// Where the next block of the key stands.
     next: Option<Vec<u8>>,
+    /// Whether the key has no other.
+    is_only: bool,
 }
 
 impl<'a> Told<'a> {
@@ -70,6 +76,7 @@ impl<'a> Told<'a> {
                 place: key.to_vec(),
                 bytes: Vec::new(),
                 next: None,
+                is_only: true,
             });
         };
         let is_only = blocks.next_back().is_none();
@@ -93,6 +100,7 @@ impl<'a> Told<'a> {
             place,
             bytes: found.1.value().to_vec(),
             next,
+            is_only,
         })
     }
 
@@ -122,6 +130,39 @@ impl<'a> Told<'a> {
             }
             let place = [key, bound].concat();
             self.table.insert(place.as_slice(), bytes.as_slice())?;
+        }
+        let is_short = rows.iter().map(|row| rows::len(*row)).sum::<usize>() <= SHORT_BYTES;
+        if is_short && !block.is_only {
+            self.join(key, &block.place)?;
+        }
+        Ok(())
+    }
+
+    /// Joins those of three blocks that have room for each other: the one that is or was at a place,
+    /// and its neighbours.
+    fn join(&mut self, key: &[u8], place: &[u8]) -> Result<(), StateError> {
+        let of_key = StartingWith::of(key.to_vec());
+        let (start, end) = of_key.bounds();
+        let mut around: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let before = self.table.range::<&[u8]>((start, Bound::Excluded(place)))?;
+        let behind = self.table.range::<&[u8]>((Bound::Included(place), end))?;
+        for block in before.rev().take(1).chain(behind.take(2)) {
+            let (place, bytes) = block?;
+            around.push((place.value().to_vec(), bytes.value().to_vec()));
+        }
+        let mut around = around.into_iter();
+        let Some(mut first) = around.next() else {
+            return Ok(());
+        };
+        for next in around {
+            if first.1.len() + next.1.len() > BLOCK_BYTES / 2 {
+                first = next;
+                continue;
+            }
+            // Rows that stand one behind the other are bytes that do.
+            first.1.extend(next.1);
+            self.table.remove(next.0.as_slice())?;
+            self.table.insert(first.0.as_slice(), first.1.as_slice())?;
         }
         Ok(())
     }

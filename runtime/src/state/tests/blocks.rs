@@ -1,5 +1,7 @@
 //! Keys with many rows: they are kept in blocks, and a change rewrites few of them.
 
+use std::collections::BTreeSet;
+
 use redb::ReadableDatabase;
 
 use super::super::tables::{self, SinkTables, StartingWith};
@@ -99,6 +101,48 @@ fn a_heavy_key_that_loses_its_first_rows_takes_lesser_ones_again() {
     publish(&state, all);
     assert!(blocks(&state, "a").is_empty(), "nothing is left of the key");
     assert!(!state.snapshot().unwrap().has_told(SINK).unwrap());
+}
+
+#[test]
+fn what_is_left_of_a_heavy_key_is_in_few_blocks() {
+    let all = 0..20_000_i64;
+    let is_left = |number: &i64| number % 50 == 0;
+    let gone: Vec<i64> = all.clone().filter(|number| !is_left(number)).collect();
+    let left: BTreeSet<RowId> = all.clone().filter(is_left).map(row).collect();
+    // At once, some at a time from either end, and here and there.
+    let backwards: Vec<i64> = gone.iter().rev().copied().collect();
+    let scattered = (0..1000).flat_map(|first| gone.iter().skip(first).step_by(1000));
+    let scattered: Vec<i64> = scattered.copied().collect();
+    let orders = [
+        (&gone, gone.len()),
+        (&gone, 900),
+        (&backwards, 900),
+        (&scattered, 900),
+    ];
+    for (order, (gone, each)) in orders.into_iter().enumerate() {
+        let state = State::in_memory(PIPELINE).unwrap();
+        publish(
+            &state,
+            all.clone().map(|number| told(number, "a", 1)).collect(),
+        );
+        let before = blocks(&state, "a").len();
+        for some in gone.chunks(each) {
+            publish(
+                &state,
+                some.iter().map(|number| retracted(*number, "a")).collect(),
+            );
+        }
+        let after = blocks(&state, "a");
+        let bytes: usize = after.iter().map(Vec::len).sum();
+        assert!(before > 50, "{before}");
+        assert!(
+            after.len() <= 2 + bytes / (BLOCK_BYTES / 8),
+            "{order}: {} of {bytes}",
+            after.len()
+        );
+        let ids: BTreeSet<RowId> = told_of_a(&state).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, left, "{order}");
+    }
 }
 
 #[test]

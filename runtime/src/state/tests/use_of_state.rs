@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::stamps::KEPT;
 use super::super::{SinkRecord, StateError};
 use super::*;
 
@@ -342,6 +343,29 @@ fn memos_stamps_and_fingerprints_are_kept_by_name() {
         key_in_id: None,
     };
     assert_eq!(snapshot.sinks().unwrap(), [(SINK.to_owned(), sink)].into());
+}
+
+#[test]
+fn the_stamps_that_came_first_are_forgotten() {
+    let state = state();
+    let kept = u128::try_from(KEPT).unwrap();
+    let parts = |stamp| BTreeMap::from([("plan".to_owned(), stamp)]);
+    // In no order of their numbers.
+    let stamp = |number: u128| number.wrapping_mul(u128::MAX / 7);
+    for number in 0..kept + 3 {
+        state
+            .set_stamp_parts(stamp(number), &parts(number))
+            .unwrap();
+    }
+    // It comes again before it goes.
+    state.set_stamp_parts(stamp(3), &parts(3)).unwrap();
+    state
+        .set_stamp_parts(stamp(kept + 3), &parts(kept + 3))
+        .unwrap();
+    let snapshot = state.snapshot().unwrap();
+    let is_there = |number: &u128| snapshot.stamp_parts(stamp(*number)).unwrap().is_some();
+    let gone: Vec<u128> = (0..kept + 4).filter(|number| !is_there(number)).collect();
+    assert_eq!(gone, [0, 1, 2, 4]);
 }
 
 #[test]
