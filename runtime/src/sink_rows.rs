@@ -119,8 +119,8 @@ fn none(sink: &SinkPlan) -> SinkRows {
     }
 }
 
-/// Names each row and hashes it. Two rows of one id in a group are an error, unless the sink says
-/// which is the newest.
+/// Names each row and hashes it. A row is found again by the sink's key, so one with a null in it is an
+/// error; two rows of one id in a group are one, too, unless the sink says which is the newest.
 fn named(
     sink: &SinkPlan,
     (rows, origins): (&RecordBatch, &[u32]),
@@ -141,8 +141,25 @@ fn named(
         };
     }
     let (key, newest_by) = sink.sink.identity();
+    let mut wrong = |origin: u32, message: String| {
+        let stage = Arc::from(sink.name.as_str());
+        let row = None;
+        errors.push((
+            origin,
+            ErrorRow {
+                stage,
+                message,
+                row,
+            },
+        ));
+    };
     let mut by_id: BTreeMap<(u32, RowId), Vec<usize>> = BTreeMap::new();
     for (row, &origin) in origins.iter().enumerate() {
+        let mut columns = key.iter();
+        if let Some(null) = columns.find(|column| rows.column(**column).is_null(row)) {
+            wrong(origin, nameless(&sink.schema.columns()[*null].0));
+            continue;
+        }
         by_id
             .entry((origin, row_id(rows, key, row)))
             .or_default()
@@ -156,15 +173,7 @@ fn named(
             [only] => *only,
             _ if newest_by.is_empty() => {
                 let message = format!("{} rows of one key have the same id", same.len());
-                let stage = Arc::from(sink.name.as_str());
-                errors.push((
-                    origin,
-                    ErrorRow {
-                        stage,
-                        message,
-                        row: None,
-                    },
-                ));
+                wrong(origin, message);
                 continue;
             }
             // The first in canonical order, of those that are last in the author's.
@@ -182,6 +191,11 @@ fn named(
     let positions = UInt32Array::from(kept);
     let rows = arrow::compute::take_record_batch(rows, &positions).expect("rows of the batch");
     SinkRows { rows, ids }
+}
+
+/// What is wrong with a row whose id is not known.
+fn nameless(column: &str) -> String {
+    format!("`{column}` is null, and the sink finds a row by its key")
 }
 
 /// The identity of a row in its sink.

@@ -252,6 +252,12 @@ fn held(
     // By id, then by the position of the key: keys are in order.
     let mut by_id: BTreeMap<_, BTreeMap<u32, Vec<Vec<Value>>>> = BTreeMap::new();
     for (row, &origin) in rows {
+        if let Some(&null) = fenced.key().iter().find(|at| row[**at] == Value::Null) {
+            let column = &sink.schema.columns()[null].0;
+            let message = format!("`{column}` is null, and the sink finds a row by its key");
+            wrong(&keys[origin as usize], message);
+            continue;
+        }
         let groups = by_id.entry(at(&row, fenced.key())).or_default();
         groups.entry(origin).or_default().push(row);
     }

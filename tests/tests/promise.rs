@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use operators::value::Value;
-use pipelines::plan::{Plan, SinkPlan, SinkRows};
+use pipelines::plan::{SinkPlan, SinkRows};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -150,10 +150,7 @@ pub(crate) fn compare(
     for sink in &plan.sinks {
         let held = disk.1.rows(folder, &sink.name, &columns(sink));
         let expected = &expected.sinks[&sink.name];
-        let expected = expected
-            .keys()
-            .filter(|row| has_id(sink, row, disk.1))
-            .map(|row| stored(row, disk.1));
+        let expected = expected.keys().map(|row| stored(row, disk.1));
         prop_assert_eq!(
             rows(held.into_iter()),
             rows(expected),
@@ -161,13 +158,12 @@ pub(crate) fn compare(
             sink.name
         );
     }
-    let standing = standing(&plan, errors);
     let mut expected_errors: BTreeMap<String, usize> = BTreeMap::new();
     for fault in &expected.errors {
         *expected_errors.entry(fault.stage.clone()).or_default() += 1;
     }
     if expected.dimension_errors.is_empty() {
-        prop_assert_eq!(standing, self::standing(&plan, &expected_errors));
+        prop_assert_eq!(errors, &expected_errors);
     }
     Ok(expected.owned)
 }
@@ -214,16 +210,6 @@ pub(crate) fn fail(error: runtime::error::RunError) -> TestCaseError {
     TestCaseError::fail(format!("{error:?}"))
 }
 
-/// How many errors stand by stage; not those of sinks, which refuse rows that the reference has.
-fn standing(plan: &Plan, errors: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
-    let is_sink = |stage: &str| plan.sinks.iter().any(|sink| sink.name == stage);
-    errors
-        .iter()
-        .filter(|(stage, _)| !is_sink(stage))
-        .map(|(stage, count)| (stage.clone(), *count))
-        .collect()
-}
-
 /// Rows and how often each is there.
 fn rows(rows: impl Iterator<Item = Vec<Value>>) -> BTreeMap<Vec<Value>, usize> {
     let mut counted = BTreeMap::new();
@@ -237,17 +223,6 @@ fn rows(rows: impl Iterator<Item = Vec<Value>>) -> BTreeMap<Vec<Value>, usize> {
 fn columns(sink: &SinkPlan) -> Columns {
     let skipped = usize::from(matches!(sink.rows, SinkRows::Errors(_)));
     sink.schema.columns()[skipped..].to_vec()
-}
-
-/// Whether the sink can find the row again: to a database, none of its key must be null.
-fn has_id(sink: &SinkPlan, row: &[Value], sinks: Sinks) -> bool {
-    let (key, _) = sink.sink.identity();
-    match sink.rows {
-        SinkRows::Stage(_) if sinks == Sinks::Tables => {
-            key.iter().all(|column| row[*column] != Value::Null)
-        }
-        SinkRows::Stage(_) | SinkRows::Errors(_) => true,
-    }
 }
 
 /// A row as a sink has it: a database knows fewer types.

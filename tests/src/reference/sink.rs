@@ -8,9 +8,9 @@ use pipelines::plan::SinkPlan;
 use super::row::{Cells, Fault, Row};
 use super::{Collection, Faults, Keys, Made};
 
-/// The rows of a sink with their owners, and what is wrong with others that it does not hold: of two
-/// rows of one id in a group none, unless one is the newest; of two keys that yield one id, the
-/// least has the row. Keys that are blocked have the rows that are held of them, against all others.
+/// The rows of a sink with their owners, and what is wrong with others that it does not hold: none with
+/// a null in its id; of two rows of one id in a group none, unless one is the newest; of two keys that
+/// yield one id, the least has the row. Keys that are blocked have the rows that are held of them, against all others.
 pub(super) fn rows<'scope>(
     sink: &SinkPlan,
     rows: Made<'scope>,
@@ -34,7 +34,21 @@ pub(super) fn rows<'scope>(
         })
         .collect();
     let id = key.clone();
+    let null = move |row: &Row| {
+        id.iter()
+            .copied()
+            .find(|at| row.cells.0[*at] == Value::Null)
+    };
+    let (name, names) = (sink.name.clone(), sink.schema.clone());
+    let is_null = null.clone();
+    let nameless = rows.clone().flat_map(move |row| {
+        let column = &names.columns()[is_null(&row)?].0;
+        let message = format!("`{column}` is null, and the sink finds a row by its key");
+        Some(fault(&row.group, &name, message))
+    });
+    let id = key.clone();
     let in_groups = rows
+        .filter(move |row| null(row).is_none())
         .map(move |row| ((row.group.clone(), row.cells.at(&id)), row))
         .reduce(move |_, rows, output| {
             let rows: Vec<&Row> = rows.iter().map(|(row, _)| *row).collect();
@@ -76,7 +90,7 @@ pub(super) fn rows<'scope>(
         });
     let owned =
         claims.flat_map(|(_, (key, winner, _, Cells(row)))| (key == winner).then_some((key, row)));
-    (owned, ambiguous.concat(lost).distinct())
+    (owned, nameless.concat(ambiguous).concat(lost).distinct())
 }
 
 /// The rows of `<stage>.errors` without their id: stage, message, row, key.

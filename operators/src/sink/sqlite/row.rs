@@ -1,6 +1,6 @@
 //! One row of the table: found by its id, or written under a savepoint of its own.
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::ArrayRef;
 use rusqlite::{Connection, Statement};
 
 use super::{OnRetract, Plan, cell, failure};
@@ -28,9 +28,6 @@ pub(super) fn find(
     for (parameter, (id, position)) in ids.iter().zip(&plan.table.key).enumerate() {
         let refused =
             |what| Failure::Refused(format!("key column `{}` {what}", columns[*position].0));
-        if id.is_null(row) {
-            return Err(refused("is null, and a row is found by its key"));
-        }
         let value = cell::written(id.as_ref(), row).map_err(refused)?;
         statement.raw_bind_parameter(parameter + 1, value)?;
     }

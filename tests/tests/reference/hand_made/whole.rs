@@ -25,6 +25,20 @@ fn two_rows_of_one_id_are_an_error_unless_one_is_the_newest() {
 }
 
 #[test]
+fn a_row_with_a_null_in_its_id_is_an_error_of_its_key() {
+    let outcome = keyed("key = [\"a\", \"b\"]", "1,k,,4 2,k,1,5 3,m,,5 4,m,2,");
+    assert_eq!(shown(&outcome, "out"), "2,k,1,5");
+    assert_eq!(
+        errors(&outcome),
+        [
+            "k - out: `a` is null, and the sink finds a row by its key",
+            "m - out: `a` is null, and the sink finds a row by its key",
+            "m - out: `b` is null, and the sink finds a row by its key",
+        ]
+    );
+}
+
+#[test]
 fn of_two_keys_that_yield_an_id_the_least_has_it() {
     let outcome = keyed("key = [\"a\"]", "1,m,1,1 2,k,1,2 3,z,1,3");
     assert_eq!(shown(&outcome, "out"), "2,k,1,2");
