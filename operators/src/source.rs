@@ -37,6 +37,7 @@ mod scan;
 pub mod sqlite;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod unit;
 
 pub use ask::{Ask, Only};

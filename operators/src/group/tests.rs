@@ -248,9 +248,7 @@ fn an_error_that_comes_twice_counts_once() {
 fn a_key_of_which_there_is_nothing_is_taken_as_nothing() {
     let mut groups = groups(cut(&rows(&[(Some(1), 7)]), &[], &[], 1));
     let keys = vec![Key::of("1"), Key::of("2")];
-    let batch = groups
-        .take(("all", "all"), keys.clone())
-        .unwrap();
+    let batch = groups.take(("all", "all"), keys.clone()).unwrap();
     assert!(batch.digests[0][0].is_some() && batch.digests[0][1].is_none());
     assert_eq!(batch.inputs[0].origin().values().to_vec(), [0]);
     let again = groups.take(("all", "all"), keys).unwrap();

@@ -10,22 +10,19 @@
 //! asked for are read and decoded; a column that nests is the text of a JSON document.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use chrono_tz::Tz;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowPredicate, ArrowPredicateFn, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-    RowFilter,
-};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use serde::Deserialize;
 
 use self::footer::{Footer, Footers};
+use self::pages::Group;
 use super::condition::Kept;
 use super::files::{Files, Located};
 use super::path::PathColumns;
@@ -41,6 +38,7 @@ use crate::schema::{Schema, Type};
 mod bounds;
 mod cells;
 mod footer;
+mod pages;
 #[cfg(test)]
 mod tests;
 
@@ -175,21 +173,19 @@ impl Parquet {
         names.iter().map(column).collect()
     }
 
-    /// Finds the rows that are wanted from the columns that tell it: of other rows no other column
-    /// is decoded.
-    fn filter(
+    /// Finds the rows that are wanted from the columns that tell it, all unless some are chosen: of
+    /// other rows no other column is decoded.
+    fn wanted(
         &self,
+        group: &Group,
         footer: &Footer,
         selection: &Selection,
-    ) -> Result<Option<RowFilter>, SourceError> {
-        let mut predicates: Vec<Box<dyn ArrowPredicate>> = Vec::new();
+    ) -> Result<Option<RowSelection>, SourceError> {
+        let mut rows = None;
         if let Some(only) = selection.only {
             let columns = self.columns(&[only.column().to_owned()], footer)?;
-            let (only, mask, parquet) = (only.clone(), mask(footer, &columns), self.clone());
-            predicates.push(Box::new(ArrowPredicateFn::new(mask, move |rows| {
-                let read = parquet.chunk(&rows, &columns)?;
-                Ok(only.wanted(read.chunk.rows().column(0)))
-            })));
+            let wanted = |read: &Read| only.wanted(read.chunk.rows().column(0));
+            rows = Some(self.of(rows, (group, footer), &columns, &wanted)?);
         }
         let of_file = |name: &&String| self.schema.position(name).is_some();
         let names = selection.condition.map(|condition| {
@@ -200,17 +196,69 @@ impl Parquet {
             && !names.is_empty()
         {
             let columns = self.columns(&names, footer)?;
-            let (condition, mask, parquet) =
-                (condition.clone(), mask(footer, &columns), self.clone());
-            let path_values = selection.path_values.clone();
-            predicates.push(Box::new(ArrowPredicateFn::new(mask, move |rows| {
-                let read = parquet.chunk(&rows, &columns)?;
+            let wanted = |read: &Read| {
                 let unfit = read.errors.iter().map(|error| error.origin).collect();
-                let rows = condition.with_path(read.chunk.rows(), &path_values);
-                Ok(Kept::seen(&condition, &rows, &unfit))
-            })));
+                let rows = condition.with_path(read.chunk.rows(), selection.path_values);
+                Kept::seen(condition, &rows, &unfit)
+            };
+            rows = Some(self.of(rows, (group, footer), &columns, &wanted)?);
         }
-        Ok((!predicates.is_empty()).then(|| RowFilter::new(predicates)))
+        Ok(rows)
+    }
+
+    /// Those of these rows that are `wanted` for what these columns hold.
+    fn of(
+        &self,
+        rows: Option<RowSelection>,
+        (group, footer): (&Group, &Footer),
+        columns: &[Column],
+        wanted: &dyn Fn(&Read) -> BooleanArray,
+    ) -> Result<RowSelection, SourceError> {
+        let mut chosen = Vec::new();
+        for read in reader((group, footer), columns, rows.clone())? {
+            let read = read.and_then(|rows| self.chunk(&rows, columns));
+            let read = read.map_err(|error| footer::broken(&footer.path, &error))?;
+            chosen.push(wanted(&read));
+        }
+        let chosen = RowSelection::from_filters(&chosen);
+        Ok(rows.map_or(chosen.clone(), |rows| rows.and_then(&chosen)))
+    }
+
+    /// Reads the rows of a row group that are wanted.
+    fn read_group(
+        &self,
+        unit: &Unit,
+        columns: &[String],
+        selection: &Selection,
+        receive: Receive,
+    ) -> Result<Scanned, SourceError> {
+        let (content, footer) = self.footers.open(&unit.file)?;
+        let Part::RowGroup(number) = unit.part else {
+            let reason = &"it is not read by row groups";
+            return Err(footer::broken(&footer.path, reason));
+        };
+        let columns = self.columns(columns, &footer)?;
+        let group = Group::of(content, Arc::clone(&footer.metadata), number);
+        let wanted = self.wanted(&group, &footer, selection)?;
+        // Columns that only tell which rows are wanted are among those of the unit.
+        let positions: Vec<usize> = columns.iter().map(|column| column.position).collect();
+        let bytes = match wanted {
+            Some(_) => unit.bytes,
+            None => footer.bytes(number, &positions),
+        };
+        let mut rows = 0;
+        if wanted.as_ref().is_some_and(|rows| !rows.selects_any()) {
+            return Ok(Scanned { rows, bytes });
+        }
+        for read in reader((&group, &footer), &columns, wanted)? {
+            let read = read.and_then(|rows| self.chunk(&rows, &columns));
+            let read = read.map_err(|error| footer::broken(&footer.path, &error))?;
+            rows += read.chunk.len() as u64;
+            if receive(read).is_break() {
+                break;
+            }
+        }
+        Ok(Scanned { rows, bytes })
     }
 
     /// A chunk of the columns in their order, of those that were read.
@@ -262,7 +310,7 @@ impl Format for Parquet {
             (column.name, bounds)
         });
         let bounds: Vec<(String, Vec<Option<Bounds>>)> = bounds.collect();
-        let groups = 0..footer.reader.metadata().num_row_groups();
+        let groups = 0..footer.metadata.num_row_groups();
         let piece = |group| {
             let unit = Unit {
                 file: file.clone(),
@@ -289,40 +337,10 @@ impl Format for Parquet {
         selection: &Selection,
         receive: Receive,
     ) -> Result<Scanned, SourceError> {
-        let path = &unit.file.path;
-        let Part::RowGroup(group) = unit.part else {
-            let reason = "it is not read by row groups".to_owned();
-            return Err(SourceError::Broken {
-                path: path.clone(),
-                reason,
-            });
-        };
-        let (file, footer) = self.footers.open(&unit.file)?;
-        let columns = self.columns(columns, &footer)?;
-        let filter = self.filter(&footer, selection)?;
-        let broken = |error: &ArrowError| {
-            // A file that changes can look broken, so this is told first.
-            let changed = file::unchanged(std::slice::from_ref(&unit.file)).err();
-            changed.unwrap_or_else(|| footer::broken(path, error))
-        };
-        // Columns that only the filter reads are among those of the unit.
-        let positions: Vec<usize> = columns.iter().map(|column| column.position).collect();
-        let bytes = if filter.is_some() {
-            unit.bytes
-        } else {
-            footer.bytes(group, &positions)
-        };
-        let mut rows = 0;
-        for read in reader((file, footer), group, &columns, filter)? {
-            let read = read.and_then(|rows| self.chunk(&rows, &columns));
-            let read = read.map_err(|error| broken(&error))?;
-            rows += read.chunk.len() as u64;
-            if receive(read).is_break() {
-                break;
-            }
-        }
+        let read = self.read_group(unit, columns, selection, receive);
+        // A file that changes can look broken, so this is told first.
         file::unchanged(std::slice::from_ref(&unit.file))?;
-        Ok(Scanned { rows, bytes })
+        read
     }
 
     fn selects(&self) -> bool {
@@ -330,32 +348,25 @@ impl Format for Parquet {
     }
 }
 
-/// A reader of these columns of a row group, of the rows that `filter` lets through.
+/// A reader of these columns of a row group, and in it of these rows.
 fn reader(
-    (file, footer): (File, Footer),
-    group: usize,
+    (group, footer): (&Group, &Footer),
     columns: &[Column],
-    filter: Option<RowFilter>,
+    rows: Option<RowSelection>,
 ) -> Result<ParquetRecordBatchReader, SourceError> {
-    let rows = footer.batch_rows(group);
-    let mask = mask(&footer, columns);
-    let path = footer.path;
-    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer.reader)
-        .with_row_groups(vec![group])
-        .with_projection(mask)
-        .with_batch_size(rows);
-    if let Some(filter) = filter {
-        builder = builder.with_row_filter(filter);
-    }
-    builder
-        .build()
-        .map_err(|error| footer::broken(&path, &error))
+    let (mask, plain) = (mask(footer, columns), footer.schema.fields());
+    let levels = parquet_to_arrow_field_levels(footer.leaves(), mask, Some(plain));
+    let reader = levels.and_then(|levels| {
+        let batch_rows = footer.batch_rows(group.number());
+        ParquetRecordBatchReader::try_new_with_row_groups(&levels, group, batch_rows, rows)
+    });
+    reader.map_err(|error| footer::broken(&footer.path, &error))
 }
 
 /// Which parts of a file these columns are.
 fn mask(footer: &Footer, columns: &[Column]) -> ProjectionMask {
     let positions = columns.iter().map(|column| column.position);
-    ProjectionMask::roots(footer.reader.parquet_schema(), positions)
+    ProjectionMask::roots(footer.leaves(), positions)
 }
 
 /// A column that was asked for.
@@ -377,29 +388,32 @@ fn columns(
     footers: &Footers,
     problems: &mut Vec<Problem>,
 ) -> Option<(Vec<String>, Vec<Result<Type, DataType>>)> {
-    let mut first = None;
-    for found in located {
+    let mut first: Option<(SchemaRef, String, BTreeMap<String, String>)> = None;
+    for (found, schema) in located.iter().zip(footers.columns(located)) {
         if problems.len() >= names::TOLD {
             break;
         }
-        let footer = match footers.read(&found.path) {
-            Ok(footer) => footer,
+        let schema = match schema {
+            Ok(schema) => schema,
             Err(error) => {
                 problems.push(file::problem(&error));
                 continue;
             }
         };
-        let columns = footer.columns().map(|(name, ty)| (name, footer::told(&ty)));
+        if first.as_ref().is_some_and(|(same, ..)| *same == schema) {
+            continue;
+        }
+        let columns = footer::columns(&schema).map(|(name, ty)| (name, footer::told(&ty)));
         let columns: BTreeMap<String, String> = columns.collect();
         let label = files.label(&found.path).unwrap_or_default();
         match &first {
-            None => first = Some((footer.columns().unzip(), label, columns)),
+            None => first = Some((schema, label, columns)),
             Some((_, first, of_first)) => {
                 names::agree((first, of_first), (&label, &columns), problems);
             }
         }
     }
-    first.map(|(columns, _, _)| columns)
+    first.map(|(schema, ..)| footer::columns(&schema).unzip())
 }
 
 /// Adds the columns that are named and have a type without a counterpart to `problems`.

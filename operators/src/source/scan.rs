@@ -20,7 +20,7 @@ use super::files::{Files, Located};
 use super::path::PathColumns;
 use super::{
     Amiss, Ask, Bounds, FileInstant, Only, Part, Pinned, Read, Receive, Scan, Scanned, Skipped,
-    SourceError, Unit, file, names,
+    SourceError, Unit, file, names, threads,
 };
 use crate::chunk::{Chunk, batch};
 use crate::problem::Problem;
@@ -151,14 +151,13 @@ impl<F: Format> FileScan<F> {
         self.files.locate(&|texts| self.may_hold(texts, condition))
     }
 
-    /// Adds what of a file is to be read, and what is not.
-    fn add(
+    /// The units of a file, each with whether it may hold rows that are meant.
+    fn units(
         &self,
-        pinned: &mut Pinned,
         file: &FileInstant,
         values: &BTreeMap<String, Value>,
         (ask, condition): (&Ask, Option<&Condition>),
-    ) -> Result<(), SourceError> {
+    ) -> Result<Vec<(Unit, bool)>, SourceError> {
         let asked = ask.bounds_of.iter();
         let read = condition.iter().flat_map(|it| it.columns());
         let bounded: BTreeSet<&String> = asked.chain(read.map(|(name, _)| name)).collect();
@@ -186,24 +185,11 @@ impl<F: Format> FileScan<F> {
             unit.bounds = asked.and_then(|column| bounds.get(column).cloned());
             unit.path_values.clone_from(values);
         }
-        let Some(condition) = condition else {
-            pinned.units.extend(units);
-            return Ok(());
+        let may_hold = match condition {
+            Some(condition) => condition.may_hold_within(&bounds),
+            None => vec![true; units.len()],
         };
-        let may_hold = condition.may_hold_within(&bounds);
-        let is_spared = !may_hold.contains(&true) && !units.is_empty();
-        pinned.skipped.files += u64::from(is_spared);
-        for (unit, may_hold) in units.into_iter().zip(may_hold) {
-            if may_hold {
-                pinned.units.push(unit);
-                continue;
-            }
-            let is_group = !is_spared && unit.part != Part::Whole;
-            pinned.skipped.row_groups += u64::from(is_group);
-            pinned.skipped.rows += unit.rows.unwrap_or_default();
-            pinned.skipped.bytes += unit.bytes;
-        }
-        Ok(())
+        Ok(units.into_iter().zip(may_hold).collect())
     }
 
     fn is_of_path(&self, name: &str) -> bool {
@@ -294,9 +280,12 @@ impl<F: Format> Scan for FileScan<F> {
                 ..Skipped::default()
             },
         };
-        for (at, located) in located.iter().enumerate() {
-            let (file, values) = (pinned.files[at].clone(), self.path.values(located)?);
-            self.add(&mut pinned, &file, &values, (ask, condition))?;
+        let files: Vec<_> = pinned.files.iter().zip(&located).collect();
+        let found = threads::each(&files, |(file, located)| {
+            self.units(file, &self.path.values(located)?, (ask, condition))
+        });
+        for units in found {
+            add(&mut pinned.units, &mut pinned.skipped, units?);
         }
         Ok(pinned)
     }
@@ -367,7 +356,24 @@ impl<F: Format> Scan for FileScan<F> {
     }
 }
 
+/// Adds what of a file is to be read, and what is not.
+fn add(to_read: &mut Vec<Unit>, skipped: &mut Skipped, units: Vec<(Unit, bool)>) {
+    let is_spared = !units.is_empty() && !units.iter().any(|(_, may_hold)| *may_hold);
+    skipped.files += u64::from(is_spared);
+    for (unit, may_hold) in units {
+        if may_hold {
+            to_read.push(unit);
+            continue;
+        }
+        let is_group = !is_spared && unit.part != Part::Whole;
+        skipped.row_groups += u64::from(is_group);
+        skipped.rows += unit.rows.unwrap_or_default();
+        skipped.bytes += unit.bytes;
+    }
+}
+
 /// The instants of these files.
 fn instants(files: &[Located]) -> Result<Vec<FileInstant>, SourceError> {
-    files.iter().map(|found| file::pin(&found.path)).collect()
+    let instants = threads::each(files, |found| file::pin(&found.path));
+    instants.into_iter().collect()
 }

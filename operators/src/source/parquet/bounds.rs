@@ -18,21 +18,20 @@ use crate::value::Value;
 
 /// The bounds of the column at `position`, which is of type `ty`, for each row group.
 pub(super) fn of(footer: &Footer, position: usize, ty: Type) -> Vec<Option<Bounds>> {
-    let groups = footer.reader.metadata().row_groups();
+    let groups = footer.metadata.row_groups();
     all(footer, position, ty).unwrap_or_else(|| vec![None; groups.len()])
 }
 
 fn all(footer: &Footer, position: usize, ty: Type) -> Option<Vec<Option<Bounds>>> {
-    let field = footer.reader.schema().field(position);
+    let field = footer.schema.field(position);
     let is_instant = matches!(field.data_type(), DataType::Timestamp(_, Some(_)));
     if ty == Type::Json || is_instant {
         return None;
     }
-    let schema = footer.reader.schema();
-    let converter =
-        StatisticsConverter::try_new(field.name(), schema, footer.reader.parquet_schema()).ok()?;
+    let schema = &footer.schema;
+    let converter = StatisticsConverter::try_new(field.name(), schema, footer.leaves()).ok()?;
     let leaf = converter.parquet_column_index()?;
-    let groups = footer.reader.metadata().row_groups();
+    let groups = footer.metadata.row_groups();
     let brought = |column: ArrayRef| {
         let (values, _) = cells::brought(&column, ty, Tz::UTC).ok()?;
         Some(values)

@@ -4,17 +4,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema, SchemaRef};
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{
+    FileMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
+use parquet::schema::types::SchemaDescriptor;
 
+use super::pages::Content;
 use crate::schema::Type;
-use crate::source::{FileInstant, SourceError, file};
+use crate::source::files::Located;
+use crate::source::{FileInstant, SourceError, file, threads};
 
 /// The footers that were read last.
 #[derive(Debug, Default)]
@@ -30,43 +35,61 @@ struct Kept {
     order: VecDeque<FileInstant>,
     /// The chunks of columns that they tell of.
     chunks: usize,
+    /// The columns of the file that was read last, which are mostly those of the next one.
+    columns: Option<Columns>,
 }
 
 impl Footers {
-    /// The footer of a file as it is now.
-    pub(super) fn read(&self, path: &Path) -> Result<Footer, SourceError> {
-        self.of(&file::pin(path)?)
+    /// The columns of each of these files as it is now, as they are decoded.
+    pub(super) fn columns(&self, files: &[Located]) -> Vec<Result<SchemaRef, SourceError>> {
+        threads::each(files, |found| {
+            let footer = self.of(&file::pin(&found.path)?)?;
+            Ok(footer.schema)
+        })
     }
 
     /// The footer of a file as it was at the instant.
     pub(super) fn of(&self, instant: &FileInstant) -> Result<Footer, SourceError> {
-        if let Some(footer) = self.kept(instant) {
-            return Ok(footer);
-        }
-        let file = open(instant)?;
-        self.read_of(&file, instant)
+        let kept = self.kept().footers.get(instant).cloned();
+        kept.map_or_else(|| self.open(instant).map(|(_, footer)| footer), Ok)
     }
 
     /// Opens a file that is as it was at the instant, with its footer.
-    pub(super) fn open(&self, instant: &FileInstant) -> Result<(File, Footer), SourceError> {
-        let file = open(instant)?;
-        let footer = match self.kept(instant) {
+    pub(super) fn open(&self, instant: &FileInstant) -> Result<(Content, Footer), SourceError> {
+        let file = file::open(&instant.path)?;
+        file::is_of(&file, instant)?;
+        let content = Content::of(file, instant.bytes);
+        let content = content.map_err(|error| file::failure(&instant.path, error))?;
+        let kept = self.kept().footers.get(instant).cloned();
+        let footer = match kept {
             Some(footer) => footer,
-            None => self.read_of(&file, instant)?,
+            None => self.read_of(&content, instant)?,
         };
-        Ok((file, footer))
+        Ok((content, footer))
     }
 
-    fn read_of(&self, file: &File, instant: &FileInstant) -> Result<Footer, SourceError> {
-        let footer = Footer::read(file, &instant.path)?;
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+    fn read_of(&self, content: &Content, instant: &FileInstant) -> Result<Footer, SourceError> {
+        let path = &instant.path;
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(content);
+        let metadata = Arc::new(metadata.map_err(|error| broken(path, &error))?);
+        let known = self.kept().columns.clone();
+        let columns = match known.filter(|columns| columns.are_of(&metadata)) {
+            Some(columns) => columns,
+            None => Columns::of(&metadata).map_err(|error| broken(path, &error))?,
+        };
+        let footer = Footer {
+            path: path.clone(),
+            metadata,
+            schema: Arc::clone(&columns.plain),
+        };
+        let mut kept = self.kept();
         kept.keep(instant, &footer, CHUNKS);
+        kept.columns = Some(columns);
         Ok(footer)
     }
 
-    fn kept(&self, instant: &FileInstant) -> Option<Footer> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.footers.get(instant).cloned()
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,47 +109,61 @@ impl Kept {
     }
 }
 
-/// Opens a file that is as it was at the instant.
-fn open(instant: &FileInstant) -> Result<File, SourceError> {
-    let file = file::open(&instant.path)?;
-    file::is_of(&file, instant)?;
-    Ok(file)
+/// The columns of a file.
+#[derive(Clone, Debug)]
+struct Columns {
+    /// A file that has them.
+    file: Arc<ParquetMetaData>,
+    /// As they are decoded.
+    plain: SchemaRef,
+}
+
+impl Columns {
+    fn of(file: &Arc<ParquetMetaData>) -> Result<Columns, ParquetError> {
+        let reader = |options| ArrowReaderMetadata::try_new(Arc::clone(file), options);
+        let written = reader(ArrowReaderOptions::new())?;
+        // How a writer kept a column in memory is not asked: dictionaries, views and large texts are
+        // read as what they stand for.
+        let plain: Vec<FieldRef> = written.schema().fields().iter().map(plain).collect();
+        let plain = Arc::new(ArrowSchema::new(plain));
+        let plain = reader(ArrowReaderOptions::new().with_schema(plain))?;
+        Ok(Columns {
+            file: Arc::clone(file),
+            plain: Arc::clone(plain.schema()),
+        })
+    }
+
+    /// Whether a file has the same.
+    fn are_of(&self, file: &ParquetMetaData) -> bool {
+        let [ours, theirs] = [&self.file, file].map(ParquetMetaData::file_metadata);
+        let written = |file: &FileMetaData| {
+            let notes = file.key_value_metadata().into_iter().flatten();
+            let mut notes = notes.filter(|note| note.key == ARROW_SCHEMA_META_KEY);
+            notes.next().and_then(|note| note.value.clone())
+        };
+        ours.schema_descr() == theirs.schema_descr() && written(ours) == written(theirs)
+    }
 }
 
 /// The footer of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Footer {
     pub(super) path: PathBuf,
-    pub(super) reader: ArrowReaderMetadata,
+    pub(super) metadata: Arc<ParquetMetaData>,
+    /// The columns, as they are decoded.
+    pub(super) schema: SchemaRef,
 }
 
 impl Footer {
-    fn read(file: &File, path: &Path) -> Result<Footer, SourceError> {
-        let broken = |error: ParquetError| broken(path, &error);
-        let written = ArrowReaderMetadata::load(file, ArrowReaderOptions::new());
-        let written = written.map_err(broken)?;
-        // How a writer kept a column in memory is not asked: dictionaries, views and large texts are
-        // read as what they stand for.
-        let plain: Vec<FieldRef> = written.schema().fields().iter().map(plain).collect();
-        let options = ArrowReaderOptions::new().with_schema(Arc::new(ArrowSchema::new(plain)));
-        let reader = ArrowReaderMetadata::try_new(Arc::clone(written.metadata()), options);
-        Ok(Footer {
-            path: path.to_owned(),
-            reader: reader.map_err(broken)?,
-        })
-    }
-
-    /// The columns in their order; of a column that has none of our types, the one it has.
-    pub(super) fn columns(&self) -> impl Iterator<Item = (String, Result<Type, DataType>)> {
-        let fields = self.reader.schema().fields().iter();
-        fields.map(|field| (field.name().clone(), type_of(field.data_type())))
+    /// The columns, as they lie in the file.
+    pub(super) fn leaves(&self) -> &SchemaDescriptor {
+        self.metadata.file_metadata().schema_descr()
     }
 
     /// Where the column of this name stands, which was of type `ty` when the source was checked.
     pub(super) fn position(&self, name: &str, ty: Type) -> Result<usize, SourceError> {
-        let mut found = (0..)
-            .zip(self.columns())
-            .filter(|(_, (column, _))| column == name);
+        let columns = (0..).zip(columns(&self.schema));
+        let mut found = columns.filter(|(_, (column, _))| column == name);
         let reason = match (found.next(), found.next()) {
             (Some((position, (_, Ok(found)))), None) if found == ty => return Ok(position),
             (Some((_, (_, found))), None) => {
@@ -148,7 +185,7 @@ impl Footer {
 
     /// The bytes that the columns at `positions` take of a row group, in the file.
     pub(super) fn bytes(&self, group: usize, positions: &[usize]) -> u64 {
-        let schema = self.reader.parquet_schema();
+        let schema = self.leaves();
         let leaves = self.group(group).columns().iter().enumerate();
         leaves
             .filter(|(leaf, _)| positions.contains(&schema.get_column_root_idx(*leaf)))
@@ -166,13 +203,21 @@ impl Footer {
     }
 
     fn chunks(&self) -> usize {
-        let groups = self.reader.metadata().row_groups();
+        let groups = self.metadata.row_groups();
         groups.iter().map(RowGroupMetaData::num_columns).sum()
     }
 
     fn group(&self, group: usize) -> &RowGroupMetaData {
-        self.reader.metadata().row_group(group)
+        self.metadata.row_group(group)
     }
+}
+
+/// The columns in their order; of a column that has none of our types, the one it has.
+pub(super) fn columns(
+    schema: &ArrowSchema,
+) -> impl Iterator<Item = (String, Result<Type, DataType>)> {
+    let fields = schema.fields().iter();
+    fields.map(|field| (field.name().clone(), type_of(field.data_type())))
 }
 
 /// The error of a file that is not what it must be.
@@ -256,7 +301,7 @@ const BYTES: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
 
     use arrow::array::{Int64Array, RecordBatch};
     use parquet::arrow::ArrowWriter;
@@ -280,7 +325,7 @@ mod tests {
     }
 
     fn same(one: &Footer, other: &Footer) -> bool {
-        Arc::ptr_eq(one.reader.metadata(), other.reader.metadata())
+        Arc::ptr_eq(&one.metadata, &other.metadata)
     }
 
     #[test]
@@ -289,17 +334,17 @@ mod tests {
         let path = folder.path().join("a.parquet");
         let instant = write(&path, 60);
         let footers = Footers::default();
-        let first = footers.read(&path).unwrap();
+        let first = footers.of(&instant).unwrap();
         assert_eq!(first.chunks(), 60);
         assert!(same(&first, &footers.of(&instant).unwrap()));
         assert!(same(&first, &footers.open(&instant).unwrap().1));
         let later = write(&path, 2);
         assert_eq!(footers.of(&later).unwrap().chunks(), 2);
         // What is kept of the former content is not given for a file that is another now.
-        let changed = footers.open(&instant).unwrap_err();
+        let changed = footers.open(&instant).err().unwrap();
         assert!(matches!(changed, SourceError::Changed { .. }), "{changed}");
         fs::remove_file(&path).unwrap();
-        let gone = footers.open(&later).unwrap_err();
+        let gone = footers.open(&later).err().unwrap();
         assert!(matches!(gone, SourceError::Missing { .. }), "{gone}");
     }
 

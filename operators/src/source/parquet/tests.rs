@@ -427,6 +427,61 @@ fn a_file_that_is_no_longer_what_was_checked_is_told() {
     assert_eq!(sample.problems(), ["there is no file `visits.parquet`"]);
 }
 
+/// Pages of both versions, with and without nulls, in a file that is read whole and in one that is not.
+#[test]
+fn pages_are_read_however_they_are_packed() {
+    use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+    use parquet::file::properties::WriterVersion;
+
+    let packed = [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4_RAW,
+        Compression::ZSTD(ZstdLevel::default()),
+    ];
+    for count in [40_i64, 60_000] {
+        let numbers = (0..count).map(|row| (row % 3 > 0).then_some(row * 7919));
+        let texts = (0..count).map(|row| (row % 1000 > 500).then(|| format!("{}", row % 7)));
+        let of_file = [
+            (
+                "number",
+                Arc::new(numbers.collect::<Int64Array>()) as ArrayRef,
+            ),
+            ("text", Arc::new(texts.collect::<StringArray>())),
+            (
+                "nothing",
+                Arc::new(Int64Array::new_null(usize::try_from(count).unwrap())),
+            ),
+        ];
+        let rows = of_file
+            .iter()
+            .map(|(name, column)| (*name, Arc::clone(column), true));
+        let rows = RecordBatch::try_from_iter_with_nullable(rows).unwrap();
+        let expected: Vec<Vec<Value>> = (0..rows.num_rows())
+            .map(|row| cells(rows.columns(), row))
+            .collect();
+        let sample = Sample::new(vec![("number", new_null_array(&DataType::Int64, 1))]);
+        for packed in packed {
+            for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+                let properties = WriterProperties::builder()
+                    .set_compression(packed)
+                    .set_writer_version(version);
+                let file = File::create(sample.path()).unwrap();
+                let schema = rows.schema();
+                let writer = ArrowWriter::try_new(file, schema, Some(properties.build()));
+                let mut writer = writer.unwrap();
+                writer.write(&rows).unwrap();
+                writer.close().unwrap();
+                let (read, errors) = sample.table();
+                assert_eq!(errors, []);
+                assert!(read == expected, "{packed} {version:?} {count}");
+            }
+        }
+    }
+}
+
 #[test]
 fn chunks_are_bounded() {
     let many: Vec<i64> = (0..20_000).collect();
