@@ -26,7 +26,7 @@ pub(super) struct Input {
     /// Whether its rows go by a version.
     pub(super) by_version: bool,
     chunks: Vec<Kept>,
-    runs: Vec<Run>,
+    pub(super) runs: Vec<Run>,
     /// How many groups have had rows on disk, which are numbered.
     spilled: u32,
     pub(super) groups: BTreeMap<Key, Group>,

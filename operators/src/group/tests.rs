@@ -178,6 +178,30 @@ proptest! {
     }
 }
 
+#[test]
+fn what_is_remembered_of_rows_on_disk_follows_their_bytes_and_not_their_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let all: Vec<Row> = (0..=u8::MAX).map(|key| (Some(key), key.into())).collect();
+    let keys: Vec<Key> = (0..=u8::MAX).map(key).collect();
+    let mut sorted: Vec<&Key> = keys.iter().collect();
+    sorted.sort();
+    let mut groups = groups([]);
+    for spills in 1..=20 {
+        for (_, parcel) in cut(&rows(&all), &[], &[], 1) {
+            groups.add(parcel);
+        }
+        groups.spill(folder.path(), |_| String::new()).unwrap();
+        let runs = groups.inputs[0].runs.iter();
+        let places: usize = runs.map(|run| run.batches("", &sorted).len()).sum();
+        // All rows of a spill fit a batch.
+        assert_eq!(places, spills);
+    }
+    let batch = groups
+        .take(("", ""), sorted.into_iter().cloned().collect())
+        .unwrap();
+    assert_eq!(batch.inputs[0].len(), 20 * all.len());
+}
+
 fn key(key: u8) -> Key {
     Key::of(&key.to_string())
 }
