@@ -92,6 +92,20 @@ pub struct Batch {
     pub errors: Vec<(u32, ErrorRow)>,
 }
 
+impl Batch {
+    /// The rows of each side of the partition; `side_of` says for each input to which it leads. Fails
+    /// when a column would be larger than Arrow allows: 2 GiB of text.
+    pub fn of_sides(&self, side_of: &[usize]) -> Result<Vec<Chunk>, ArrowError> {
+        let sides: BTreeSet<usize> = side_of.iter().copied().collect();
+        let rows = |side: usize| {
+            let inputs = self.inputs.iter().zip(side_of);
+            let of_side = inputs.filter(|(_, of)| **of == side);
+            Chunk::by_origin(&of_side.map(|(rows, _)| rows.clone()).collect::<Vec<_>>())
+        };
+        sides.into_iter().map(rows).collect()
+    }
+}
+
 impl Groups {
     /// No groups yet of inputs with these columns, of which some identify a row. A group with more
     /// rows than `most` is an error of the stage named there, and has none.
@@ -236,6 +250,14 @@ impl Groups {
     /// be larger than Arrow allows: 2 GiB of text.
     pub fn take(&mut self, (cut, name): (&str, &str), keys: Vec<Key>) -> Result<Batch, ArrowError> {
         let (mut digests, mut inputs, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        let rows = keys.iter().map(|key| {
+            let groups = self.digests_of(key);
+            groups.map(|(_, digest)| digest.rows).sum::<u64>()
+        });
+        let rows: Vec<u64> = rows.collect();
+        for (position, rows) in (0..).zip(&rows).filter(|(_, rows)| **rows > self.most.0) {
+            errors.push((position, too_many(*rows, &self.most)));
+        }
         for input in &mut self.inputs {
             let mut of_keys = Vec::new();
             let mut taken = Taken::default();
@@ -245,8 +267,7 @@ impl Groups {
                 let Some(mut group) = group else { continue };
                 let found = std::mem::take(&mut group.errors);
                 errors.extend(found.into_iter().map(|error| (position, error)));
-                if group.digest.rows > self.most.0 {
-                    errors.push((position, too_many(group.digest.rows, &self.most)));
+                if rows[position as usize] > self.most.0 {
                     self.bytes -= input.release(&group.rows);
                     continue;
                 }

@@ -15,6 +15,17 @@ impl<T> Ordered<T> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&T> {
+        let mut entries = self.iter();
+        entries.find_map(|(of, value)| (of == name).then_some(value))
+    }
+
     /// How many entries.
     pub fn len(&self) -> usize {
         self.0.len()

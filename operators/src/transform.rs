@@ -14,6 +14,7 @@
 pub mod aggregate;
 pub mod batch_partition;
 pub mod checks;
+pub mod components;
 pub mod conflict_join;
 pub mod derive;
 pub mod distinct;

@@ -34,6 +34,16 @@ pub enum Feed {
     Step(usize),
 }
 
+impl Feed {
+    /// The rows that come from there: of those that come to the way, or that its steps have made.
+    pub fn rows<'a>(self, starts: &'a [Chunk], made: &'a [Chunk]) -> &'a Chunk {
+        match self {
+            Feed::Start(start) => &starts[start],
+            Feed::Step(step) => &made[step],
+        }
+    }
+}
+
 impl Way {
     /// The rows that each step makes of those that come to the way.
     pub fn evaluate(
@@ -44,14 +54,12 @@ impl Way {
         let mut made: Vec<Chunk> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             at.enter(&step.name);
-            let input = |feed: &Feed| match *feed {
-                Feed::Start(start) => &starts[start],
-                Feed::Step(step) => &made[step],
-            };
             let stage = step.transform.stage();
-            let gathers = stage.gathers();
-            let inputs = step.inputs.iter();
-            let inputs = inputs.map(|feed| input(feed).gather(gathers.as_ref()));
+            let inputs = step.inputs.iter().enumerate();
+            let inputs = inputs.map(|(number, feed)| {
+                let gathers = stage.gathers(number);
+                feed.rows(starts, &made).gather(gathers.as_ref())
+            });
             let inputs: Result<Vec<Chunk>, _> = inputs.collect();
             let inputs = inputs.map_err(|error| at.columns(error))?;
             made.push(stage.evaluate(&inputs, at)?);

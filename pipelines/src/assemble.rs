@@ -12,7 +12,10 @@ use operators::way::{Feed, Step, Way};
 use crate::check::Checked;
 use crate::diagnostic::{self, Diagnostic};
 use crate::graph::{Config, Graph, Upstream};
-use crate::plan::{DigestPlan, DimensionPlan, InputPlan, Plan, SinkPlan, SinkRows, SourcePlan};
+use crate::plan::{
+    DigestPlan, DimensionPlan, InputPlan, PartitionPlan, Plan, SidePlan, SinkPlan, SinkRows,
+    SourcePlan,
+};
 use crate::settings::Settings;
 
 /// What changes when the engine computes something else of the same plan.
@@ -38,12 +41,11 @@ impl Assemble<'_> {
         mut warnings: Vec<Diagnostic>,
     ) -> Plan {
         let used = self.graph.used();
-        let partition = self.partition(&used);
-        let (key_function, step_of) = self.key_function(&used, partition);
-        let way = self.graph.way_to(partition);
-        let stamp = self.stamp(&used, &way, &step_of, &opened);
+        let sides = self.sides(&used);
+        let (key_function, step_of) = self.key_function(&used, &sides);
+        let stamp = self.stamp(&used, &sides, &step_of, &opened);
         let looked_up = self.looked_up(&used);
-        let (sources, source_of) = self.sources(&looked_up, partition, &mut opened);
+        let (sources, source_of) = self.sources(&looked_up, &sides, &mut opened);
         let dimension_of = (0..)
             .zip(&looked_up)
             .map(|(at, &node)| (node, at))
@@ -52,13 +54,12 @@ impl Assemble<'_> {
         diagnostic::sort(&mut warnings);
         Plan {
             stamp,
-            inputs: self.inputs(partition, &source_of, &sources),
-            partition: Arc::clone(&self.checked.transforms[&partition]),
-            partition_name: self.name(partition),
+            inputs: self.inputs(&sides, &source_of, &sources),
+            partition: self.partition(&sides),
             dimensions: self.dimensions(&looked_up, &source_of),
             lookups: self.lookups(&used, &dimension_of),
             stamped_dimensions: self.stamped(&step_of, &dimension_of),
-            sinks: self.sinks(partition, &step_of, &dimension_of),
+            sinks: self.sinks(&sides, &step_of, &dimension_of),
             settings,
             sources,
             key_function,
@@ -71,11 +72,11 @@ impl Assemble<'_> {
     fn sources(
         &self,
         looked_up: &[usize],
-        partition: usize,
+        sides: &[usize],
         opened: &mut BTreeMap<usize, Source>,
     ) -> (Vec<SourcePlan>, BTreeMap<usize, usize>) {
         let (mut sources, mut source_of) = (Vec::new(), BTreeMap::new());
-        let ends = looked_up.iter().chain([&partition]);
+        let ends = looked_up.iter().chain(sides);
         for node in ends.flat_map(|&end| self.sources_of(end)) {
             if source_of.contains_key(&node) {
                 continue;
@@ -144,11 +145,24 @@ impl Assemble<'_> {
         Arc::from(self.graph.nodes[node].name())
     }
 
-    fn partition(&self, used: &BTreeSet<usize>) -> usize {
-        let partition = used
-            .iter()
-            .find(|&&node| self.graph.nodes[node].is_partition());
-        *partition.expect("a checked pipeline has one batch-partition")
+    /// The sides of the batch-partition that are read.
+    fn sides(&self, used: &BTreeSet<usize>) -> Vec<usize> {
+        let used = used.iter().copied();
+        used.filter(|&node| self.graph.nodes[node].is_partition())
+            .collect()
+    }
+
+    fn partition(&self, sides: &[usize]) -> PartitionPlan {
+        let first = sides.first();
+        let first = first.expect("a checked pipeline has one batch-partition");
+        let side = |&node: &usize| SidePlan {
+            name: self.name(node),
+            stage: Arc::clone(&self.checked.transforms[&node]),
+        };
+        PartitionPlan {
+            name: Arc::from(self.graph.nodes[*first].section.name.as_str()),
+            sides: sides.iter().map(side).collect(),
+        }
     }
 
     /// The stages that other stages and sinks look rows up in, each behind those that it looks rows
@@ -173,25 +187,22 @@ impl Assemble<'_> {
     fn key_function(
         &self,
         used: &BTreeSet<usize>,
-        partition: usize,
+        sides: &[usize],
     ) -> (Way, BTreeMap<usize, usize>) {
         let order = self.graph.order.iter().copied();
         let behind = order.filter(|&node| {
             let is_stage = used.contains(&node) && !self.graph.nodes[node].is_sink();
-            is_stage && self.graph.way_to(node).contains(&partition)
+            is_stage && self.graph.is_grouped(node)
         });
-        self.net(&[partition], &behind.collect::<Vec<_>>())
+        self.net(sides, &behind.collect::<Vec<_>>())
     }
 
     /// The way from these starts through these stages, and for each of the stages its step.
     fn net(&self, starts: &[usize], stages: &[usize]) -> (Way, BTreeMap<usize, usize>) {
         let (mut steps, mut step_of) = (Vec::new(), BTreeMap::new());
         for &node in stages.iter().filter(|node| !starts.contains(node)) {
-            let feed = |input| match starts.iter().position(|&start| start == input) {
-                Some(start) => Feed::Start(start),
-                None => Feed::Step(step_of[&input]),
-            };
-            let inputs = self.graph.nodes[node].inputs().map(feed).collect();
+            let inputs = self.graph.nodes[node].inputs();
+            let inputs = inputs.map(|input| feed(input, starts, &step_of)).collect();
             step_of.insert(node, steps.len());
             steps.push(Step {
                 name: self.name(node),
@@ -202,35 +213,39 @@ impl Assemble<'_> {
         (Way { steps }, step_of)
     }
 
-    /// The inputs of the partition: one for each chain of stages from a source to it.
+    /// The inputs of the partition: one for each chain of stages from a source to one of its sides.
     fn inputs(
         &self,
-        partition: usize,
+        sides: &[usize],
         source_of: &BTreeMap<usize, usize>,
         sources: &[SourcePlan],
     ) -> Vec<InputPlan> {
-        let branches = self.graph.branches_to(partition);
-        let input = |branch: &Vec<usize>| {
+        let branches = sides.iter().enumerate().flat_map(|(side, node)| {
+            let branches = self.graph.branches_to(*node).into_iter();
+            branches.map(move |branch| (side, branch))
+        });
+        let input = |(side, branch): (usize, Vec<usize>)| {
             let source = source_of[&branch[0]];
             let plan = &sources[source];
             let positions = |schema: &operators::schema::Schema| {
                 let id = plan.source.id().iter();
                 id.filter_map(|id| schema.position(id)).collect()
             };
-            let passing = &self.checked.schemas[&partition];
+            let passing = &self.checked.schemas[&sides[side]];
             InputPlan {
+                side,
                 source,
-                way: self.chain(branch),
+                way: self.chain(&branch),
                 source_id: positions(&plan.schema),
                 id: positions(passing),
                 key: passing
                     .key()
-                    .and_then(|key| self.column_of(branch, key))
+                    .and_then(|key| self.column_of(&branch, key))
                     .map(|column| plan.columns[column].clone()),
-                digest: self.digest(branch, plan),
+                digest: self.digest(&branch, plan),
             }
         };
-        branches.iter().map(input).collect()
+        branches.map(input).collect()
     }
 
     /// What digests of a chain's rows are over: all that passes the partition. With a version it is
@@ -302,7 +317,7 @@ impl Assemble<'_> {
 
     fn sinks(
         &mut self,
-        partition: usize,
+        sides: &[usize],
         step_of: &BTreeMap<usize, usize>,
         dimension_of: &BTreeMap<usize, usize>,
     ) -> Vec<SinkPlan> {
@@ -310,10 +325,10 @@ impl Assemble<'_> {
         let plan = |(node, sink): (usize, _)| {
             let stage = &self.graph.nodes[node];
             let rows = match (stage.inputs().next(), stage.errors_of) {
-                (Some(input), _) if input == partition => SinkRows::Stage(None),
-                (Some(input), _) => SinkRows::Stage(Some(step_of[&input])),
+                (Some(input), _) => SinkRows::Stage(feed(input, sides, step_of)),
                 (None, errors_of) => {
-                    SinkRows::Errors(self.name(errors_of.expect("a sink has an input")))
+                    let of = &self.graph.nodes[errors_of.expect("a sink has an input")];
+                    SinkRows::Errors(Arc::from(of.section.name.as_str()))
                 }
             };
             let dimension = |upstream: &Upstream| {
@@ -339,11 +354,13 @@ impl Assemble<'_> {
     fn stamp(
         &self,
         used: &BTreeSet<usize>,
-        way: &[usize],
+        sides: &[usize],
         step_of: &BTreeMap<usize, usize>,
         opened: &BTreeMap<usize, Source>,
     ) -> BTreeMap<String, u128> {
         let mut parts = BTreeMap::from([("the engine".to_owned(), bytes_hash(ENGINE.as_bytes()))]);
+        let ways = sides.iter().map(|side| self.graph.way_to(*side));
+        let way: BTreeSet<usize> = ways.flatten().collect();
         for &node in used {
             let stage = &self.graph.nodes[node];
             let Config::Transform(_) = stage.config else {
@@ -364,13 +381,15 @@ impl Assemble<'_> {
                 );
             }
         }
-        let partition = way.last().expect("a way ends at the partition");
-        let columns = format!("{:?}", self.checked.schemas[partition].columns());
+        let columns = sides
+            .iter()
+            .map(|side| self.checked.schemas[side].columns());
+        let columns: Vec<String> = columns.map(|columns| format!("{columns:?}")).collect();
         parts.insert(
             "the columns that are read".to_owned(),
-            bytes_hash(columns.as_bytes()),
+            bytes_hash(columns.join("\0").as_bytes()),
         );
-        for source in self.sources_of(*partition) {
+        for source in sides.iter().flat_map(|side| self.sources_of(*side)) {
             // Ties are broken by the id.
             let id = format!("{:?}", opened[&source].id());
             parts.insert(
@@ -436,5 +455,13 @@ impl Assemble<'_> {
             }
         }
         warnings
+    }
+}
+
+/// Where the rows of a stage come from: one of these starts, or a step behind them.
+fn feed(stage: usize, starts: &[usize], step_of: &BTreeMap<usize, usize>) -> Feed {
+    match starts.iter().position(|&start| start == stage) {
+        Some(start) => Feed::Start(start),
+        None => Feed::Step(step_of[&stage]),
     }
 }

@@ -179,7 +179,8 @@ impl Check<'_> {
                 };
             }
             Transform::Aggregate(stage) => ("aggregate", "by", Some(stage.by())),
-            Transform::ConflictJoin(stage) => ("conflict-join", "on", Some(stage.on())),
+            Transform::Components(stage) => ("components", "within", Some(stage.within())),
+            Transform::ConflictJoin(stage) => ("conflict-join", "on", Some(stage.on_key())),
             Transform::Distinct(_) => ("distinct", "input", None),
             Transform::Latest(stage) => ("latest", "by", Some(stage.by())),
             Transform::Sql(_) => ("sql", "query", None),
@@ -205,7 +206,7 @@ impl Check<'_> {
                 format!("add `{}`, the partition key", input.columns()[key].0)
             }
             (None, _) => {
-                let mut behind = before[partition..].iter();
+                let mut behind = before.iter().filter(|&&stage| self.graph.is_grouped(stage));
                 let lost = behind.find(|stage| checked.schemas[stage].key().is_none());
                 let lost = lost.expect("the partition has its key, and the input has not");
                 let name = self.graph.nodes[*lost].name();

@@ -76,14 +76,16 @@ fn draw(plan: &Plan) -> Chart {
     for dimension in &plan.dimensions {
         let starts = dimension.sources.iter().map(|&source| sources[source]);
         let starts: Vec<usize> = starts.collect();
-        let steps = chart.way(&starts, &dimension.way, &plan.partition_name);
+        let steps = chart.way(&starts, &dimension.way, plan);
         dimensions.push(steps.last().copied().unwrap_or(starts[0]));
     }
     for input in &plan.inputs {
-        chart.way(&[sources[input.source]], &input.way, &plan.partition_name);
+        chart.way(&[sources[input.source]], &input.way, plan);
     }
-    let partition = chart.add(&plan.partition_name, Shape::Partition);
-    let steps = chart.key_function(partition, plan);
+    let sides = plan.partition.sides.iter();
+    let sides = sides.map(|side| chart.add(&side.name, Shape::Partition));
+    let sides: Vec<usize> = sides.collect();
+    let steps = chart.key_function(&sides, plan);
     for (stage, looked_up) in &plan.lookups {
         if let Some(&stage) = chart.boxes.get(stage) {
             for &dimension in looked_up {
@@ -94,8 +96,7 @@ fn draw(plan: &Plan) -> Chart {
     for sink in &plan.sinks {
         let to = chart.add(&Arc::from(sink.name.as_str()), Shape::Sink);
         match &sink.rows {
-            SinkRows::Stage(None) => chart.arrow(partition, to, Arrow::Rows),
-            SinkRows::Stage(Some(step)) => chart.arrow(steps[*step], to, Arrow::Rows),
+            SinkRows::Stage(feed) => chart.arrow(from(*feed, &sides, &steps), to, Arrow::Rows),
             SinkRows::Errors(stage) => {
                 if let Some(&from) = chart.boxes.get(stage) {
                     chart.arrow(from, to, Arrow::Errors);
@@ -140,10 +141,11 @@ impl Chart {
     }
 
     /// Draws what is new of a way, and gives the boxes of its steps.
-    fn way(&mut self, starts: &[usize], way: &Way, partition: &Arc<str>) -> Vec<usize> {
+    fn way(&mut self, starts: &[usize], way: &Way, plan: &Plan) -> Vec<usize> {
         let mut boxes: Vec<usize> = Vec::with_capacity(way.steps.len());
         for step in &way.steps {
-            let shape = if step.name == *partition {
+            let mut sides = plan.partition.sides.iter();
+            let shape = if sides.any(|side| side.name == step.name) {
                 Shape::Partition
             } else {
                 Shape::Transform
@@ -152,18 +154,14 @@ impl Chart {
         }
         for (step, &to) in way.steps.iter().zip(&boxes) {
             for feed in &step.inputs {
-                let from = match *feed {
-                    Feed::Start(start) => starts[start],
-                    Feed::Step(step) => boxes[step],
-                };
-                self.arrow(from, to, Arrow::Rows);
+                self.arrow(from(*feed, starts, &boxes), to, Arrow::Rows);
             }
         }
         boxes
     }
 
     /// Draws the stages behind the gate, and gives their boxes.
-    fn key_function(&mut self, partition: usize, plan: &Plan) -> Vec<usize> {
+    fn key_function(&mut self, sides: &[usize], plan: &Plan) -> Vec<usize> {
         let way = &plan.key_function;
         if way.steps.is_empty() {
             return Vec::new();
@@ -173,7 +171,7 @@ impl Chart {
             self.add(&step.name, Shape::Transform);
         }
         self.line("end");
-        self.way(&[partition], way, &plan.partition_name)
+        self.way(sides, way, plan)
     }
 
     fn arrow(&mut self, from: usize, to: usize, arrow: Arrow) {
@@ -190,6 +188,14 @@ impl Chart {
 
     fn line(&mut self, line: &str) {
         writeln!(self.text, "    {line}").expect("a text takes any line");
+    }
+}
+
+/// The box that rows come from.
+fn from(feed: Feed, starts: &[usize], steps: &[usize]) -> usize {
+    match feed {
+        Feed::Start(start) => starts[start],
+        Feed::Step(step) => steps[step],
     }
 }
 

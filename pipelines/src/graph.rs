@@ -28,10 +28,12 @@ pub struct Graph<'a> {
     pub order: Vec<usize>,
 }
 
-/// One stage of the file, decoded.
+/// One stage of the file, decoded. A batch-partition of several sides is a stage for each.
 pub struct Node<'a> {
     /// Its section.
     pub section: &'a Section,
+    /// The name by which others take rows from it.
+    name: String,
     /// What the section says.
     pub config: Config,
     /// The stages that it takes rows from or looks rows up in, in the order in which it is checked
@@ -63,10 +65,31 @@ pub enum Config {
     Sink(SinkConfig),
 }
 
-impl Node<'_> {
-    /// Its name.
+impl<'a> Node<'a> {
+    fn new(section: &'a Section, config: Config) -> Self {
+        let side = match &config {
+            Config::Transform(TransformConfig::BatchPartition(config)) => config.side.as_ref(),
+            _ => None,
+        };
+        let name = &section.name;
+        Node {
+            section,
+            name: side.map_or_else(|| name.clone(), |side| format!("{name}.{side}")),
+            config,
+            upstream: Vec::new(),
+            is_connected: true,
+            errors_of: None,
+        }
+    }
+
+    /// The name by which others take rows from it.
     pub fn name(&self) -> &str {
-        &self.section.name
+        &self.name
+    }
+
+    /// Whether it is one of several sides.
+    pub(crate) fn is_side(&self) -> bool {
+        self.name != self.section.name
     }
 
     /// The stages whose rows flow through it.
@@ -111,14 +134,9 @@ impl<'a> Graph<'a> {
         let mut nodes = Vec::new();
         for section in document.sections() {
             match decode(section) {
-                Ok(Some(config)) => nodes.push(Node {
-                    section,
-                    config,
-                    upstream: Vec::new(),
-                    is_connected: true,
-                    errors_of: None,
-                }),
-                Ok(None) => {}
+                Ok(configs) => {
+                    nodes.extend(configs.into_iter().map(|config| Node::new(section, config)));
+                }
                 Err(problems) => diagnostics.extend(problems),
             }
         }
@@ -246,10 +264,11 @@ impl<'a> Graph<'a> {
     }
 }
 
-fn decode(section: &Section) -> Result<Option<Config>, Vec<Diagnostic>> {
+/// What a section says: of a batch-partition, for each of its sides.
+fn decode(section: &Section) -> Result<Vec<Config>, Vec<Diagnostic>> {
     // A section without a type was reported when the document was read.
     let Some(kind) = &section.kind else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     let kind = kind.name.as_str();
     let (known, decoded): (&[&str], _) = match section.group {
@@ -268,10 +287,26 @@ fn decode(section: &Section) -> Result<Option<Config>, Vec<Diagnostic>> {
             let decoded = SinkConfig::decode(kind, section);
             (&SINKS, decoded.map(|config| config.map(Config::Sink)))
         }
-        Group::Pipeline | Group::Http | Group::Cluster | Group::Connections => return Ok(None),
+        Group::Pipeline | Group::Http | Group::Cluster | Group::Connections => {
+            return Ok(Vec::new());
+        }
     };
     decoded.map_or_else(
         || Err(vec![section.no_such_type(kind, known)]),
-        |decoded| decoded.map(Some),
+        |decoded| sides(section, decoded?),
     )
+}
+
+fn sides(section: &Section, config: Config) -> Result<Vec<Config>, Vec<Diagnostic>> {
+    let Config::Transform(TransformConfig::BatchPartition(partition)) = config else {
+        return Ok(vec![config]);
+    };
+    let of_side = |side| Config::Transform(TransformConfig::BatchPartition(side));
+    match partition.sides() {
+        Ok(sides) => Ok(sides.into_iter().map(of_side).collect()),
+        Err(problems) => {
+            let problems = problems.into_iter();
+            Err(problems.map(|problem| section.place(problem)).collect())
+        }
+    }
 }

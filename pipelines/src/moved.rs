@@ -50,7 +50,7 @@ impl Graph<'_> {
         else {
             return Vec::new();
         };
-        let key = config.by.as_deref();
+        let key = config.by().map(|(_, column)| column);
         let (mut way, mut foremost) = (Vec::new(), 0);
         let mut user = partition;
         while let [input] = self.nodes[user].inputs().collect::<Vec<_>>()[..] {

@@ -46,38 +46,35 @@ pub fn check(graph: &Graph, diagnostics: &mut Vec<Diagnostic>) {
 
 fn main_way(graph: &Graph, sink: usize, way: &[usize], report: &mut dyn FnMut(usize, Problem)) {
     let complete = way.iter().all(|&node| graph.nodes[node].is_connected);
-    let mut partitions = way
-        .iter()
-        .copied()
-        .filter(|&node| graph.nodes[node].is_partition());
-    let Some(partition) = partitions.next() else {
-        if complete {
-            report(
-                sink,
-                Problem::at(["input"], "there is no batch-partition between a source and this sink")
-                    .label("its rows have no key")
-                    .help("add `[transforms.x]` with `type = \"batch-partition\"` and `by = \"..\"` on the way"),
-            );
-        }
-        return;
-    };
-    for second in partitions {
+    let is_partition = |node: &usize| graph.nodes[*node].is_partition();
+    let partitions: Vec<usize> = way.iter().copied().filter(is_partition).collect();
+    if partitions.is_empty() && complete {
         report(
-            second,
-            Problem::at(
-                ["type"],
-                format!(
-                    "there is a batch-partition on this way already: `{}`",
-                    graph.nodes[partition].name()
-                ),
-            )
-            .label("a second batch-partition")
-            .help("rows are grouped by one key between a source and a sink: keep one of the two"),
+            sink,
+            Problem::at(["input"], "there is no batch-partition between a source and this sink")
+                .label("its rows have no key")
+                .help("add `[transforms.x]` with `type = \"batch-partition\"` and `by = \"..\"` on the way"),
         );
     }
-    for &node in way.iter().take_while(|&&node| node != partition) {
-        if let Some(problem) = before_gate(&graph.nodes[node], graph.nodes[partition].name()) {
-            report(node, problem);
+    for partition in partitions {
+        let name = graph.nodes[partition].name();
+        let mut before = graph.way_to(partition);
+        before.pop();
+        if let Some(&first) = before.iter().find(|node| is_partition(node)) {
+            let first = graph.nodes[first].name();
+            let message = format!("there is a batch-partition on this way already: `{first}`");
+            report(
+                partition,
+                Problem::at(["type"], message)
+                    .label("a second batch-partition")
+                    .help("rows are grouped by one key between a source and a sink: keep one of the two"),
+            );
+            continue;
+        }
+        for node in before {
+            if let Some(problem) = before_gate(&graph.nodes[node], name) {
+                report(node, problem);
+            }
         }
     }
 }
@@ -94,6 +91,7 @@ fn before_gate(node: &Node, partition: &str) -> Option<Problem> {
         TransformConfig::Latest(_) => ("latest", "it would look at rows of many keys at once"),
         TransformConfig::Checks(_) => ("checks", "it keeps keys from sinks"),
         TransformConfig::Rules(_) => ("rules", "its columns would be part of what is compared"),
+        TransformConfig::Components(_) => ("components", "it looks at the edges of one key"),
         TransformConfig::ConflictJoin(_) => ("conflict-join", "it pairs rows of one key"),
         TransformConfig::Sql(_) => ("sql", "it would look at rows of many keys at once"),
         _ => return None,
@@ -117,6 +115,7 @@ fn kept_out<'a>(node: &'a Node) -> Option<(&'static str, &'a str)> {
     };
     let kind = match config {
         TransformConfig::BatchPartition(_) => "batch-partition",
+        TransformConfig::Components(_) => "components",
         TransformConfig::ConflictJoin(_) => "conflict-join",
         _ => return None,
     };
@@ -166,10 +165,11 @@ fn one_partition(graph: &Graph, report: &mut dyn FnMut(usize, Problem)) {
         return;
     };
     for second in partitions {
-        if graph.way_to(second).contains(&first) {
+        // Sides of one are no second one; and one behind the other was told on the way.
+        let name = &graph.nodes[first].section.name;
+        if graph.nodes[second].section.name == *name || graph.way_to(second).contains(&first) {
             continue;
         }
-        let name = graph.nodes[first].name();
         report(
             second,
             Problem::at(

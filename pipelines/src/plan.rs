@@ -18,7 +18,8 @@ use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::Schema;
 use operators::source::{Amiss, Ask, Source};
-use operators::way::Way;
+use operators::transform::batch_partition::BatchPartition;
+use operators::way::{Feed, Way};
 
 use crate::assemble::Assemble;
 use crate::check::Check;
@@ -39,9 +40,7 @@ pub struct Plan {
     /// The inputs of the batch-partition.
     pub inputs: Vec<InputPlan>,
     /// The batch-partition.
-    pub partition: Arc<Transform>,
-    /// Its name.
-    pub partition_name: Arc<str>,
+    pub partition: PartitionPlan,
     /// For each stage on a way, the dimensions that it looks rows up in, if it does.
     pub lookups: BTreeMap<Arc<str>, Vec<usize>>,
     /// The stages behind the gate.
@@ -90,9 +89,46 @@ pub struct DimensionPlan {
     pub schema: Schema,
 }
 
-/// An input of the batch-partition: a chain of stages from a source to it. A union before the
-/// partition makes several of it.
+/// The batch-partition.
+pub struct PartitionPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its sides that are read: one, unless it has several inputs.
+    pub sides: Vec<SidePlan>,
+}
+
+/// A side of the batch-partition: rows with columns of their own.
+pub struct SidePlan {
+    /// The name by which stages take rows from it.
+    pub name: Arc<str>,
+    /// The batch-partition of its rows.
+    pub stage: Arc<Transform>,
+}
+
+impl PartitionPlan {
+    /// The batch-partition of a side's rows.
+    ///
+    /// # Panics
+    /// When there is no such side.
+    pub fn side(&self, side: usize) -> &BatchPartition {
+        match self.sides[side].stage.as_ref() {
+            Transform::BatchPartition(partition) => partition,
+            _ => panic!("a plan's partition is a batch-partition"),
+        }
+    }
+
+    /// For what is the same on all sides: how keys are cut, whether all rows are one key, how many
+    /// rows a key may have.
+    pub fn any_side(&self) -> &BatchPartition {
+        self.side(0)
+    }
+}
+
+/// An input of the batch-partition: a chain of stages from a source to one of its sides. A union
+/// before it makes several of it.
 pub struct InputPlan {
+    /// The side that it leads to.
+    pub side: usize,
     /// The source that it starts at.
     pub source: usize,
     /// The stages on its way, the batch-partition last.
@@ -147,8 +183,8 @@ impl SinkPlan {
 /// Which rows a sink keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkRows {
-    /// Those of a step of the key function; `None`: those that pass the gate.
-    Stage(Option<usize>),
+    /// Those of a step of the key function, or those of a side that pass the gate.
+    Stage(Feed),
     /// The errors of a stage.
     Errors(Arc<str>),
 }

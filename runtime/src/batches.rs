@@ -116,7 +116,7 @@ fn start(job: &Job, (in_flight, bytes): (&[(Epoch, u64)], u64), epoch: Epoch) ->
 /// The batch of a cut; nothing when that fails, which ends the run.
 fn taken(job: &Job, keeper: &Keeper, cut: &Cut, keys: BTreeSet<Key>) -> Option<Batch> {
     let batch = keeper.take(cut, keys).map_err(|source| {
-        let stage = Arc::clone(&job.plan.partition_name);
+        let stage = Arc::clone(&job.plan.partition.name);
         StageError::Columns { stage, source }
     });
     job.check(batch)

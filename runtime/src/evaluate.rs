@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use operators::chunk::Chunk;
 use operators::consolidate::{Diff, Epoch};
 use operators::differ::ToldRow;
 use operators::digest::Digest;
@@ -13,6 +12,7 @@ use operators::group::{Batch, ErrorRow};
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::transform::{Evaluation, Finding, Place, Prepared, StageError};
+use operators::way::Feed;
 use pipelines::plan::{self, SinkPlan};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -215,13 +215,13 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
         .find(|(_, key)| **key == Key::whole());
     let whole = whole.filter(|_| job.partition().is_whole());
     let mut at = Evaluation::new(Place::BehindGate, prepared).of_whole(whole.map(|(at, _)| at));
-    let input = Chunk::by_origin(&batch.inputs).map_err(|source| {
-        let stage = Arc::clone(&job.plan.partition_name);
+    let side_of: Vec<usize> = job.plan.inputs.iter().map(|input| input.side).collect();
+    let starts = batch.of_sides(&side_of).map_err(|source| {
+        let stage = Arc::clone(&job.plan.partition.name);
         StageError::Columns { stage, source }
     })?;
-    let starts = std::slice::from_ref(&input);
     let way = &job.plan.key_function;
-    let steps = way.evaluate(starts, &mut at)?;
+    let steps = way.evaluate(&starts, &mut at)?;
     job.recorder.tell(|status| status.made(way, &steps));
     let mut errors: Vec<(u32, ErrorRow)> = batch.errors.clone();
     errors.extend(at.errors().iter().map(|error| {
@@ -235,7 +235,7 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
             },
         )
     }));
-    let rows = sink_rows::all(job, &batch.keys, (&input, &steps), &mut errors)?;
+    let rows = sink_rows::all(job, &batch.keys, (&starts, &steps), &mut errors)?;
     let errors = errors
         .into_iter()
         .map(|(key, error)| ((batch.keys[key as usize].clone(), error.hash()), error));
@@ -252,7 +252,7 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
 fn blocked(job: &Job, findings: &[Finding]) -> Vec<BTreeSet<u32>> {
     let blocking: Vec<&Finding> = findings.iter().filter(|finding| finding.blocks).collect();
     let of_sink = |sink: &SinkPlan| match &sink.rows {
-        plan::SinkRows::Stage(Some(step)) if !blocking.is_empty() => {
+        plan::SinkRows::Stage(Feed::Step(step)) if !blocking.is_empty() => {
             let through = job.plan.key_function.through(*step);
             let met = blocking
                 .iter()

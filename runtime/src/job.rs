@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use operators::catalog::Transform;
 use operators::consolidate::Epoch;
 use operators::digest::Digest;
 use operators::group::ErrorRow;
@@ -199,12 +198,9 @@ impl Job {
         usize::try_from(self.placement.all_workers()).expect("workers are few")
     }
 
-    /// The batch-partition of the plan.
+    /// The batch-partition of the plan, for what is the same on all its sides.
     pub(crate) fn partition(&self) -> &BatchPartition {
-        match self.plan.partition.as_ref() {
-            Transform::BatchPartition(partition) => partition,
-            _ => panic!("a plan's partition is a batch-partition"),
-        }
+        self.plan.partition.any_side()
     }
 
     /// Notes that a worker keeps more or fewer bytes of rows than before.

@@ -327,7 +327,8 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
         version: &plan.digest.version,
         keeps_rows,
     };
-    let mut parcels = parcels(job.partition(), &rows, &at, &from, &job.placement);
+    let side = job.plan.partition.side(plan.side);
+    let mut parcels = parcels(side, &rows, &at, &from, &job.placement);
     if !read.lost.is_empty() {
         let key = Key::reserved(name);
         let error = |line: &operators::source::LostLine| ErrorRow {

@@ -30,14 +30,14 @@ pub(crate) struct SinkRows {
 pub(crate) fn all(
     job: &Job,
     keys: &[Key],
-    (input, steps): (&Chunk, &[Chunk]),
+    (starts, steps): (&[Chunk], &[Chunk]),
     errors: &mut Vec<(u32, ErrorRow)>,
 ) -> Result<Vec<SinkRows>, StageError> {
     let mut rows = Vec::new();
     for sink in &job.plan.sinks {
         rows.push(match &sink.rows {
-            plan::SinkRows::Stage(step) => {
-                let chunk = step.map_or(input, |step| &steps[step]).gather(None);
+            plan::SinkRows::Stage(feed) => {
+                let chunk = feed.rows(starts, steps).gather(None);
                 let chunk = chunk.map_err(|source| StageError::Columns {
                     stage: Arc::from(sink.name.as_str()),
                     source,

@@ -62,15 +62,16 @@ impl Keeper {
         if !job.scan.feeds() {
             known.borrow_mut().clear();
         }
-        let schema = job.partition().schema().arrow();
+        let partition = &job.plan.partition;
         let inputs = job.plan.inputs.iter();
         let most = job.partition().max_group_rows();
         let groups = Groups::new(
             inputs.map(|input| {
                 let by_version = !input.digest.version.is_empty();
-                (Arc::clone(&schema), input.id.clone(), by_version)
+                let schema = partition.side(input.side).schema().arrow();
+                (schema, input.id.clone(), by_version)
             }),
-            (most, Arc::clone(&job.plan.partition_name)),
+            (most, Arc::clone(&partition.name)),
         );
         let kept = Kept {
             groups,
@@ -111,7 +112,7 @@ impl Keeper {
             let number = piece.map_or(0, |piece| piece.number);
             self.known.borrow_mut().add(&parcel, number);
         }
-        let name = &self.job.plan.partition_name;
+        let name = &self.job.plan.partition.name;
         let mut span = self.job.recorder.span(self.lane, Task::Group, name);
         span.count(parcel.at.len(), parcel.bytes());
         for key in self.accounted(groups, |groups| groups.add(parcel)) {

@@ -16,9 +16,9 @@ use operators::order::canonical;
 use operators::parcel::{SourceRows, parcels};
 use operators::placement::Placement;
 use operators::source::Read;
-use operators::transform::batch_partition::BatchPartition;
 use operators::transform::{Evaluation, Finding, Place, Prepared};
 use operators::value::{Value, cells};
+use operators::way::Feed;
 use pipelines::plan::{DimensionPlan, Plan, SinkPlan, SinkRows, SourcePlan};
 
 use crate::reference::{Fault, Outcome, Rows};
@@ -32,10 +32,11 @@ pub fn run(plan: &Plan) -> Outcome {
     let prepared = dimensions(plan, &mut outcome);
     let batch = groups(plan, &prepared);
     let mut at = Evaluation::new(Place::BehindGate, &prepared);
-    let input = &Chunk::by_origin(&batch.inputs).expect("the groups are small");
+    let side_of: Vec<usize> = plan.inputs.iter().map(|input| input.side).collect();
+    let starts = batch.of_sides(&side_of).expect("the groups are small");
     let steps = plan
         .key_function
-        .evaluate(std::slice::from_ref(input), &mut at)
+        .evaluate(&starts, &mut at)
         .expect("no stage stops the run");
     for (origin, error) in &batch.errors {
         outcome
@@ -54,10 +55,10 @@ pub fn run(plan: &Plan) -> Outcome {
             .insert(fault(&batch.keys[error.origin as usize], &error_row));
     }
     for sink in &plan.sinks {
-        if let SinkRows::Stage(step) = &sink.rows {
-            let chunk = step.map_or(input, |step| &steps[step]).gather(None);
+        if let SinkRows::Stage(feed) = sink.rows {
+            let chunk = feed.rows(&starts, &steps).gather(None);
             let chunk = &chunk.expect("the chunks are small");
-            let blocked = blocked(plan, *step, at.findings());
+            let blocked = blocked(plan, feed, at.findings());
             let owned = held(sink, chunk, (&batch.keys, &blocked), &mut outcome.errors);
             let mut rows = Rows::new();
             for (_, row) in &owned {
@@ -73,7 +74,10 @@ pub fn run(plan: &Plan) -> Outcome {
     for sink in &plan.sinks {
         if let SinkRows::Errors(stage) = &sink.rows {
             let of_stage = outcome.errors.iter().filter(|fault| fault.stage == **stage);
-            let rows = of_stage.map(|fault| (error_cells(fault), 1)).collect();
+            let mut rows = Rows::new();
+            for fault in of_stage {
+                *rows.entry(error_cells(fault)).or_default() += 1;
+            }
             outcome.sinks.insert(sink.name.clone(), rows);
         }
     }
@@ -161,16 +165,15 @@ fn sorted(rows: &RecordBatch, id: &[usize]) -> RecordBatch {
 
 /// The groups of all keys.
 fn groups(plan: &Plan, prepared: &Prepared) -> Batch {
-    let partition = partition(plan);
-    let inputs = plan.inputs.iter();
-    let mut groups = {
-        let of = |input: &pipelines::plan::InputPlan| {
-            let by_version = !input.digest.version.is_empty();
-            (partition.schema().arrow(), input.id.clone(), by_version)
-        };
-        let most = (partition.max_group_rows(), Arc::clone(&plan.partition_name));
-        Groups::new(inputs.map(of), most)
+    let partition = &plan.partition;
+    let of = |input: &pipelines::plan::InputPlan| {
+        let by_version = !input.digest.version.is_empty();
+        let schema = partition.side(input.side).schema().arrow();
+        (schema, input.id.clone(), by_version)
     };
+    let most = partition.any_side().max_group_rows();
+    let most = (most, Arc::clone(&partition.name));
+    let mut groups = Groups::new(plan.inputs.iter().map(of), most);
     for (number, input) in (0..).zip(&plan.inputs) {
         let source = &plan.sources[input.source];
         for read in read(source) {
@@ -190,30 +193,26 @@ fn groups(plan: &Plan, prepared: &Prepared) -> Batch {
                 source: read.chunk.rows(),
                 id: &input.source_id,
             };
-            for (_, parcel) in parcels(partition, &rows, &at, &from, &Placement::new(1, 3, None)) {
+            let side = partition.side(input.side);
+            for (_, parcel) in parcels(side, &rows, &at, &from, &Placement::new(1, 3, None)) {
                 groups.add(parcel);
             }
         }
     }
     let keys = groups.digests().map(|(key, _, _)| key.clone());
-    let whole = partition.is_whole().then(Key::whole);
+    let whole = partition.any_side().is_whole().then(Key::whole);
     let keys: BTreeSet<Key> = keys.chain(whole).collect();
     groups
         .take(("all", "all"), keys.into_iter().collect())
         .expect("the groups are small")
 }
 
-fn partition(plan: &Plan) -> &BatchPartition {
-    match plan.partition.as_ref() {
-        Transform::BatchPartition(partition) => partition,
-        _ => panic!("a plan's partition is a batch-partition"),
-    }
-}
-
-/// The keys that a check on the way to a step blocks.
-fn blocked(plan: &Plan, step: Option<usize>, findings: &[Finding]) -> BTreeSet<u32> {
-    let through = step.map(|step| plan.key_function.through(step));
-    let through = through.unwrap_or_default();
+/// The keys that a check on the way to a stage, or it itself, blocks.
+fn blocked(plan: &Plan, feed: Feed, findings: &[Finding]) -> BTreeSet<u32> {
+    let through = match feed {
+        Feed::Step(step) => plan.key_function.through(step),
+        Feed::Start(_) => BTreeSet::new(),
+    };
     let met = |finding: &&Finding| finding.blocks && through.contains(finding.stage.as_ref());
     let met = findings.iter().filter(met);
     met.map(|finding| finding.origin).collect()

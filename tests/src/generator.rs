@@ -10,6 +10,7 @@
 mod aggregate;
 mod expression;
 mod meant;
+mod paired;
 mod pipeline;
 mod stage;
 mod updates;

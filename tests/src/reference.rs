@@ -17,8 +17,10 @@
 //! its group or dimension are ordered. A stage that makes several rows of one adds a number.
 
 mod aggregate;
+mod connected;
 mod meant;
 mod nested;
+mod paired;
 mod row;
 mod sink;
 mod stage;
@@ -141,10 +143,10 @@ fn render(scope: Scope<'_, u64>, plan: &Plan, given: &Given) -> Outputs {
     let (steps, mut errors) = rendering.key_function();
     let (mut sinks, mut errors_of) = (BTreeMap::new(), BTreeMap::new());
     for sink in &plan.sinks {
-        if let SinkRows::Stage(step) = &sink.rows {
+        if let SinkRows::Stage(feed) = sink.rows {
             let held = given.held.get(&sink.name).cloned().unwrap_or_default();
             let held = scope.new_collection_from(held).1;
-            let (rows, blocked) = steps.at(*step);
+            let (rows, blocked) = steps.at(feed);
             let (rows, more) = sink::rows(sink, rows, blocked, held);
             sinks.insert(sink.name.clone(), collect(rows));
             errors = errors.concat(more);

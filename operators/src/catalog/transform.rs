@@ -10,6 +10,7 @@ use crate::transform::Stage;
 use crate::transform::aggregate::{Aggregate, AggregateConfig};
 use crate::transform::batch_partition::{BatchPartition, BatchPartitionConfig};
 use crate::transform::checks::{Checks, ChecksConfig};
+use crate::transform::components::{Components, ComponentsConfig};
 use crate::transform::conflict_join::{ConflictJoin, ConflictJoinConfig};
 use crate::transform::derive::{Derive, DeriveConfig};
 use crate::transform::distinct::{Distinct, DistinctConfig};
@@ -23,10 +24,11 @@ use crate::transform::union::{Union, UnionConfig};
 use crate::transform::unnest::{Unnest, UnnestConfig};
 
 /// The types of transforms.
-pub const TRANSFORMS: [&str; 14] = [
+pub const TRANSFORMS: [&str; 15] = [
     "aggregate",
     "batch-partition",
     "checks",
+    "components",
     "conflict-join",
     "derive",
     "distinct",
@@ -49,6 +51,8 @@ pub enum TransformConfig {
     BatchPartition(BatchPartitionConfig),
     /// `type = "checks"`.
     Checks(ChecksConfig),
+    /// `type = "components"`.
+    Components(ComponentsConfig),
     /// `type = "conflict-join"`.
     ConflictJoin(ConflictJoinConfig),
     /// `type = "derive"`.
@@ -81,6 +85,8 @@ pub enum Transform {
     BatchPartition(BatchPartition),
     /// See [`Checks`].
     Checks(Checks),
+    /// See [`Components`].
+    Components(Components),
     /// See [`ConflictJoin`].
     ConflictJoin(ConflictJoin),
     /// See [`Derive`].
@@ -130,6 +136,7 @@ impl TransformConfig {
             "aggregate" => section.decode().map(TransformConfig::Aggregate),
             "batch-partition" => section.decode().map(TransformConfig::BatchPartition),
             "checks" => section.decode().map(TransformConfig::Checks),
+            "components" => section.decode().map(TransformConfig::Components),
             "conflict-join" => section.decode().map(TransformConfig::ConflictJoin),
             "derive" => section.decode().map(TransformConfig::Derive),
             "distinct" => section.decode().map(TransformConfig::Distinct),
@@ -149,9 +156,8 @@ impl TransformConfig {
     pub fn inputs(&self) -> Vec<(Vec<Step>, &str)> {
         let (field, name) = match self {
             TransformConfig::Aggregate(config) => ("input", &config.input),
-            TransformConfig::BatchPartition(config) => ("input", &config.input),
             TransformConfig::Checks(config) => ("input", &config.input),
-            TransformConfig::ConflictJoin(config) => ("input", &config.input),
+            TransformConfig::Components(config) => ("input", &config.input),
             TransformConfig::Derive(config) => ("input", &config.input),
             TransformConfig::Distinct(config) => ("input", &config.input),
             TransformConfig::Filter(config) => ("input", &config.input),
@@ -160,6 +166,8 @@ impl TransformConfig {
             TransformConfig::Rules(config) => ("input", &config.input),
             TransformConfig::Select(config) => ("input", &config.input),
             TransformConfig::Unnest(config) => ("input", &config.input),
+            TransformConfig::BatchPartition(config) => return config.input().into_iter().collect(),
+            TransformConfig::ConflictJoin(config) => return config.inputs(),
             TransformConfig::Sql(config) => return config.inputs(),
             TransformConfig::Union(config) => return config.inputs(),
         };
@@ -187,6 +195,7 @@ impl TransformConfig {
     ) -> Result<(Transform, Schema), Vec<Problem>> {
         // Only stages with `inputs` may be told to take rows of no stage, and they refuse to.
         let nothing = Schema::new(Vec::new());
+        let inputs: Vec<&Schema> = upstream.iter().map(|input| input.schema).collect();
         let input = upstream.first().map_or(&nothing, |input| input.schema);
         Ok(match self {
             TransformConfig::Aggregate(config) => checked(
@@ -200,9 +209,13 @@ impl TransformConfig {
             TransformConfig::Checks(config) => {
                 checked(Transform::Checks, Checks::check(config, input, language)?)
             }
-            TransformConfig::ConflictJoin(config) => {
-                checked(Transform::ConflictJoin, ConflictJoin::check(config, input)?)
+            TransformConfig::Components(config) => {
+                checked(Transform::Components, Components::check(config, input)?)
             }
+            TransformConfig::ConflictJoin(config) => checked(
+                Transform::ConflictJoin,
+                ConflictJoin::check(config, &inputs)?,
+            ),
             TransformConfig::Derive(config) => {
                 checked(Transform::Derive, Derive::check(config, input, language)?)
             }
@@ -227,7 +240,6 @@ impl TransformConfig {
                 checked(Transform::Sql, Sql::check(config, upstream, language)?)
             }
             TransformConfig::Union(config) => {
-                let inputs: Vec<&Schema> = upstream.iter().map(|input| input.schema).collect();
                 checked(Transform::Union, Union::check(config, &inputs)?)
             }
             TransformConfig::Unnest(config) => {
@@ -244,6 +256,7 @@ impl Transform {
             Transform::Aggregate(stage) => stage,
             Transform::BatchPartition(stage) => stage,
             Transform::Checks(stage) => stage,
+            Transform::Components(stage) => stage,
             Transform::ConflictJoin(stage) => stage,
             Transform::Derive(stage) => stage,
             Transform::Distinct(stage) => stage,

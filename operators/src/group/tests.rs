@@ -32,11 +32,8 @@ fn rows(rows: &[Row]) -> Chunk {
 
 fn partition() -> BatchPartition {
     let config = BatchPartitionConfig {
-        input: String::new(),
-        by: Some("ssn".to_owned()),
-        whole: false,
         max_group_rows: 1,
-        cut: None,
+        ..BatchPartitionConfig::of("rows", "ssn")
     };
     let all = (0..2).collect();
     BatchPartition::check(&config, &schema(), &all).unwrap().0
@@ -278,4 +275,29 @@ fn a_key_of_which_there_is_nothing_is_taken_as_nothing() {
     let again = groups.take(("all", "all"), keys).unwrap();
     assert_eq!(again.digests[0], [None, None]);
     assert!(again.inputs[0].is_empty());
+}
+
+#[test]
+fn a_group_is_too_large_by_the_rows_of_all_inputs_together() {
+    let input = || (schema().arrow(), vec![1], false);
+    let mut groups = Groups::new([input(), input()], (3, Arc::from("by")));
+    let all = [(Some(1), 7), (Some(1), 8), (Some(2), 9)];
+    for input in [0, 1] {
+        for (_, parcel) in cut(&rows(&all), &[], &[], 1) {
+            groups.add(Parcel { input, ..parcel });
+        }
+    }
+    let keys = vec![Key::of("1"), Key::of("2")];
+    let batch = groups.take("all".to_owned(), keys).unwrap();
+    let errors = batch.errors.iter();
+    let errors: Vec<(u32, &str)> = errors
+        .map(|(key, it)| (*key, it.message.as_str()))
+        .collect();
+    let told = "4 rows of one key, more than `max_group_rows`: 3";
+    assert_eq!(errors, [(0, told)]);
+    assert_eq!(
+        batch.inputs.iter().map(Chunk::len).collect::<Vec<_>>(),
+        [1, 1]
+    );
+    assert_eq!(groups.bytes(), 0);
 }

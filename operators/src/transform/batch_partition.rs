@@ -2,6 +2,13 @@
 //!
 //! With `whole = true` all rows are one key, which is there even when no row is: for small inputs,
 //! of which any change evaluates all.
+//!
+//! It may have several inputs, its **sides**, each with columns of its own: they share the key and
+//! the cut, and a key has the rows of all of them. Each side is a stage, `<name>.<side>`.
+
+mod sides;
+#[cfg(test)]
+mod tests;
 
 use arrow::array::{AsArray, RecordBatch};
 use serde::Deserialize;
@@ -10,18 +17,23 @@ use std::collections::BTreeSet;
 use super::{Evaluation, Stage, StageError};
 use crate::chunk::Chunk;
 use crate::key::Key;
+use crate::ordered::Ordered;
 use crate::problem::{Problem, Step, column};
 use crate::schema::{Schema, Type};
 use crate::value::Value;
+pub use sides::By;
 
 /// `type = "batch-partition"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchPartitionConfig {
     /// The stage whose rows are grouped.
-    pub input: String,
-    /// The column that holds the key. A row without one is an error.
-    pub by: Option<String>,
+    pub input: Option<String>,
+    /// Several stages whose rows are grouped together, each a side: `side = "stage"`.
+    #[serde(default)]
+    pub inputs: Ordered<String>,
+    /// The column that holds the key, or one for each side. A row without one is an error.
+    pub by: Option<By>,
     /// Whether all rows are one key.
     #[serde(default)]
     pub whole: bool,
@@ -30,6 +42,24 @@ pub struct BatchPartitionConfig {
     /// How many rows a key may have: a group is in memory as a whole. One with more is an error.
     #[serde(default = "max_group_rows")]
     pub max_group_rows: u64,
+    /// Which side this is about, where there are several: see [`BatchPartitionConfig::sides`].
+    #[serde(skip)]
+    pub side: Option<String>,
+}
+
+impl BatchPartitionConfig {
+    /// The rows of one stage by a column, in one batch.
+    pub fn of(input: &str, by: &str) -> Self {
+        BatchPartitionConfig {
+            input: Some(input.to_owned()),
+            inputs: Ordered::default(),
+            by: Some(By::Column(by.to_owned())),
+            whole: false,
+            cut: None,
+            max_group_rows: max_group_rows(),
+            side: None,
+        }
+    }
 }
 
 /// How keys are cut into batches: in one of these ways.
@@ -269,8 +299,8 @@ impl Keys {
 
 /// The position of the key column; none when all rows are one key.
 fn key(config: &BatchPartitionConfig, input: &Schema) -> Result<Option<usize>, Problem> {
-    let name = match (&config.by, config.whole) {
-        (Some(name), false) => name,
+    let (field, name) = match (config.by(), config.whole) {
+        (Some(by), false) => by,
         (None, true) => return Ok(None),
         (Some(_), true) => {
             return Err(
@@ -286,7 +316,7 @@ fn key(config: &BatchPartitionConfig, input: &Schema) -> Result<Option<usize>, P
             ));
         }
     };
-    let by = column(input, name, vec!["by".into()])?;
+    let by = column(input, name, field.clone())?;
     let (kind, help) = match input.kind(by) {
         Type::Float => (
             "float",
@@ -296,182 +326,5 @@ fn key(config: &BatchPartitionConfig, input: &Schema) -> Result<Option<usize>, P
         _ => return Ok(Some(by)),
     };
     let message = format!("`{name}` is a {kind}, which cannot be a key");
-    Err(Problem::at(["by"], message).help(help))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::super::Place;
-    use super::super::fixture::{at, lines, table, told};
-    use super::*;
-
-    const ROWS: &str = "
-        id int | ssn text | miles float
-        1      | 123-45   | 1.5
-        2      | -        | 2.5
-        3      | 12       | -
-    ";
-
-    fn config(by: &str, cut: Option<CutConfig>) -> BatchPartitionConfig {
-        BatchPartitionConfig {
-            input: String::new(),
-            by: Some(by.to_owned()),
-            whole: false,
-            max_group_rows: max_group_rows(),
-            cut,
-        }
-    }
-
-    fn by_prefix(characters: usize) -> CutConfig {
-        CutConfig {
-            prefix: Some(characters),
-            hash: None,
-        }
-    }
-
-    fn by_hash(batches: u32) -> CutConfig {
-        CutConfig {
-            prefix: None,
-            hash: Some(batches),
-        }
-    }
-
-    /// The batch of a key.
-    fn cut(cut: Option<CutConfig>, key: &Key) -> String {
-        let (schema, _) = table(ROWS);
-        let all = (0..3).collect();
-        let checked = BatchPartition::check(&config("ssn", cut), &schema, &all);
-        checked.unwrap().0.cut(key)
-    }
-
-    #[test]
-    fn the_key_and_the_needed_columns_pass() {
-        let (schema, chunk) = table(ROWS);
-        let needed = BTreeSet::from([2]);
-        let (partition, out) =
-            BatchPartition::check(&config("ssn", None), &schema, &needed).unwrap();
-        assert_eq!(out.names().collect::<Vec<_>>(), ["ssn", "miles"]);
-        assert_eq!((out.key(), partition.by()), (Some(0), Some(0)));
-        let rows = partition
-            .evaluate(&[chunk], &mut at(Place::BeforeGate))
-            .unwrap();
-        assert_eq!(lines(&rows), ["123-45 | 1.5", "- | 2.5", "12 | -"]);
-        let (keys, of_rows) = partition.keys(rows.rows());
-        assert_eq!(keys, [Key::of("123-45"), Key::of("12")]);
-        assert_eq!(of_rows, [Some(0), None, Some(1)]);
-        assert_eq!(
-            partition.reads(&BTreeSet::from([1])),
-            [BTreeSet::from([1, 2])]
-        );
-    }
-
-    #[test]
-    fn keys_are_cut_by_characters_and_the_short_ones_are_a_batch() {
-        let cut = |key: &Key| cut(Some(by_prefix(3)), key);
-        assert_eq!(cut(&Key::of("123-45")), "123");
-        assert_eq!(cut(&Key::of("äöü-45")), "äöü");
-        assert_eq!(cut(&Key::of("12")), "(short)");
-        assert_eq!(cut(&Key::of("")), "(short)");
-        assert_eq!(cut(&Key::reserved("visits")), "(no key)");
-    }
-
-    #[test]
-    fn keys_fall_into_batches_of_much_the_same_size_by_their_hash() {
-        // The names stand in reports of former runs: the hash must not change.
-        let cut = |key: &Key| cut(Some(by_hash(16)), key);
-        assert_eq!(cut(&Key::of("078-05-1120")), "hash 7 of 16");
-        assert_eq!(cut(&Key::of("")), "hash 1 of 16");
-        assert_eq!(cut(&Key::reserved("visits")), "(no key)");
-        let mut sizes = BTreeMap::new();
-        for key in 0..4_000 {
-            *sizes.entry(cut(&Key::of(&key.to_string()))).or_insert(0) += 1;
-        }
-        assert_eq!(sizes.len(), 16);
-        assert!(sizes.values().all(|size| (200..300).contains(size)));
-    }
-
-    #[test]
-    fn without_a_cut_there_is_one_batch() {
-        assert_eq!(cut(None, &Key::of("123-45")), "all");
-        assert_eq!(cut(None, &Key::reserved("visits")), "all");
-        assert_eq!(cut(Some(by_hash(1)), &Key::of("123-45")), "hash 1 of 1");
-    }
-
-    #[test]
-    fn keys_are_cut_in_one_way_into_one_batch_or_more() {
-        let (schema, _) = table(ROWS);
-        let wrong = |prefix, hash| {
-            let config = config("ssn", Some(CutConfig { prefix, hash }));
-            told(BatchPartition::check(&config, &schema, &BTreeSet::new()))
-        };
-        assert_eq!(wrong(Some(3), Some(16)), ["cut: keys are cut in two ways"]);
-        assert_eq!(wrong(None, None), ["cut: it is not said how keys are cut"]);
-        let nothing = "cut.hash: keys cannot fall into 0 batches";
-        assert_eq!(wrong(None, Some(0)), [nothing]);
-    }
-
-    #[test]
-    fn a_float_is_no_key_and_a_prefix_has_characters() {
-        let (schema, _) = table(ROWS);
-        let wrong = |config| told(BatchPartition::check(&config, &schema, &BTreeSet::new()));
-        assert_eq!(
-            wrong(config("miles", Some(by_prefix(0)))),
-            [
-                "cut.prefix: a prefix of 0 characters cuts nothing",
-                "by: `miles` is a float, which cannot be a key"
-            ]
-        );
-        assert_eq!(wrong(config("snn", None)), ["by: there is no column `snn`"]);
-    }
-
-    fn whole() -> BatchPartitionConfig {
-        BatchPartitionConfig {
-            by: None,
-            whole: true,
-            max_group_rows: max_group_rows(),
-            ..config("", None)
-        }
-    }
-
-    #[test]
-    fn all_rows_can_be_one_key_whatever_is_null() {
-        let (schema, chunk) = table(ROWS);
-        let needed = BTreeSet::from([1]);
-        let (partition, out) = BatchPartition::check(&whole(), &schema, &needed).unwrap();
-        assert!(partition.is_whole() && out.key().is_none());
-        let rows = partition
-            .evaluate(&[chunk], &mut at(Place::BeforeGate))
-            .unwrap();
-        assert_eq!(lines(&rows), ["123-45", "-", "12"]);
-        let all = (vec![Key::whole()], vec![Some(0); 3]);
-        assert_eq!(partition.keys(rows.rows()), all);
-        assert_eq!(partition.reads(&BTreeSet::from([0])), [BTreeSet::from([1])]);
-        assert_eq!(partition.cut(&Key::whole()), "all");
-    }
-
-    #[test]
-    fn the_key_is_said_in_one_way() {
-        let (schema, _) = table(ROWS);
-        let wrong = |config| told(BatchPartition::check(&config, &schema, &BTreeSet::new()));
-        let neither = BatchPartitionConfig {
-            whole: false,
-            max_group_rows: max_group_rows(),
-            ..whole()
-        };
-        assert_eq!(wrong(neither), [": it is not said what the key is"]);
-        let both = BatchPartitionConfig {
-            whole: true,
-            max_group_rows: max_group_rows(),
-            ..config("ssn", Some(by_prefix(2)))
-        };
-        assert_eq!(
-            wrong(both),
-            [
-                "cut: one key cannot be cut",
-                "whole: `whole` and `by` exclude each other"
-            ]
-        );
-    }
+    Err(Problem::at(field, message).help(help))
 }

@@ -1,4 +1,4 @@
-//! Pairs the rows of a group with each other.
+//! Pairs the rows of a group with each other, or those of one stage with those of another.
 //!
 //! ```text
 //! rows of a group --by `on`--> rows that may meet --sweep--> candidates --`unequal`--> pairs
@@ -7,35 +7,42 @@
 //! A pair holds the columns of its left row under their names, and those of its right row behind a
 //! prefix. Pairs come in the canonical order of their left rows, then of their right rows.
 
+mod check;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::datatypes::{Field, Int64Type, Schema as ArrowSchema, TimestampMicrosecondType};
+use arrow::array::{Array, UInt32Array};
 use arrow::error::ArrowError;
-use arrow::row::Rows;
+use arrow::row::{Row, Rows};
 use serde::Deserialize;
 
 use super::{Evaluation, Stage, StageError};
 use crate::chunk::Chunk;
 use crate::order::{any_null, equatable};
-use crate::problem::{Problem, Step, column};
+use crate::problem::{Problem, Step};
 use crate::schema::Schema;
+pub use check::ColumnPairs;
+use sweep::{every_two, sweep, values};
 
 /// `type = "conflict-join"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConflictJoinConfig {
-    /// The stage, behind a batch-partition, whose rows are paired.
-    pub input: String,
+    /// The stage, behind a batch-partition, whose rows are paired with each other.
+    pub input: Option<String>,
+    /// In place of `input` the stage of the left rows, and
+    pub left: Option<String>,
+    /// the stage of the right rows.
+    pub right: Option<String>,
     /// Columns in which the two rows are equal; the partition key is one of them. Null equals nothing.
-    pub on: Vec<String>,
+    pub on: ColumnPairs,
     /// Columns in which the two rows differ. Null differs from nothing.
     #[serde(default)]
-    pub unequal: Vec<String>,
+    pub unequal: ColumnPairs,
     /// What stands before the names of the right row's columns.
     pub right_prefix: String,
     /// Both orders of a pair (`ordered`, the default), or each pair once, the lesser row left.
@@ -66,14 +73,18 @@ pub enum Pairs {
     All,
 }
 
-/// Two columns that make an interval.
+/// The columns that make the intervals.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OverlapConfig {
-    /// Where it starts.
+    /// Where an interval starts.
     pub start: String,
     /// Where it ends.
     pub end: String,
+    /// Where that of the right row starts, if it is another column.
+    pub right_start: Option<String>,
+    /// Where that of the right row ends, if it is another column.
+    pub right_end: Option<String>,
     /// Which of its ends belong to it.
     pub bounds: Bounds,
 }
@@ -95,79 +106,80 @@ pub enum Bounds {
 
 /// A checked conflict-join.
 pub struct ConflictJoin {
-    on: Vec<usize>,
+    /// Whether the right rows are of another stage.
+    has_sides: bool,
+    /// How many columns a left row has.
+    lefts: usize,
+    /// (left position, right position), as in `rest` and `unequal`.
+    on: Vec<(usize, usize)>,
     /// `on` without the partition key, in which rows of one origin are equal anyhow.
-    rest: Vec<usize>,
-    unequal: Vec<usize>,
+    rest: Vec<(usize, usize)>,
+    unequal: Vec<(usize, usize)>,
+    /// The left columns that are equal to the partition key of the right row.
+    on_key: Vec<usize>,
     order: Order,
     overlap: Option<Overlap>,
     schema: Schema,
 }
 
-/// A checked interval.
+/// The checked intervals.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlap {
-    /// The position of its start.
-    pub start: usize,
-    /// The position of its end, of the same type.
-    pub end: usize,
-    /// Which ends belong to it.
+    /// The positions of start and end in a left row.
+    pub left: (usize, usize),
+    /// The same in a right row, all of one type.
+    pub right: (usize, usize),
+    /// Which ends belong to an interval.
     pub bounds: Bounds,
 }
 
+impl ConflictJoinConfig {
+    /// The stages whose rows are paired, each with the field that names it.
+    pub fn inputs(&self) -> Vec<(Vec<Step>, &str)> {
+        let fields = [
+            ("input", &self.input),
+            ("left", &self.left),
+            ("right", &self.right),
+        ];
+        let named = fields.into_iter();
+        let named = named.filter_map(|(field, name)| Some((vec![field.into()], name.as_deref()?)));
+        named.collect()
+    }
+}
+
 impl ConflictJoin {
-    /// Finds the columns. `on` must hold the partition key, else rows of other groups would be due;
-    /// the plan checks that.
+    /// Finds the columns of the input, or of the left and the right one. `on` must hold the partition
+    /// key, else rows of other groups would be due; the plan checks that.
     pub fn check(
         config: &ConflictJoinConfig,
-        input: &Schema,
+        inputs: &[&Schema],
     ) -> Result<(Self, Schema), Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut positions = |field: &str, names: &[String]| -> Vec<usize> {
-            let mut found = Vec::new();
-            for (index, name) in names.iter().enumerate() {
-                match column(input, name, vec![Step::from(field), Step::from(index)]) {
-                    Ok(position) => found.push(position),
-                    Err(problem) => problems.push(problem),
-                }
-            }
-            found
+        let mut problems = check::inputs(config);
+        let (Some(left), Some(right)) = (inputs.first(), inputs.last()) else {
+            return Err(problems);
         };
-        let on = positions("on", &config.on);
-        let unequal = positions("unequal", &config.unequal);
-        let overlap = match overlap(config, input) {
-            Ok(overlap) => overlap,
-            Err(more) => {
-                problems.extend(more);
-                None
-            }
-        };
-        let mut columns = input.columns().to_vec();
-        for (name, ty) in input.columns() {
-            let right = format!("{}{name}", config.right_prefix);
-            if columns.iter().any(|(taken, _)| *taken == right) {
-                problems.push(
-                    Problem::at(["right_prefix"], format!("there are two columns `{right}`"))
-                        .label("stands before the names of the right row's columns")
-                        .help("take a prefix that no column's name begins with"),
-                );
-                break;
-            }
-            columns.push((right, *ty));
-        }
+        let both = (*left, *right);
+        let on = config.on.positions("on", both, &mut problems);
+        let unequal = config.unequal.positions("unequal", both, &mut problems);
+        let overlap = check::overlap(config, both).unwrap_or_else(|more| {
+            problems.extend(more);
+            None
+        });
+        let schema = check::columns(config, both, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let schema = Schema::new(columns).with_key(input.key());
-        let order = config.order;
-        let rest = on.iter().copied();
-        let rest = rest.filter(|&column| input.key() != Some(column)).collect();
+        let is_key = |(l, r): &(usize, usize)| left.key() == Some(*l) && right.key() == Some(*r);
+        let on_key = on.iter().filter(|(_, r)| right.key() == Some(*r));
         Ok((
             ConflictJoin {
+                has_sides: config.input.is_none(),
+                lefts: left.columns().len(),
+                rest: on.iter().copied().filter(|pair| !is_key(pair)).collect(),
+                on_key: on_key.map(|(left, _)| *left).collect(),
                 on,
-                rest,
                 unequal,
-                order,
+                order: config.order,
                 overlap,
                 schema: schema.clone(),
             },
@@ -175,13 +187,23 @@ impl ConflictJoin {
         ))
     }
 
-    /// The columns in which the two rows are equal.
-    pub fn on(&self) -> &[usize] {
+    /// Whether the right rows are of another stage.
+    pub fn has_sides(&self) -> bool {
+        self.has_sides
+    }
+
+    /// The columns in which the two rows are equal: (left position, right position).
+    pub fn on(&self) -> &[(usize, usize)] {
         &self.on
     }
 
-    /// The columns in which the two rows differ.
-    pub fn unequal(&self) -> &[usize] {
+    /// The left columns that are equal to the partition key of the right row.
+    pub fn on_key(&self) -> &[usize] {
+        &self.on_key
+    }
+
+    /// The columns in which the two rows differ: (left position, right position).
+    pub fn unequal(&self) -> &[(usize, usize)] {
         &self.unequal
     }
 
@@ -190,239 +212,186 @@ impl ConflictJoin {
         self.order
     }
 
-    /// The interval, if only overlapping rows are paired.
+    /// The intervals, if only overlapping rows are paired.
     pub fn overlap(&self) -> Option<Overlap> {
         self.overlap
+    }
+
+    /// What is read of each side, as sets of one input where there is one.
+    fn of_sides(&self, left: BTreeSet<usize>, right: BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+        if self.has_sides {
+            vec![left, right]
+        } else {
+            vec![&left | &right]
+        }
     }
 }
 
 impl Stage for ConflictJoin {
     fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
-        let columns = self.schema.columns().len() / 2;
-        let mut reads: BTreeSet<usize> = needed.iter().map(|&output| output % columns).collect();
-        reads.extend(self.on.iter().chain(&self.unequal));
-        reads.extend(self.gathers().into_iter().flatten());
-        vec![reads]
+        let (lefts, rights): (Vec<usize>, Vec<usize>) =
+            needed.iter().partition(|output| **output < self.lefts);
+        let rights = rights.iter().map(|output| output - self.lefts);
+        let pairs = || self.on.iter().chain(&self.unequal);
+        let (left, right) = self.evaluated();
+        let left = left.into_iter().chain(pairs().map(|pair| pair.0));
+        let right = right.into_iter().chain(pairs().map(|pair| pair.1));
+        self.of_sides(left.chain(lefts).collect(), right.chain(rights).collect())
     }
 
-    fn gathers(&self) -> Option<BTreeSet<usize>> {
-        let overlap = self.overlap.iter();
-        let overlap = overlap.flat_map(|overlap| [overlap.start, overlap.end]);
-        Some(self.rest.iter().copied().chain(overlap).collect())
+    fn gathers(&self, input: usize) -> Option<BTreeSet<usize>> {
+        let (left, right) = self.evaluated();
+        let sides = self.of_sides(left.into_iter().collect(), right.into_iter().collect());
+        sides.into_iter().nth(input)
     }
 
     /// The pairs.
     fn evaluate(&self, inputs: &[Chunk], at: &mut Evaluation) -> Result<Chunk, StageError> {
-        let input = &inputs[0];
-        let mut pairs = self.candidates(input);
+        let (left, right) = (&inputs[0], &inputs[inputs.len() - 1]);
+        let mut pairs = self.candidates(left, right);
         if self.order == Order::Unordered {
             pairs.retain(|(left, right)| left < right);
         }
-        self.keep_unequal(input, &mut pairs)
+        self.keep_unequal((left, right), &mut pairs)
             .map_err(|error| at.columns(error))?;
         pairs.sort_unstable();
-        self.gather(input, &pairs)
+        self.gather((left, right), &pairs)
             .map_err(|error| at.columns(error))
     }
 }
 
+/// Rows that may meet.
+enum Group {
+    /// Each two of them.
+    Same(Vec<u32>),
+    /// Each left one with each right one.
+    Sides(Vec<u32>, Vec<u32>),
+}
+
 impl ConflictJoin {
-    /// Every two rows, in both orders, that are equal in `on` and whose intervals overlap. They are of
-    /// one origin, which is the position of their key, so equal ones are looked for within it.
-    fn candidates(&self, input: &Chunk) -> Vec<(u32, u32)> {
-        let rows = input.rows();
-        let on = equatable(rows, &self.rest);
-        let mut pairs = Vec::new();
-        let mut groups: Vec<Vec<u32>> = Vec::new();
-        let mut group: Vec<u32> = Vec::new();
-        let origins = input.origin().values();
-        let mut all: Vec<u32> = (0..row_number(input.len())).collect();
-        all.sort_by_key(|&row| origins[row as usize]);
-        for of_one in all.chunk_by(|&a, &b| origins[a as usize] == origins[b as usize]) {
-            if self.rest.is_empty() {
-                groups.push(of_one.to_vec());
-                continue;
-            }
-            let known = |row: &u32| !any_null(rows, &self.rest, *row as usize);
-            group.extend(of_one.iter().copied().filter(known));
-            group.sort_by(|&a, &b| on.row(a as usize).cmp(&on.row(b as usize)));
-            let equal = group.chunk_by(|&a, &b| on.row(a as usize) == on.row(b as usize));
-            groups.extend(equal.filter(|equal| equal.len() > 1).map(<[u32]>::to_vec));
-            group.clear();
+    /// The columns of both rows that are looked at to find the candidates.
+    fn evaluated(&self) -> (Vec<usize>, Vec<usize>) {
+        let (mut left, mut right): (Vec<usize>, Vec<usize>) = self.rest.iter().copied().unzip();
+        if let Some(overlap) = &self.overlap {
+            left.extend([overlap.left.0, overlap.left.1]);
+            right.extend([overlap.right.0, overlap.right.1]);
         }
+        (left, right)
+    }
+
+    /// Every two rows, in both orders where they are of one stage, that are equal in `on` and whose
+    /// intervals overlap.
+    fn candidates(&self, left: &Chunk, right: &Chunk) -> Vec<(u32, u32)> {
+        let (of_left, of_right): (Vec<usize>, Vec<usize>) = self.rest.iter().copied().unzip();
+        let lefts = Alike::of(left, &of_left);
+        let groups = if self.has_sides {
+            lefts.with(&Alike::of(right, &of_right))
+        } else {
+            let groups = lefts.groups().filter(|group| group.len() > 1);
+            groups.map(|group| Group::Same(group.to_vec())).collect()
+        };
+        let mut pairs = Vec::new();
         match self.overlap {
             None => groups.iter().for_each(|group| every_two(group, &mut pairs)),
-            Some(overlap) => sweep(rows, overlap, groups, &mut pairs),
+            Some(overlap) => sweep((left.rows(), right.rows()), overlap, groups, &mut pairs),
         }
         pairs
     }
 
     /// Keeps the pairs that differ in `unequal`.
-    fn keep_unequal(&self, input: &Chunk, pairs: &mut Vec<(u32, u32)>) -> Result<(), ArrowError> {
-        for &position in &self.unequal {
-            let of = |side: fn(&(u32, u32)) -> u32| {
-                let rows = UInt32Array::from_iter_values(pairs.iter().map(side));
-                input.cells(position, &rows)
-            };
-            let (left, right) = (of(|pair| pair.0)?, of(|pair| pair.1)?);
-            let known = |row| left.is_valid(row) && right.is_valid(row);
-            let (lefts, rights) = (values(&left), values(&right));
+    fn keep_unequal(
+        &self,
+        (left, right): (&Chunk, &Chunk),
+        pairs: &mut Vec<(u32, u32)>,
+    ) -> Result<(), ArrowError> {
+        for &(of_left, of_right) in &self.unequal {
+            let lefts = left.cells(of_left, &UInt32Array::from_iter_values(firsts(pairs)))?;
+            let rights = right.cells(of_right, &UInt32Array::from_iter_values(seconds(pairs)))?;
+            let known = |row| lefts.is_valid(row) && rights.is_valid(row);
+            let (of_lefts, of_rights) = (values(&lefts), values(&rights));
             let mut row = 0..;
             pairs.retain(|_| {
                 let row = row.next().expect("there is a row for each pair");
-                known(row) && lefts.row(row) != rights.row(row)
+                known(row) && of_lefts.row(row) != of_rights.row(row)
             });
         }
         Ok(())
     }
 
     /// The columns of both rows of each pair.
-    fn gather(&self, input: &Chunk, pairs: &[(u32, u32)]) -> Result<Chunk, ArrowError> {
-        let left = input.take(&pairs.iter().map(|pair| pair.0).collect::<Vec<_>>().into())?;
-        let right = input.take(&pairs.iter().map(|pair| pair.1).collect::<Vec<_>>().into())?;
+    fn gather(
+        &self,
+        (left, right): (&Chunk, &Chunk),
+        pairs: &[(u32, u32)],
+    ) -> Result<Chunk, ArrowError> {
+        let left = left.take(&UInt32Array::from_iter_values(firsts(pairs)))?;
+        let right = right.take(&UInt32Array::from_iter_values(seconds(pairs)))?;
         let columns = left.columns().iter().chain(right.columns()).cloned();
         left.with_columns(self.schema.arrow(), columns.collect::<Vec<_>>())
     }
 }
 
-fn overlap(config: &ConflictJoinConfig, input: &Schema) -> Result<Option<Overlap>, Vec<Problem>> {
-    let overlap = match (&config.overlap, config.pairs) {
-        (Some(overlap), None) => overlap,
-        (None, Some(Pairs::All)) => return Ok(None),
-        (Some(_), Some(_)) => {
-            return Err(vec![
-                Problem::at(["pairs"], "`pairs` and `overlap` exclude each other")
-                    .help("keep `overlap` to pair only rows whose intervals overlap"),
-            ]);
-        }
-        (None, None) => {
-            return Err(vec![
-                Problem::at(Vec::<Step>::new(), "it is not said which rows are paired").help(
-                    "add `overlap = { start = .., end = .., bounds = \"[)\" }`, or `pairs = \"all\"`",
-                ),
-            ]);
-        }
-    };
-    let find = |field: &str, name: &str| {
-        column(input, name, vec![Step::from("overlap"), Step::from(field)])
-    };
-    match (find("start", &overlap.start), find("end", &overlap.end)) {
-        (Ok(start), Ok(end)) if input.kind(start) == input.kind(end) => Ok(Some(Overlap {
-            start,
-            end,
-            bounds: overlap.bounds,
-        })),
-        (Ok(start), Ok(end)) => Err(vec![
-            Problem::at(
-                ["overlap", "end"],
-                "an interval starts and ends in the same type",
-            )
-            .label(format!(
-                "{}, but the start is {}",
-                input.kind(end),
-                input.kind(start)
-            ))
-            .help("declare one type for both in their source, or `derive` a cast"),
-        ]),
-        (start, end) => Err([start.err(), end.err()].into_iter().flatten().collect()),
-    }
+fn firsts(pairs: &[(u32, u32)]) -> impl Iterator<Item = u32> {
+    pairs.iter().map(|pair| pair.0)
 }
 
-fn every_two(group: &[u32], pairs: &mut Vec<(u32, u32)>) {
-    for &left in group {
-        pairs.extend(
-            group
-                .iter()
-                .filter(|&&right| right != left)
-                .map(|&right| (left, right)),
-        );
-    }
+fn seconds(pairs: &[(u32, u32)]) -> impl Iterator<Item = u32> {
+    pairs.iter().map(|pair| pair.1)
 }
 
-/// The pairs of rows of each group whose intervals overlap.
-fn sweep(rows: &RecordBatch, overlap: Overlap, groups: Vec<Vec<u32>>, pairs: &mut Vec<(u32, u32)>) {
-    let positions = [overlap.start, overlap.end];
-    let known = |row: &u32| !any_null(rows, &positions, *row as usize);
-    let groups = groups.into_iter().map(|mut group| {
-        group.retain(known);
-        group
-    });
-    let (start, end) = (rows.column(overlap.start), rows.column(overlap.end));
-    if let (Some(starts), Some(ends)) = (numbers(start), numbers(end)) {
-        groups.for_each(|group| {
-            sweep_group(group, overlap.bounds, |row| (starts[row], ends[row]), pairs);
-        });
-    } else {
-        let (starts, ends) = (values(start), values(end));
-        groups.for_each(|group| {
-            sweep_group(
-                group,
-                overlap.bounds,
-                |row| (starts.row(row), ends.row(row)),
-                pairs,
-            );
-        });
-    }
+/// The rows of an input, those together that are of one origin and equal in some columns. An origin is
+/// the position of a key, so rows of two keys are never alike.
+struct Alike<'a> {
+    origins: &'a [u32],
+    /// The cells of these columns; none where there is no column, and the origin says it all.
+    cells: Option<Rows>,
+    order: Vec<u32>,
 }
 
-/// Sorts the group by start; a row then overlaps just those behind it that start before it ends.
-/// n log n, and one step a pair.
-fn sweep_group<T: Ord + Copy>(
-    mut group: Vec<u32>,
-    bounds: Bounds,
-    interval: impl Fn(usize) -> (T, T),
-    pairs: &mut Vec<(u32, u32)>,
-) {
-    let interval = |row: u32| interval(row as usize);
-    group.retain(|&row| {
-        let (start, end) = interval(row);
-        match bounds {
-            Bounds::HalfOpen => start < end,
-            Bounds::Closed | Bounds::Open => start <= end,
-        }
-    });
-    group.sort_by_key(|&row| interval(row));
-    for (index, &first) in group.iter().enumerate() {
-        let (first_start, first_end) = interval(first);
-        for &second in &group[index + 1..] {
-            let (start, end) = interval(second);
-            let meets = match bounds {
-                Bounds::HalfOpen => start < first_end,
-                Bounds::Closed => start <= first_end,
-                Bounds::Open if start >= first_end => false,
-                // Both start at one point: the second must reach beyond it.
-                Bounds::Open if end <= first_start => continue,
-                Bounds::Open => true,
-            };
-            if !meets {
-                break;
+impl<'a> Alike<'a> {
+    fn of(input: &'a Chunk, columns: &[usize]) -> Self {
+        let rows = input.rows();
+        let origins = input.origin().values();
+        let cells = (!columns.is_empty()).then(|| equatable(rows, columns));
+        let all = 0..u32::try_from(input.len()).expect("a chunk has fewer than 2^32 rows");
+        let known = all.filter(|row| !any_null(rows, columns, *row as usize));
+        let mut alike = Alike {
+            origins,
+            cells,
+            order: Vec::new(),
+        };
+        let mut order: Vec<u32> = known.collect();
+        // Rows that are alike stay in their order.
+        order.sort_by(|a, b| alike.what(*a).cmp(&alike.what(*b)));
+        alike.order = order;
+        alike
+    }
+
+    /// What rows that are alike have in common.
+    fn what(&self, row: u32) -> (u32, Option<Row<'_>>) {
+        let cells = self.cells.as_ref();
+        let row = row as usize;
+        (self.origins[row], cells.map(|cells| cells.row(row)))
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &[u32]> {
+        self.order.chunk_by(|a, b| self.what(*a) == self.what(*b))
+    }
+
+    /// Those that are alike on both sides.
+    fn with(&self, right: &Alike) -> Vec<Group> {
+        let mut groups = Vec::new();
+        let mut rights = right.groups().peekable();
+        for lefts in self.groups() {
+            let what = self.what(lefts[0]);
+            let lesser = |group: &&[u32]| right.what(group[0]) < what;
+            while rights.next_if(lesser).is_some() {}
+            if let Some(same) = rights.peek()
+                && right.what(same[0]).cmp(&what) == Ordering::Equal
+            {
+                groups.push(Group::Sides(lefts.to_vec(), same.to_vec()));
             }
-            pairs.extend([(first, second), (second, first)]);
         }
+        groups
     }
-}
-
-/// The cells of a column that are numbers and compare as such; null is any.
-fn numbers(column: &ArrayRef) -> Option<&[i64]> {
-    if let Some(ints) = column.as_primitive_opt::<Int64Type>() {
-        return Some(ints.values());
-    }
-    let times = column.as_primitive_opt::<TimestampMicrosecondType>()?;
-    Some(times.values())
-}
-
-/// The cells of a column, as what compares like them.
-fn values(column: &ArrayRef) -> Rows {
-    let of_one = batch_of(column);
-    equatable(&of_one, &[0])
-}
-
-fn batch_of(column: &ArrayRef) -> RecordBatch {
-    let field = Field::new("value", column.data_type().clone(), true);
-    let schema = Arc::new(ArrowSchema::new(vec![field]));
-    RecordBatch::try_new(schema, vec![Arc::clone(column)]).expect("one column of its own type")
-}
-
-fn row_number(row: usize) -> u32 {
-    u32::try_from(row).expect("a chunk has fewer than 2^32 rows")
 }

@@ -120,7 +120,7 @@ impl Stage for Select {
     }
 
     /// No column: it moves them all.
-    fn gathers(&self) -> Option<BTreeSet<usize>> {
+    fn gathers(&self, _input: usize) -> Option<BTreeSet<usize>> {
         Some(BTreeSet::new())
     }
 

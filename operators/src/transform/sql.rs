@@ -211,7 +211,7 @@ impl Stage for Sql {
             .collect()
     }
 
-    fn gathers(&self) -> Option<BTreeSet<usize>> {
+    fn gathers(&self, _input: usize) -> Option<BTreeSet<usize>> {
         None
     }
 

@@ -12,10 +12,10 @@ pub trait Stage {
     /// dimension, when `needed` are needed of its output.
     fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>>;
 
-    /// The input columns that must be here when it is evaluated: it moves the others unseen. `None`:
-    /// all of them.
-    fn gathers(&self) -> Option<BTreeSet<usize>> {
-        self.reads(&BTreeSet::new()).into_iter().next()
+    /// The columns of an input that must be here when it is evaluated: it moves the others unseen.
+    /// `None`: all of them.
+    fn gathers(&self, input: usize) -> Option<BTreeSet<usize>> {
+        self.reads(&BTreeSet::new()).into_iter().nth(input)
     }
 
     /// The input column whose cells an output column holds unchanged, row by row; `None` when it is

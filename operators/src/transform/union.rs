@@ -135,7 +135,7 @@ impl Stage for Union {
         self.inputs.iter().map(of).collect()
     }
 
-    fn gathers(&self) -> Option<BTreeSet<usize>> {
+    fn gathers(&self, _input: usize) -> Option<BTreeSet<usize>> {
         None
     }
 

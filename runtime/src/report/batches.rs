@@ -119,14 +119,11 @@ mod tests {
 
     fn partition() -> BatchPartition {
         let config = BatchPartitionConfig {
-            input: String::new(),
-            by: Some("ssn".to_owned()),
-            whole: false,
-            max_group_rows: u64::MAX,
             cut: Some(CutConfig {
                 prefix: Some(1),
                 hash: None,
             }),
+            ..BatchPartitionConfig::of("rows", "ssn")
         };
         let schema = Schema::new(vec![("ssn".to_owned(), Type::Text)]);
         BatchPartition::check(&config, &schema, &BTreeSet::new())

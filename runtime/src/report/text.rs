@@ -199,11 +199,8 @@ fn stages(text: &mut String, plan: &Plan) {
         line(text, &format!("dimension: {}", way.join(" -> ")));
     }
     for step in &plan.key_function.steps {
-        let input = |feed: &Feed| match *feed {
-            Feed::Start(_) => plan.partition_name.to_string(),
-            Feed::Step(step) => plan.key_function.steps[step].name.to_string(),
-        };
-        let inputs: Vec<String> = step.inputs.iter().map(input).collect();
+        let inputs = step.inputs.iter().map(|feed| from(*feed, plan));
+        let inputs: Vec<&str> = inputs.collect();
         line(
             text,
             &format!("key function: {} -> {}", inputs.join(" + "), step.name),
@@ -211,14 +208,21 @@ fn stages(text: &mut String, plan: &Plan) {
     }
     for sink in &plan.sinks {
         let rows = match &sink.rows {
-            SinkRows::Stage(None) => plan.partition_name.to_string(),
-            SinkRows::Stage(Some(step)) => plan.key_function.steps[*step].name.to_string(),
+            SinkRows::Stage(feed) => from(*feed, plan).to_owned(),
             SinkRows::Errors(stage) => format!("{stage}.errors"),
         };
         line(
             text,
             &format!("sink: {rows} -> {}, {}", sink.name, writes(sink)),
         );
+    }
+}
+
+/// The stage that rows behind the gate come from.
+fn from(feed: Feed, plan: &Plan) -> &str {
+    match feed {
+        Feed::Start(side) => &plan.partition.sides[side].name,
+        Feed::Step(step) => &plan.key_function.steps[step].name,
     }
 }
 

@@ -8,8 +8,9 @@ use proptest::prelude::*;
 
 use super::aggregate::aggregate;
 use super::meant::{checks, sql};
+use super::paired::{conflict_join, sides_join};
 use super::stage::{
-    conflict_join, derive, distinct, filter, latest, lookup, rules, select, united, unnest,
+    components, derive, distinct, filter, latest, lookup, rules, select, united, unnest,
 };
 use super::updates::{SOURCES, columns_of};
 use super::{Draw, Draws};
@@ -29,7 +30,7 @@ pub struct Pipeline {
 pub(super) fn pipeline() -> impl Strategy<Value = Pipeline> {
     let stages = |most: usize| vec(vec(0..60_u8, 14), 0..=most);
     let sinks = vec(vec(0..60_u8, 6), 1..=3);
-    (vec(0..60_u8, 8), stages(2), stages(3), stages(5), sinks).prop_map(
+    (vec(0..60_u8, 16), stages(2), stages(3), stages(5), sinks).prop_map(
         |(settings, dimension, before, behind, sinks)| Pipeline {
             settings,
             dimension,
@@ -53,7 +54,7 @@ impl Pipeline {
         file.sources(settings);
         file.dimension(&self.dimension);
         let main = file.before(&self.before, settings);
-        let partition = file.partition(main, settings);
+        let partition = file.partition(&main, settings);
         let behind = file.behind(partition, &self.behind, settings);
         file.sinks(&behind, &self.sinks);
         (file.toml, file.meanings)
@@ -89,6 +90,8 @@ pub(super) struct File {
     toml: String,
     /// Stages that rows are looked up in.
     pub(super) dimensions: Vec<Stage>,
+    /// The second side of the partition, if it has one.
+    pub(super) side: Option<Stage>,
     /// Stages of the main way that have errors.
     faulty: Vec<String>,
     /// What queries and checks mean.
@@ -154,7 +157,7 @@ impl File {
         stage
     }
 
-    fn partition(&mut self, input: Stage, draws: &mut Draws) -> Stage {
+    fn partition(&mut self, input: &Stage, draws: &mut Draws) -> Stage {
         let can_be_key = |(_, ty): &&(String, Type)| holds_keys(*ty);
         let named = input
             .columns
@@ -176,15 +179,25 @@ impl File {
             "cut = { hash = 3 }\n",
         ];
         let cut = draws.pick(&cut).expect("there are four");
-        self.line(&format!(
-            "[transforms.p]\ntype = \"batch-partition\"\ninput = \"{}\"\nby = \"{by}\"\n{cut}",
-            input.name
-        ));
-        Stage {
-            name: "p".to_owned(),
-            key: Some(by),
-            ..input
+        let keyed = |stage: &Stage, name: &str, key: &str| Stage {
+            name: name.to_owned(),
+            key: Some(key.to_owned()),
+            ..stage.clone()
+        };
+        self.line("[transforms.p]\ntype = \"batch-partition\"");
+        if draws.rarely(3) {
+            let people = self.dimensions[1].clone();
+            self.side = Some(keyed(&people, "p.people", "k"));
+            let keys = format!("{{ rows = \"{by}\", people = \"k\" }}");
+            let inputs = format!(
+                "{{ rows = \"{}\", people = \"{}\" }}",
+                input.name, people.name
+            );
+            self.line(&format!("inputs = {inputs}\nby = {keys}\n{cut}"));
+            return keyed(input, "p.rows", &by);
         }
+        self.line(&format!("input = \"{}\"\nby = \"{by}\"\n{cut}", input.name));
+        keyed(input, "p", &by)
     }
 
     /// All stages behind the gate, the last one first.
@@ -195,6 +208,11 @@ impl File {
         settings: &mut Draws,
     ) -> Vec<Stage> {
         let mut stages = vec![partition];
+        stages.extend(self.side.clone());
+        if self.side.is_some() && !settings.rarely(3) {
+            let joined = self.of_kind(&sides_join, &stages[0].clone(), Where::Behind, settings);
+            stages.splice(0..0, joined);
+        }
         if settings.rarely(4) {
             // Of most keys it finds nothing before their rows change.
             let checked = self.of_kind(&checks, &stages[0], Where::Behind, &mut Draws::of(&[]));
@@ -257,6 +275,9 @@ impl File {
                 &distinct,
                 &conflict_join,
                 &conflict_join,
+                &sides_join,
+                &sides_join,
+                &components,
                 &lookup,
                 &lookup,
                 &select,
@@ -293,7 +314,7 @@ impl File {
         };
         let body = kind(self, &mut made, place, draws)?;
         self.line(&format!("[transforms.{}]\n{body}", made.name));
-        if body.contains("type = \"lookup\"") {
+        if body.contains("right = ") {
             self.line_before_end(&format!("left = \"{}\"\n", input.name));
         } else if !body.contains("inputs = ") {
             self.line_before_end(&format!("input = \"{}\"\n", input.name));

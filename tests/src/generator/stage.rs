@@ -7,7 +7,6 @@ use operators::schema::Type;
 use super::Draws;
 use super::expression::{condition, of_type, value};
 use super::pipeline::{File, Stage, Where, holds_keys};
-use crate::meaning::Columns;
 
 pub(super) fn on_error(draws: &mut Draws) -> &'static str {
     draws
@@ -219,49 +218,27 @@ pub(super) fn distinct(
     (place != Where::Behind || stage.key.is_some()).then(|| "type = \"distinct\"\n".to_owned())
 }
 
-pub(super) fn conflict_join(
+/// Edges between two columns of one type.
+pub(super) fn components(
     file: &mut File,
     stage: &mut Stage,
     _: Where,
     draws: &mut Draws,
 ) -> Option<String> {
-    if stage.paired {
-        return None;
-    }
-    stage.paired = true;
-    let mut on = vec![stage.key.clone()?];
+    let mut within = vec![stage.key.clone()?];
     let (another, _) = draws.pick(&stage.columns)?;
-    if draws.rarely(3) && !on.contains(another) {
-        on.push(another.clone());
+    if draws.rarely(3) && !within.contains(another) {
+        within.push(another.clone());
     }
-    let mut body = format!("type = \"conflict-join\"\non = {on:?}\n");
-    if draws.rarely(2) {
-        let (unequal, _) = draws.pick(&stage.columns)?;
-        writeln!(body, "unequal = [\"{unequal}\"]").expect("a string takes all");
-    }
-    if draws.rarely(2) {
-        body.push_str("order = \"unordered\"\n");
-    }
-    let ints = of_type(&stage.columns, Type::Int);
-    let bounds = draws
-        .pick(&["", "[)", "[]", "()"])
-        .copied()
-        .unwrap_or_default();
-    match (draws.pick(&ints), draws.pick(&ints)) {
-        (Some(start), Some(end)) if !bounds.is_empty() => {
-            let overlap = format!("start = \"{start}\", end = \"{end}\", bounds = \"{bounds}\"");
-            writeln!(body, "overlap = {{ {overlap} }}").expect("a string takes all");
-        }
-        _ => body.push_str("pairs = \"all\"\n"),
-    }
-    let prefix = format!("r{}_", file.fresh());
-    writeln!(body, "right_prefix = \"{prefix}\"").expect("a string takes all");
-    let right = stage
-        .columns
-        .iter()
-        .map(|(name, ty)| (format!("{prefix}{name}"), *ty));
-    let right: Columns = right.collect();
-    stage.columns.extend(right);
+    let types = [Type::Int, Type::Text, Type::Int, Type::Date];
+    let ty = *draws.pick(&types).expect("there are four");
+    let nodes = of_type(&stage.columns, ty);
+    let ends = [draws.pick(&nodes)?, draws.pick(&nodes)?];
+    let column = file.fresh();
+    let body = format!(
+        "type = \"components\"\nwithin = {within:?}\nends = {ends:?}\ncolumn = \"{column}\"\n"
+    );
+    stage.columns.push((column, ty));
     Some(body)
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use operators::catalog::Transform;
 use operators::expression::Expression;
 use operators::schema::Type;
-use operators::transform::conflict_join::{Bounds, ConflictJoin, Order, Overlap};
 use operators::transform::derive::Derive;
 use operators::transform::lookup::{Between, Join, Lookup, Matches};
 use operators::transform::rules::Rules;
@@ -15,9 +14,10 @@ use operators::transform::unnest::ColumnOf;
 use operators::value::Value;
 
 use super::row::{Cells, Row};
-use super::{Made, aggregate, nested};
+use super::{Made, aggregate, connected, nested};
 
-/// The types of the columns that a stage yields; `right` are those of its dimension.
+/// The types of the columns that a stage yields; `right` are those of its dimension, or of its last
+/// input.
 pub(super) fn types(transform: &Transform, input: &[Type], right: &[Type]) -> Vec<Type> {
     let mut types = input.to_vec();
     match transform {
@@ -28,7 +28,8 @@ pub(super) fn types(transform: &Transform, input: &[Type], right: &[Type]) -> Ve
         Transform::Aggregate(stage) => return aggregate::types(stage, input),
         Transform::BatchPartition(stage) => return at(input, stage.columns()),
         Transform::Select(stage) => return at(input, stage.positions()),
-        Transform::ConflictJoin(_) => types.extend(input),
+        Transform::Components(stage) => types.push(input[stage.ends()[0]]),
+        Transform::ConflictJoin(_) => types.extend(right),
         Transform::Derive(stage) => {
             for set in stage.set() {
                 types.resize(types.len().max(set.position + 1), Type::Bool);
@@ -68,7 +69,7 @@ pub(super) fn made<'scope>(
     let stage = Arc::clone(transform);
     match transform.as_ref() {
         Transform::Aggregate(_) => aggregate::made(name, &stage, types, input),
-        Transform::ConflictJoin(_) => conflict_join(stage, input),
+        Transform::Components(components) => connected::connected(components, input),
         Transform::Distinct(_) => first(input, |row| row.cells.clone(), |_, _| Ordering::Equal),
         Transform::Latest(latest) => {
             let by = latest.by().to_vec();
@@ -268,62 +269,5 @@ fn as_lookup(stage: &Transform) -> &Lookup {
     match stage {
         Transform::Lookup(stage) => stage,
         _ => unreachable!("it was asked what it is"),
-    }
-}
-
-/// Every row with every other that is equal in `on`.
-fn conflict_join(stage: Arc<Transform>, input: Made<'_>) -> Made<'_> {
-    let on = as_conflict_join(&stage).on().to_vec();
-    let by_on = input.flat_map(move |row| Some((row.cells.known(&on)?, row)));
-    let arranged = by_on.clone().arrange_by_key();
-    by_on.join_core(arranged, move |_, left, right| {
-        is_pair(as_conflict_join(&stage), left, right).then(|| {
-            let mut pair = left.clone();
-            pair.place.extend(&right.place);
-            pair.cells.0.extend(right.cells.0.iter().cloned());
-            pair
-        })
-    })
-}
-
-fn as_conflict_join(stage: &Transform) -> &ConflictJoin {
-    match stage {
-        Transform::ConflictJoin(stage) => stage,
-        _ => unreachable!("it was asked what it is"),
-    }
-}
-
-fn is_pair(stage: &ConflictJoin, left: &Row, right: &Row) -> bool {
-    let differ = |&position: &usize| {
-        let (left, right) = (&left.cells.0[position], &right.cells.0[position]);
-        ![left, right].contains(&&Value::Null) && left != right
-    };
-    let in_order = match stage.order() {
-        Order::Ordered => left.place != right.place,
-        Order::Unordered => left.place < right.place,
-    };
-    in_order
-        && stage.unequal().iter().all(differ)
-        && stage
-            .overlap()
-            .is_none_or(|overlap| overlaps(overlap, &left.cells, &right.cells))
-}
-
-fn overlaps(overlap: Overlap, left: &Cells, right: &Cells) -> bool {
-    let interval = |cells: &Cells| {
-        let (start, end) = (cells.0[overlap.start].clone(), cells.0[overlap.end].clone());
-        (![&start, &end].contains(&&Value::Null) && start <= end).then_some((start, end))
-    };
-    let (Some((start, end)), Some((other_start, other_end))) = (interval(left), interval(right))
-    else {
-        return false;
-    };
-    match overlap.bounds {
-        Bounds::Closed => start <= other_end && other_start <= end,
-        Bounds::Open => start < other_end && other_start < end,
-        Bounds::HalfOpen => {
-            let empty = start == end || other_start == other_end;
-            !empty && start < other_end && other_start < end
-        }
     }
 }

@@ -10,6 +10,7 @@ use operators::value::Value;
 use operators::way::{Feed, Way};
 use pipelines::plan::{InputPlan, Plan};
 
+use super::paired::paired;
 use super::row::{Cells, Fault, Row, sort};
 use super::{Faults, Keys, Made, meant, stage};
 use crate::meaning::{Meaning, Meanings};
@@ -27,7 +28,7 @@ type Typed<'scope> = (Made<'scope>, Vec<Type>);
 
 /// The rows that come in and those that each step makes.
 pub(super) struct Steps<'scope> {
-    input: Made<'scope>,
+    starts: Vec<Made<'scope>>,
     made: Vec<Made<'scope>>,
     types: Vec<Vec<Type>>,
     /// The keys in which a check on the way to the step, or it itself, found what blocks.
@@ -36,15 +37,19 @@ pub(super) struct Steps<'scope> {
 
 impl<'scope> Steps<'scope> {
     /// The rows that a step made, or came in; and the keys that are blocked there.
-    pub(super) fn at(&self, step: Option<usize>) -> (Made<'scope>, Keys<'scope>) {
-        match step {
-            Some(step) => (self.made[step].clone(), self.blocked[step].clone()),
-            None => (self.input.clone(), self.input.clone().flat_map(|_| None)),
+    pub(super) fn at(&self, feed: Feed) -> (Made<'scope>, Keys<'scope>) {
+        match feed {
+            Feed::Step(step) => (self.made[step].clone(), self.blocked[step].clone()),
+            Feed::Start(start) => {
+                let rows = self.starts[start].clone();
+                (rows.clone(), rows.flat_map(|_| None))
+            }
         }
     }
 
     fn end(self) -> Made<'scope> {
-        self.made.into_iter().last().unwrap_or(self.input)
+        let made = self.made.into_iter().last();
+        made.unwrap_or_else(|| self.starts[0].clone())
     }
 }
 
@@ -79,13 +84,17 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
 
     /// The rows of the steps behind the gate, and all errors of keys so far.
     pub(super) fn key_function(&self) -> (Steps<'scope>, Faults<'scope>) {
-        let mut inputs = (0..).zip(&self.plan.inputs).map(|it| self.input(it));
-        let (mut rows, mut errors, types) = inputs.next().expect("a partition has an input");
-        for (more, faults, _) in inputs {
-            rows = rows.concat(more);
+        let mut errors = self.sources[0].clone().flat_map(|_| None::<Fault>);
+        let mut starts: Vec<Typed> = Vec::new();
+        for (number, input) in (0..).zip(&self.plan.inputs) {
+            let (rows, faults, types) = self.input((number, input));
             errors = errors.concat(faults);
+            // Inputs come side by side.
+            match starts.get_mut(input.side) {
+                Some((before, _)) => *before = before.clone().concat(rows),
+                None => starts.push((rows, types)),
+            }
         }
-        let starts = [(rows, types)];
         let (steps, more) = self.way(&self.plan.key_function, &starts, Place::BehindGate);
         (steps, errors.concat(more).distinct())
     }
@@ -100,10 +109,7 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
         let (steps, _) = self.way(&input.way, &starts, Place::BeforeGate);
         let types = steps.types.last().cloned();
         let types = types.expect("a way ends at the partition");
-        let Transform::BatchPartition(partition) = self.plan.partition.as_ref() else {
-            panic!("a plan's partition is a batch-partition")
-        };
-        let by = partition.by();
+        let by = self.plan.partition.side(input.side).by();
         let source = self.plan.sources[input.source].name.to_string();
         let arrived = steps.end();
         let errors = arrived.clone().flat_map(move |row| {
@@ -138,7 +144,7 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
     ) -> (Steps<'scope>, Faults<'scope>) {
         let mut errors = starts[0].0.clone().flat_map(|_| None::<Fault>);
         let mut steps = Steps {
-            input: starts[0].0.clone(),
+            starts: starts.iter().map(|(rows, _)| rows.clone()).collect(),
             made: Vec::new(),
             types: Vec::new(),
             blocked: Vec::new(),
@@ -151,8 +157,8 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
             let inputs: Vec<Typed> = step.inputs.iter().map(input).collect();
             let dimension = self.plan.lookups.get(&step.name).map(|at| at[0]);
             let right = dimension.map(|at| self.plan.dimensions[at].schema.columns());
-            let right = right.unwrap_or_default().iter();
-            let right: Vec<Type> = right.map(|(_, ty)| *ty).collect();
+            let right = right.map(|columns| columns.iter().map(|(_, ty)| *ty).collect());
+            let right: Vec<Type> = right.unwrap_or_else(|| inputs[inputs.len() - 1].1.clone());
             let dimension = dimension.map(|at| self.dimensions[at].clone());
             let (rows, before) = inputs[0].clone();
             let mut blocked = rows.clone().flat_map(|_| None::<Key>);
@@ -168,6 +174,10 @@ impl<'plan, 'scope> Rendering<'plan, 'scope> {
                 (Transform::Union(union), _) => {
                     let rows = inputs.into_iter().map(|(rows, _)| rows);
                     stage::united(union, rows.collect())
+                }
+                (Transform::ConflictJoin(_), _) => {
+                    let rows = inputs.into_iter().map(|(rows, _)| rows);
+                    paired(&step.transform, rows.collect())
                 }
                 (Transform::Sql(stage), Some(Meaning::Query(query))) => {
                     meant::queried(query, stage.reads_of(0), rows)
