@@ -16,23 +16,17 @@ pub enum Severity {
     Warning,
 }
 
-/// A place in a file.
+/// A place in one of the files of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {
+    /// The number of the file.
+    pub file: u32,
     /// The bytes of the file; an empty range is a point.
     pub span: Range<usize>,
     /// The line of the first byte, from 1.
-    pub line: usize,
+    pub line: u32,
     /// The column of the first byte, from 1, in characters; a byte order mark does not count.
     pub column: usize,
-}
-
-impl Place {
-    /// The place of a range of bytes of a text.
-    pub fn of(text: &str, span: Range<usize>) -> Self {
-        let (line, column) = line_and_column(text, span.start);
-        Place { span, line, column }
-    }
 }
 
 /// One thing that an author must or should mend.
@@ -104,12 +98,12 @@ impl Diagnostic {
     }
 }
 
-/// Sorts by place, what is about the whole file first. The order of equals is kept, and what is
+/// Sorts by place, what is about the whole pipeline first. The order of equals is kept, and what is
 /// said twice is said once.
 pub fn sort(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.sort_by_key(|diagnostic| {
         let place = diagnostic.place.as_ref();
-        place.map(|place| (place.span.start, place.span.end))
+        place.map(|place| (place.file, place.span.start, place.span.end))
     });
     diagnostics.dedup();
 }
@@ -147,9 +141,18 @@ mod tests {
 
     #[test]
     fn sorting_is_by_place_and_says_nothing_twice() {
-        let at = |byte| Diagnostic::error("x").at(Place::of("abc", byte..byte + 1));
-        let mut all = vec![at(2), at(1), Diagnostic::error("whole"), at(2)];
+        let at = |file, byte| {
+            let place = Place {
+                file,
+                span: byte..byte + 1,
+                line: 1,
+                column: byte + 1,
+            };
+            Diagnostic::error("x").at(place)
+        };
+        let whole = Diagnostic::error("whole");
+        let mut all = vec![at(1, 0), at(0, 2), at(0, 1), whole.clone(), at(0, 2)];
         sort(&mut all);
-        assert_eq!(all, [Diagnostic::error("whole"), at(1), at(2)]);
+        assert_eq!(all, [whole, at(0, 1), at(0, 2), at(1, 0)]);
     }
 }

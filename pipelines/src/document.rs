@@ -1,9 +1,9 @@
-//! The pipeline file, every key and value with its place.
+//! The pipeline file and those that it includes, every key and value with its place.
 //!
 //! ```text
-//!   text --> syntax --> tree --> sections ----> decode --> a config struct
-//!               |                    |             |
-//!               +---- diagnostics ---+-------------+   all of them, each at its place
+//!   files --> syntax --> tree --> sections ----> decode --> a config struct
+//!                |                    |             |
+//!                +---- diagnostics ---+-------------+   all of them, each at its place
 //! ```
 //!
 //! Reading never fails: what can be read is kept, what cannot is told. No type is known here, and no
@@ -11,7 +11,9 @@
 
 mod decode;
 mod field;
+mod file;
 mod flaw;
+mod include;
 mod literal;
 mod param;
 mod section;
@@ -19,29 +21,31 @@ mod shown;
 mod syntax;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use operators::problem::{closest, suggest};
 
 pub use self::field::Field;
+pub use self::file::File;
 pub use self::flaw::Flaw;
+pub use self::include::Open;
 pub use self::param::{Param, ParamValue};
 pub use self::section::{Group, Kind, Section};
 
+use self::syntax::Reading;
 use self::tree::{Data, Entry, Node};
 use crate::diagnostic::{self, Diagnostic, Place};
 
 /// A pipeline file that was read.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The path of the file, as it was given.
-    pub name: String,
-    /// What the file holds.
-    pub text: Arc<str>,
-    /// What may be shown of that, byte for byte in its place.
-    pub shown: Arc<str>,
+    /// The pipeline file, and behind it those that are included.
+    files: Vec<Arc<File>>,
+    /// What may be shown of each, byte for byte in its place.
+    shown: Vec<String>,
     pipeline: Option<Section>,
     http: Option<Section>,
     cluster: Option<Section>,
@@ -51,26 +55,32 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads a pipeline file. All that is wrong with its form is told in order of place: syntax,
-    /// tables that no pipeline has, names, types.
+    /// Reads a pipeline file that stands alone: what it includes is not found.
     pub fn parse(name: &str, text: &str) -> (Document, Vec<Diagnostic>) {
-        let reading = syntax::read(text);
-        let mut starts: Vec<usize> = reading.root.iter().flat_map(starts).collect();
-        starts.sort_unstable();
+        Document::read(name, text, &|_| Err(io::ErrorKind::NotFound.into()))
+    }
+
+    /// Reads a pipeline file, and with `open` those that it includes. All that is wrong with their
+    /// form is told in order of place: syntax, tables that no pipeline has, names, types.
+    pub fn read(name: &str, text: &str, open: Open) -> (Document, Vec<Diagnostic>) {
+        let include::Files { read, diagnostics } = include::read(name, text, open);
+        let mut files: Vec<Arc<File>> = read.iter().map(|(file, _)| Arc::clone(file)).collect();
+        files.sort_by_key(|file| file.number);
         let mut reader = Reader {
-            text: Arc::from(text),
-            left_out: reading.left_out,
-            starts,
+            file: Arc::clone(&files[0]),
+            left_out: Vec::new(),
+            starts: Vec::new(),
             sections: Vec::new(),
             params: Vec::new(),
             hidden: Vec::new(),
-            diagnostics: reading.errors,
+            shown: BTreeMap::new(),
+            diagnostics,
         };
-        let is_readable = reader.diagnostics.is_empty();
-        for entry in reading.root {
-            reader.table(entry);
+        for (file, reading) in read {
+            reader.file(file, reading);
         }
-        reader.finish_sections();
+        let is_readable = reader.diagnostics.is_empty();
+        reader.tell_twins(&files);
         let mut sections = reader.sections;
         let (connections, others) = { sections }
             .into_iter()
@@ -83,6 +93,8 @@ impl Document {
         let pipeline = only(Group::Pipeline);
         let cluster = only(Group::Cluster);
         let http = only(Group::Http);
+        // What is there twice was told.
+        sections.retain(|section| !section.group.is_one_section());
         let mut diagnostics = reader.diagnostics;
         if pipeline.is_none() && is_readable {
             diagnostics.push(
@@ -92,9 +104,8 @@ impl Document {
         }
         diagnostic::sort(&mut diagnostics);
         let document = Document {
-            name: name.to_owned(),
-            shown: shown::without(&reader.text, &reader.hidden).into(),
-            text: reader.text,
+            files,
+            shown: reader.shown.into_values().collect(),
             pipeline,
             cluster,
             http,
@@ -103,6 +114,27 @@ impl Document {
             params: reader.params,
         };
         (document, diagnostics)
+    }
+
+    /// The pipeline file, and behind it those that are included.
+    pub fn files(&self) -> impl Iterator<Item = &File> {
+        self.files.iter().map(Arc::as_ref)
+    }
+
+    /// The file of a place; of what is about the whole, the pipeline file.
+    ///
+    /// # Panics
+    /// When the place is in a file of another pipeline.
+    pub fn file(&self, place: Option<&Place>) -> &File {
+        &self.files[place.map_or(0, |place| place.file as usize)]
+    }
+
+    /// What may be shown of the file of a place, byte for byte as it stands there.
+    ///
+    /// # Panics
+    /// When the place is in a file of another pipeline.
+    pub fn shown(&self, place: &Place) -> &str {
+        &self.shown[place.file as usize]
     }
 
     /// `[pipeline]`; where there is none, that was told.
@@ -150,18 +182,39 @@ const TABLES: [&str; 8] = [
 
 /// What has been read so far.
 struct Reader {
-    text: Arc<str>,
+    /// The file that is read.
+    file: Arc<File>,
     left_out: Vec<Range<usize>>,
     /// Where the sections begin, in order.
     starts: Vec<usize>,
     sections: Vec<Section>,
     params: Vec<Param>,
-    /// What could be a secret.
+    /// What could be a secret in the file.
     hidden: Vec<Range<usize>>,
+    /// What may be shown of the files so far, by their numbers.
+    shown: BTreeMap<u32, String>,
     diagnostics: Vec<Diagnostic>,
 }
 
 impl Reader {
+    /// Takes the tables of a file.
+    fn file(&mut self, file: Arc<File>, reading: Reading) {
+        self.starts = reading.root.iter().flat_map(starts).collect();
+        self.starts.sort_unstable();
+        self.left_out = reading.left_out;
+        self.diagnostics.extend(reading.errors);
+        self.file = file;
+        let before = self.sections.len();
+        for entry in reading.root {
+            self.table(entry);
+        }
+        // In the order of the file.
+        self.sections[before..].sort_by_key(|section| section.name_place.span.start);
+        let hidden = std::mem::take(&mut self.hidden);
+        let shown = shown::without(&self.file.text, &hidden);
+        self.shown.insert(self.file.number, shown);
+    }
+
     fn table(&mut self, entry: Entry) {
         let Some(table) = self.meant(&entry) else {
             return;
@@ -207,7 +260,11 @@ impl Reader {
         let diagnostic =
             Diagnostic::error(format!("`{}` is not a part of a pipeline file", entry.key))
                 .label("there is no such table")
-                .help(suggest(&entry.key, known.clone(), "tables"));
+                .help(suggest(
+                    &entry.key,
+                    known.clone().chain([include::INCLUDE]),
+                    "tables",
+                ));
         self.tell(diagnostic, entry.key_span.clone());
         closest(&entry.key, known)
     }
@@ -228,7 +285,7 @@ impl Reader {
                 return;
             }
         };
-        let has_header = self.text[node.span.clone()].starts_with('[');
+        let has_header = self.file.text[node.span.clone()].starts_with('[');
         let span = if has_header {
             node.span
         } else {
@@ -246,7 +303,7 @@ impl Reader {
         match &node.data {
             Data::Text(name) if !name.is_empty() => Some(Kind {
                 name: name.clone(),
-                place: Place::of(&self.text, node.span.clone()),
+                place: self.file.place(node.span.clone()),
             }),
             Data::Text(_) => {
                 self.tell(Diagnostic::error("a type has a name"), node.span.clone());
@@ -287,20 +344,20 @@ impl Reader {
         self.sections.push(Section {
             group,
             name,
-            name_place: Place::of(&self.text, name_span),
+            name_place: self.file.place(name_span),
             kind,
             is_damaged: self.is_damaged(&span),
             fields: Node {
                 data: Data::Table(entries),
                 span,
             },
-            text: Arc::clone(&self.text),
+            file: Arc::clone(&self.file),
         });
     }
 
     fn param(&mut self, entry: &Entry) {
         self.check_name("parameter", entry);
-        match param::read(&self.text, entry) {
+        match param::read(&self.file, entry) {
             Ok(param) => self.params.push(param),
             Err(diagnostic) => self.diagnostics.push(diagnostic),
         }
@@ -320,28 +377,39 @@ impl Reader {
         self.tell(diagnostic, entry.key_span.clone());
     }
 
-    /// Puts the sections in the order of the file, and tells the names that are there twice: an
-    /// input names a stage by its name alone.
-    fn finish_sections(&mut self) {
-        self.sections
-            .sort_by_key(|section| section.name_place.span.start);
-        let mut seen: BTreeMap<&str, &Section> = BTreeMap::new();
+    /// Tells what is there twice: an input names a stage by its name alone, and of some tables and of
+    /// each parameter there is one in all files.
+    fn tell_twins(&mut self, files: &[Arc<File>]) {
+        let mut seen: BTreeMap<(Option<Group>, &str), &Section> = BTreeMap::new();
+        let mut twins = Vec::new();
         for section in &self.sections {
-            if !section.group.is_of_stages() {
-                continue;
-            }
-            let Some(first) = seen.get(section.name.as_str()) else {
-                seen.insert(&section.name, section);
+            let (group, name) = (section.group, section.name.as_str());
+            // What is no stage has names of its own.
+            let own = (!group.is_of_stages()).then_some(group);
+            let Some(first) = seen.get(&(own, name)) else {
+                seen.insert((own, name), section);
                 continue;
             };
-            let message = format!("there is a {} `{}` already", first.group, section.name);
-            let line = first.name_place.line;
-            let diagnostic = Diagnostic::error(message)
-                .label("the second of this name")
-                .help(format!("rename one of them; the first is in line {line}"))
-                .at(section.name_place.clone());
-            self.diagnostics.push(diagnostic);
+            let (what, mend) = if group.is_one_section() {
+                (format!("`[{group}]`"), "keep one of them")
+            } else {
+                (format!("a {} `{name}`", first.group), "rename one of them")
+            };
+            let places = (&first.name_place, &section.name_place);
+            twins.push(twin(&what, mend, places, files));
         }
+        let mut named: BTreeMap<&str, &Place> = BTreeMap::new();
+        for Param { name, place, .. } in &self.params {
+            if let Some(first) = named.get(name.as_str()) {
+                let what = format!("a parameter `{name}`");
+                twins.push(twin(&what, "keep one of them", (first, place), files));
+                continue;
+            }
+            named.insert(name, place);
+        }
+        self.diagnostics.extend(twins);
+        let mut kept = BTreeSet::new();
+        self.params.retain(|param| kept.insert(param.name.clone()));
     }
 
     /// Hides what could be a secret: values, and statements that could not be read.
@@ -365,9 +433,27 @@ impl Reader {
     }
 
     fn tell(&mut self, diagnostic: Diagnostic, span: Range<usize>) {
-        let place = Place::of(&self.text, span);
+        let place = self.file.place(span);
         self.diagnostics.push(diagnostic.at(place));
     }
+}
+
+/// What is told of the second of two that have one name.
+fn twin(
+    what: &str,
+    mend: &str,
+    (first, second): (&Place, &Place),
+    files: &[Arc<File>],
+) -> Diagnostic {
+    let line = first.line;
+    let file = match &files[first.file as usize].name {
+        _ if first.file == second.file => String::new(),
+        name => format!(" of `{name}`"),
+    };
+    Diagnostic::error(format!("there is {what} already"))
+        .label("the second of this name")
+        .help(format!("{mend}; the first is in line {line}{file}"))
+        .at(second.clone())
 }
 
 /// Where the sections of a table of the file begin, or the table itself where it has none.
@@ -387,7 +473,7 @@ mod tests {
 
     const MICROS_PER_HOUR: i64 = 3_600_000_000;
 
-    fn lines(diagnostics: &[Diagnostic]) -> Vec<usize> {
+    fn lines(diagnostics: &[Diagnostic]) -> Vec<u32> {
         let places = diagnostics.iter().flat_map(|one| &one.place);
         places.map(|place| place.line).collect()
     }

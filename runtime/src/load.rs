@@ -111,7 +111,8 @@ impl Loaded {
             source,
         })?;
         let name = request.file.display().to_string();
-        let (document, mut diagnostics) = Document::parse(&name, &text);
+        let open = |path: &Path| std::fs::read_to_string(path);
+        let (document, mut diagnostics) = Document::read(&name, &text, &open);
         let folder = request.file.parent().unwrap_or(Path::new(""));
         match Settings::of(&document, folder, &request.set) {
             Ok(mut settings) => {
@@ -153,9 +154,11 @@ impl Loaded {
         self.now = now;
     }
 
-    /// The hash of the file, and of the parameters.
+    /// The hash of the file, of those that it includes, and of the parameters.
     pub(crate) fn fingerprint(&self) -> u128 {
-        let (text, params) = (&self.document.text, &self.settings.params);
+        let texts = self.document.files().map(|file| file.text.as_str());
+        let texts: Vec<&str> = texts.collect();
+        let (text, params) = (texts.join("\0"), &self.settings.params);
         bytes_hash(format!("{text}\0{params:?}").as_bytes())
     }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use operators::value::Value;
 use toml::value::{Datetime, Offset, Time};
 
+use super::file::File;
 use super::tree::{Data, Entry, Node};
 use crate::diagnostic::{Diagnostic, Place};
 
@@ -57,17 +58,17 @@ pub struct Param {
 }
 
 /// Reads one line of `[params]`.
-pub(crate) fn read(text: &str, entry: &Entry) -> Result<Param, Diagnostic> {
+pub(crate) fn read(file: &File, entry: &Entry) -> Result<Param, Diagnostic> {
     let value = value(&entry.node).map_err(|refused| {
         Diagnostic::error(refused.message)
             .label(refused.label)
             .help(refused.help)
-            .at(Place::of(text, entry.node.span.clone()))
+            .at(file.place(entry.node.span.clone()))
     })?;
     Ok(Param {
         name: entry.key.clone(),
         value,
-        place: Place::of(text, entry.key_span.clone()),
+        place: file.place(entry.key_span.clone()),
     })
 }
 

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::decode;
 use super::field::Field;
+use super::file::File;
 use super::flaw::{Fault, Flaw};
 use super::literal;
 use super::tree::{Data, Node};
@@ -117,7 +118,7 @@ pub struct Section {
     pub(crate) fields: Node,
     /// Whether statements were left out because they cannot be read.
     pub(crate) is_damaged: bool,
-    pub(crate) text: Arc<str>,
+    pub(crate) file: Arc<File>,
 }
 
 impl operators::catalog::Section for Section {
@@ -166,7 +167,7 @@ impl Section {
             }
             (Part::Key, ..) => self.key(&problem.field).unwrap_or(span),
             (Part::Bytes(bytes), Data::Text(_), _) if is_there => {
-                let part = literal::part(&self.text[span.clone()], bytes);
+                let part = literal::part(&self.file.text[span.clone()], bytes);
                 span.start + part.start..span.start + part.end
             }
             _ => span,
@@ -187,7 +188,7 @@ impl Section {
 
     /// Where the section begins: its header, or its name where it has none.
     pub fn header(&self) -> Place {
-        Place::of(&self.text, self.fields.span.clone())
+        self.file.place(self.fields.span.clone())
     }
 
     /// The section as one line of text, for a fingerprint: it does not depend on comments, white
@@ -225,7 +226,7 @@ impl Section {
         Diagnostic {
             label: problem.label,
             help: problem.help,
-            ..Diagnostic::error(problem.message).at(Place::of(&self.text, span))
+            ..Diagnostic::error(problem.message).at(self.file.place(span))
         }
     }
 
@@ -258,7 +259,7 @@ pub(crate) mod tests {
     pub(crate) fn marked(section: &Section, diagnostic: &Diagnostic) -> String {
         let place = diagnostic.place.as_ref().unwrap();
         let line = place.line.saturating_sub(3);
-        let marked = &section.text[place.span.clone()];
+        let marked = &section.file.text[place.span.clone()];
         format!("{line}:{} <{marked}>", place.column)
     }
 

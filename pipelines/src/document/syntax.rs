@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
+use super::file::File;
 use super::tree::{self, Entry, SyntaxError};
-use crate::diagnostic::{BYTE_ORDER_MARK, Diagnostic, Place};
+use crate::diagnostic::{BYTE_ORDER_MARK, Diagnostic};
 
 /// What could be read of a text.
 pub(crate) struct Reading {
@@ -20,8 +21,9 @@ pub(crate) struct Reading {
     pub(crate) left_out: Vec<Range<usize>>,
 }
 
-/// Reads a text.
-pub(crate) fn read(text: &str) -> Reading {
+/// Reads a file.
+pub(crate) fn read(file: &File) -> Reading {
+    let text = file.text.as_str();
     let mut readable = text.to_owned();
     let mut reading = Reading {
         root: Vec::new(),
@@ -37,7 +39,7 @@ pub(crate) fn read(text: &str) -> Reading {
             Err(error) => error,
         };
         let statement = statement_around(&readable, error.span.start);
-        reading.errors.push(explain(text, &error, &statement));
+        reading.errors.push(explain(file, &error, &statement));
         if readable[statement.clone()].trim().is_empty() {
             break;
         }
@@ -82,8 +84,9 @@ fn statement_around(text: &str, error: usize) -> Range<usize> {
 }
 
 /// An error in the author's words.
-fn explain(text: &str, error: &SyntaxError, statement: &Range<usize>) -> Diagnostic {
-    let at = |span: Range<usize>| Place::of(text, span);
+fn explain(file: &File, error: &SyntaxError, statement: &Range<usize>) -> Diagnostic {
+    let text = file.text.as_str();
+    let at = |span: Range<usize>| file.place(span);
     let outside =
         line_start(text, error.span.start) != statement.start && statement.end <= error.span.start;
     if outside {
@@ -186,6 +189,14 @@ const LINES_BACK: usize = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(text: &str) -> Reading {
+        super::read(&File {
+            number: 0,
+            name: "p.toml".to_owned(),
+            text: text.to_owned(),
+        })
+    }
 
     /// What is told, as `line:column message`, and the keys that are left.
     fn check(text: &str, told: &[&str], left: &[&str]) {

@@ -7,7 +7,7 @@ use pipelines::diagnostic::{BYTE_ORDER_MARK, Diagnostic, Place, Severity, line_a
 use pipelines::document::Document;
 use serde_json::{Value, json};
 
-/// The diagnostics of a file as text: one after the other, an empty line between two, a newline at
+/// The diagnostics of a pipeline as text: one after the other, an empty line between two, a newline at
 /// the end. With colour, terminal escapes are in it.
 pub fn text(document: &Document, diagnostics: &[Diagnostic], with_colour: bool) -> String {
     let renderer = if with_colour {
@@ -22,10 +22,10 @@ pub fn text(document: &Document, diagnostics: &[Diagnostic], with_colour: bool) 
     reports.join("\n")
 }
 
-/// The diagnostics of a file as a JSON array, one object for each: `severity` (`error`, `warning`),
+/// The diagnostics of a pipeline as a JSON array, one object for each: `severity` (`error`, `warning`),
 /// `message`, `label`, `help` (or null), `file`, and the place: `line`, `column`, `end_line`,
 /// `end_column`, all from 1 and the end exclusive, and `source_line`, the text of the first line.
-/// For the file as a whole, the place is null.
+/// For the pipeline as a whole, the place is null.
 pub fn json(document: &Document, diagnostics: &[Diagnostic]) -> String {
     let objects = diagnostics
         .iter()
@@ -42,7 +42,7 @@ fn report<'a>(document: &'a Document, diagnostic: &'a Diagnostic) -> Vec<Group<'
     let title = level.primary_title(&diagnostic.message);
     let what = match &diagnostic.place {
         Some(place) => title.element(snippet(document, place, &diagnostic.label)),
-        None => title.element(Origin::path(printable(&document.name))),
+        None => title.element(Origin::path(printable(&document.file(None).name))),
     };
     let help = diagnostic
         .help
@@ -56,14 +56,16 @@ fn snippet<'a>(
     place: &Place,
     label: &'a str,
 ) -> Snippet<'a, Annotation<'a>> {
-    let shown = document.shown.trim_start_matches(BYTE_ORDER_MARK);
-    let hidden = document.shown.len() - shown.len();
+    let file = document.file(Some(place));
+    let text = document.shown(place);
+    let shown = text.trim_start_matches(BYTE_ORDER_MARK);
+    let hidden = text.len() - shown.len();
     let start = place.span.start.saturating_sub(hidden);
     let end = place.span.end.saturating_sub(hidden);
     let label = Some(printable(label)).filter(|label| !label.is_empty());
     let annotation = AnnotationKind::Primary.span(start..end.max(after(shown, start)));
     Snippet::source(shown)
-        .path(printable(&document.name))
+        .path(printable(&file.name))
         .annotation(annotation.label(label))
 }
 
@@ -82,15 +84,16 @@ fn printable(text: &str) -> String {
 }
 
 fn object(document: &Document, diagnostic: &Diagnostic) -> Value {
-    let source = &document.text;
     let place = diagnostic.place.as_ref();
+    let file = document.file(place);
+    let source = &file.text;
     let end = place.map(|place| line_and_column(source, place.span.end));
     json!({
         "severity": diagnostic.severity,
         "message": diagnostic.message,
         "label": diagnostic.label,
         "help": diagnostic.help,
-        "file": document.name,
+        "file": file.name,
         "line": place.map(|place| place.line),
         "column": place.map(|place| place.column),
         "end_line": end.map(|(line, _)| line),
