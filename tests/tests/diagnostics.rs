@@ -133,6 +133,21 @@ fn files_of_json_that_cannot_be_read_are_told() {
 }
 
 #[test]
+fn sides_of_a_partition_that_are_none_are_told() {
+    tells("sides");
+}
+
+#[test]
+fn components_of_what_is_no_graph_are_told() {
+    tells("components");
+}
+
+#[test]
+fn files_that_contradict_each_other_are_told() {
+    tells("include");
+}
+
+#[test]
 fn stages_without_the_partition_key_are_told() {
     tells("partition_key");
 }

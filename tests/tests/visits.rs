@@ -9,9 +9,11 @@ use tests::harness::{Counts, Outcome, Scratch, Tables};
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidemill-with-faults");
 
 /// Sinks and their tables.
-pub(crate) const SINKS: [(&str, &str); 3] = [
+pub(crate) const SINKS: [(&str, &str); 5] = [
     ("conflict_table", "conflictvisitmaps"),
     ("error_table", "errors"),
+    ("in_service_table", "inserviceconflicts"),
+    ("parent_table", "conflicts"),
     ("visits_flat_table", "visits_flat"),
 ];
 

@@ -98,7 +98,7 @@ fn object(document: &Document, diagnostic: &Diagnostic) -> Value {
         "column": place.map(|place| place.column),
         "end_line": end.map(|(line, _)| line),
         "end_column": end.map(|(_, column)| column),
-        "source_line": place.map(|place| line_at(&document.shown, &place.span)),
+        "source_line": place.map(|place| line_at(document.shown(place), &place.span)),
     })
 }
 

@@ -11,7 +11,7 @@ pub(super) fn edit_rule(scratch: &mut Scratch) {
         "GapMinutes < ETATravelMinutes",
     );
     scratch.edit(
-        "pipeline.toml",
+        "stages.toml",
         &format!("    {from}\n"),
         &format!("    {to}\n"),
     );
@@ -28,7 +28,7 @@ fn another_rule_changes_the_pairs_that_it_judges_otherwise() {
 
 pub(super) fn add_column(scratch: &mut Scratch) {
     scratch.edit(
-        "pipeline.toml",
+        "stages.toml",
         r#"  "GapMinutes", "ConGapMinutes","#,
         r#"  "ConGapMinutes","#,
     );
@@ -47,8 +47,8 @@ fn another_column_is_added_to_the_table_and_filled() {
 #[test]
 fn an_edit_that_is_taken_back_leaves_no_trace() {
     let (scratch, _) = after(edit_rule, 0);
-    let original = crate::visits::example().bytes("pipeline.toml");
-    scratch.write("pipeline.toml", original);
+    let original = crate::visits::example().bytes("stages.toml");
+    scratch.write("stages.toml", original);
     crate::visits::run(&scratch, 0);
     crate::visits::is_current(&scratch).unwrap();
 }

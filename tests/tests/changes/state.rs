@@ -59,10 +59,10 @@ fn an_older_copy_of_a_sink_is_noticed_and_adopted() {
     scratch.write(&scratch.database, older);
     is_refused(&scratch);
     scratch.verify().exits(1);
-    for sink in ["conflict_table", "visits_flat_table"] {
+    for sink in ["conflict_table", "parent_table", "visits_flat_table"] {
         scratch.adopt(sink).exits(0);
     }
-    assert_eq!(super::done(&run(&scratch, 0)), (332, [2, 2, 0, 0]));
+    assert_eq!(super::done(&run(&scratch, 0)), (332, [2, 4, 0, 0]));
     is_current(&scratch).unwrap();
 }
 
