@@ -288,7 +288,7 @@ fn a_group_is_too_large_by_the_rows_of_all_inputs_together() {
         }
     }
     let keys = vec![Key::of("1"), Key::of("2")];
-    let batch = groups.take("all".to_owned(), keys).unwrap();
+    let batch = groups.take(("all", "all"), keys).unwrap();
     let errors = batch.errors.iter();
     let errors: Vec<(u32, &str)> = errors
         .map(|(key, it)| (*key, it.message.as_str()))
