@@ -13,7 +13,7 @@
 //! A run has no name in its folder: it is gone with the process, however that ends.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IntoInnerError};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -82,9 +82,8 @@ impl Writing {
     /// Ends it.
     pub(crate) fn end(mut self) -> Result<Run, ArrowError> {
         self.writer.finish()?;
-        let mut file = self.writer.into_inner()?;
-        file.flush()?;
-        let file = file.into_inner().map_err(|error| error.into_error())?;
+        let file = self.writer.into_inner()?.into_inner();
+        let file = file.map_err(IntoInnerError::into_error)?;
         Ok(Run {
             reader: FileReader::try_new(file, None)?,
             begins: self.begins,

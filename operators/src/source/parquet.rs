@@ -185,7 +185,7 @@ impl Parquet {
         if let Some(only) = selection.only {
             let columns = self.columns(&[only.column().to_owned()], footer)?;
             let wanted = |read: &Read| only.wanted(read.chunk.rows().column(0));
-            rows = Some(self.of(rows, (group, footer), &columns, &wanted)?);
+            rows = Some(self.chosen(rows, (group, footer), &columns, &wanted)?);
         }
         let of_file = |name: &&String| self.schema.position(name).is_some();
         let names = selection.condition.map(|condition| {
@@ -201,13 +201,13 @@ impl Parquet {
                 let rows = condition.with_path(read.chunk.rows(), selection.path_values);
                 Kept::seen(condition, &rows, &unfit)
             };
-            rows = Some(self.of(rows, (group, footer), &columns, &wanted)?);
+            rows = Some(self.chosen(rows, (group, footer), &columns, &wanted)?);
         }
         Ok(rows)
     }
 
     /// Those of these rows that are `wanted` for what these columns hold.
-    fn of(
+    fn chosen(
         &self,
         rows: Option<RowSelection>,
         (group, footer): (&Group, &Footer),
@@ -221,7 +221,10 @@ impl Parquet {
             chosen.push(wanted(&read));
         }
         let chosen = RowSelection::from_filters(&chosen);
-        Ok(rows.map_or(chosen.clone(), |rows| rows.and_then(&chosen)))
+        Ok(match rows {
+            Some(rows) => rows.and_then(&chosen),
+            None => chosen,
+        })
     }
 
     /// Reads the rows of a row group that are wanted.
