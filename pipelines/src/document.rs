@@ -64,6 +64,8 @@ impl Document {
     /// form is told in order of place: syntax, tables that no pipeline has, names, types.
     pub fn read(name: &str, text: &str, open: Open) -> (Document, Vec<Diagnostic>) {
         let include::Files { read, diagnostics } = include::read(name, text, open);
+        let is_read = |(_, reading): &(_, Reading)| reading.errors.is_empty();
+        let is_readable = diagnostics.is_empty() && read.iter().all(is_read);
         let mut files: Vec<Arc<File>> = read.iter().map(|(file, _)| Arc::clone(file)).collect();
         files.sort_by_key(|file| file.number);
         let mut reader = Reader {
@@ -79,7 +81,6 @@ impl Document {
         for (file, reading) in read {
             reader.file(file, reading);
         }
-        let is_readable = reader.diagnostics.is_empty();
         reader.tell_twins(&files);
         let mut sections = reader.sections;
         let (connections, others) = { sections }
