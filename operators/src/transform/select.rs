@@ -110,8 +110,11 @@ impl Select {
 }
 
 impl Stage for Select {
+    /// Where only the number of rows counts, one column goes on all the same.
     fn reads(&self, needed: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
-        let wanted = needed.iter().map(|&output| self.positions[output]);
+        let any = needed.is_empty().then_some(&0);
+        let wanted = needed.iter().chain(any);
+        let wanted = wanted.map(|&output| self.positions[output]);
         vec![wanted.chain(self.named.iter().copied()).collect()]
     }
 
@@ -239,6 +242,15 @@ mod tests {
             select.reads(&BTreeSet::from([1])),
             [BTreeSet::from([0, 1, 2])]
         );
+    }
+
+    #[test]
+    fn a_column_goes_on_though_nobody_needs_any() {
+        let (schema, _) = table("a int | b int | c int");
+        let config = config(None, &[], &["a"]);
+        let (select, _) = Select::check(&config, &schema).unwrap();
+        assert_eq!(select.reads(&BTreeSet::new()), [BTreeSet::from([0, 1])]);
+        assert_eq!(select.reads(&BTreeSet::from([1])), [BTreeSet::from([0, 2])]);
     }
 
     #[test]
