@@ -6,14 +6,13 @@
 DIR is a folder of visits-*.parquet, of which each holds the persons of one prefix. A process has
 threads that read and one that commits beside its workers, so it takes more than a core where it finds
 one: the cases are run on all cores, and with each process on a core of its own. They are taken in
-turn; printed are wall time, CPU time of all processes and rows that crossed between them, and the
+turn; printed are wall time, CPU time of each process and rows that crossed between them, and the
 ratios of the walls.
 """
 
 import argparse
 import json
 import os
-import resource
 import shutil
 import socket
 import statistics
@@ -50,25 +49,31 @@ def commands(args, folder, processes, workers, pinned):
     with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         file.write("a secret of this benchmark")
     for process in range(processes):
-        command = [args.tidemill, "run", "p.toml", "--workers", str(workers), "--format", "json"]
+        command = [args.tidemill, "run", "p.toml", "--workers", str(workers)]
+        command += ["--report", "report.json"] if process == 0 else []
         if processes > 1:
             command += ["--process", str(process), "--hosts", hosts, "--secret", secret]
         yield ["taskset", "-c", str(process), *command] if pinned else command
 
 
 def once(args, folder, case):
+    """Wall time, CPU time of each process, and rows that crossed."""
     for made in ("out", ".tidemill"):
         shutil.rmtree(os.path.join(folder, made), ignore_errors=True)
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(each, cwd=folder, **pipes) for each in commands(args, folder, *case)]
-    done = [(process.args, *process.communicate(), process.returncode) for process in running]
-    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    for command, said, error, code in done:
-        if code:
-            sys.exit(f"{command}: {code}\n{said}{error}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    sources = json.loads(done[0][1])["sources"].values()
+    began, running = time.monotonic(), []
+    for command in commands(args, folder, *case):
+        said = tempfile.TemporaryFile("w+")
+        running.append((subprocess.Popen(command, cwd=folder, stdout=said, stderr=said), said))
+    cpu = []
+    for process, said in running:
+        _, status, used = os.wait4(process.pid, 0)
+        cpu.append(used.ru_utime + used.ru_stime)
+        if status:
+            said.seek(0)
+            sys.exit(f"{process.args}: {os.waitstatus_to_exitcode(status)}\n{said.read()}")
+    wall = time.monotonic() - began
+    with open(os.path.join(folder, "report.json")) as report:
+        sources = json.load(report)["sources"].values()
     return wall, cpu, sum(source["crossed"] for source in sources)
 
 
@@ -90,8 +95,9 @@ def main():
     walls = {}
     for name, times in taken.items():
         walls[name] = statistics.median(wall for wall, _, _ in times)
-        cpu = statistics.median(cpu for _, cpu, _ in times)
-        print(f"{name}: {walls[name]:.2f} s wall, {cpu:.2f} s CPU, {times[0][2]} rows crossed")
+        each = [statistics.median(cpu) for cpu in zip(*(cpu for _, cpu, _ in times))]
+        cpu = " + ".join(f"{seconds:.2f}" for seconds in each)
+        print(f"{name}: {walls[name]:.2f} s wall, {cpu} s CPU, {times[0][2]} rows crossed")
     one, two, _, one_core, two_cores = walls.values()
     print(f"a second process: {one / two:.2f} x as fast; on a core each: {one_core / two_cores:.2f} x")
 
