@@ -19,11 +19,13 @@
 
 pub mod console;
 pub mod files;
+pub mod life;
 pub mod log;
 pub(crate) mod look;
 pub mod mode;
 pub mod policy;
 pub mod sqlite;
+mod step;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -114,10 +116,29 @@ pub struct Change {
     pub new: Option<Vec<Value>>,
 }
 
+/// What a sink writes to, as no other sink may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A file or a folder, and the table in it where it has tables.
+    Path(&'a Path, String),
+    /// A connection, by its name, and the table of its server.
+    Table(&'a str, String),
+}
+
+impl<'a> Target<'a> {
+    /// The file or the folder.
+    pub fn path(&self) -> Option<&'a Path> {
+        match self {
+            Target::Path(path, _) => Some(path),
+            Target::Table(..) => None,
+        }
+    }
+}
+
 /// A checked sink that keeps rows behind a fence.
 pub trait Fenced {
-    /// What it writes to, as no other sink may: the file, and the table in it where it has tables.
-    fn target(&self) -> (&Path, String);
+    /// What it writes to.
+    fn target(&self) -> Target<'_>;
 
     /// All columns of a sink row: those of the input, then those that only the sink has.
     fn columns(&self) -> &Schema;
@@ -165,6 +186,11 @@ pub trait Fenced {
 
     /// Whether it keeps live rows that the pipeline yields no longer.
     fn ignores_retractions(&self) -> bool {
+        false
+    }
+
+    /// Whether it makes no row: those that the target lacks are others' to make.
+    fn updates_only(&self) -> bool {
         false
     }
 
@@ -225,6 +251,13 @@ pub trait Writer: Send {
 
     /// Makes everything since `begin` durable and visible. After an error it may be called again.
     fn commit(&mut self) -> Result<(), SinkError>;
+
+    /// Whether a commit that failed happened all the same: the connection can be lost between the
+    /// commit and its answer. `false` where the target did not do it, or does not do it in parts; then
+    /// everything since `begin` is forgotten.
+    fn happened(&mut self, _next: &Fence) -> Result<bool, SinkError> {
+        Ok(false)
+    }
 
     /// Forgets everything since `begin`, where there is something to forget.
     fn rollback(&mut self) -> Result<(), SinkError>;

@@ -265,18 +265,20 @@ impl Check<'_> {
 
     /// Nobody else writes what a sink writes, and no source reads it.
     fn target_is_free(&self, sink: &Sink, checked: &Checked) -> Result<(), Vec<Problem>> {
-        let Some((path, _)) = sink.target() else {
+        let Some(target) = sink.target() else {
             return Ok(());
         };
-        let covers = |sink: &Sink, path: &Path| sink.fenced().is_some_and(|sink| sink.covers(path));
+        let covers = |sink: &Sink, path: Option<&Path>| {
+            (sink.fenced().zip(path)).is_some_and(|(sink, path)| sink.covers(path))
+        };
         let same = checked.sinks.iter().find(|(_, other)| {
-            let (there, _) = other.target().unzip();
-            other.target() == sink.target()
-                || there.is_some_and(|there| covers(sink, there) || covers(other, path))
+            other.target().is_some_and(|there| {
+                there == target || covers(sink, there.path()) || covers(other, target.path())
+            })
         });
         if let Some((other, _)) = same {
             let other = self.graph.nodes[*other].name();
-            let (field, what) = if covers(sink, path) {
+            let (field, what) = if covers(sink, target.path()) {
                 ("path", "target")
             } else {
                 ("table", "table")
@@ -295,7 +297,7 @@ impl Check<'_> {
         let is_read = |node: &&Node| match &node.config {
             Config::Source(source) => {
                 let source = self.settings.path(source.path());
-                source.is_ok_and(|source| covers(sink, &source))
+                source.is_ok_and(|source| covers(sink, Some(&source)))
             }
             _ => false,
         };

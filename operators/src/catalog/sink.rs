@@ -8,7 +8,7 @@ use super::{Connections, Section};
 use crate::expression::Language;
 use crate::problem::{Problem, Step};
 use crate::schema::Schema;
-use crate::sink::Fenced;
+use crate::sink::{Fenced, Target};
 use crate::sink::console::ConsoleConfig;
 use crate::sink::files::csv::CsvConfig;
 use crate::sink::files::json::{JsonConfig, NdjsonConfig};
@@ -222,7 +222,7 @@ impl Sink {
     }
 
     /// What it writes to, if it does.
-    pub fn target(&self) -> Option<(&Path, String)> {
+    pub fn target(&self) -> Option<Target<'_>> {
         self.fenced().map(Fenced::target)
     }
 

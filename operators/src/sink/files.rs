@@ -45,7 +45,7 @@ pub use check::Declared;
 use crate::order::By;
 use crate::schema::Schema;
 use crate::sink::mode::Mode;
-use crate::sink::{Fenced, SinkError, Writer};
+use crate::sink::{Fenced, SinkError, Target, Writer};
 use format::Format;
 use place::Place;
 use writer::FileWriter;
@@ -116,8 +116,8 @@ impl Files {
 }
 
 impl Fenced for Files {
-    fn target(&self) -> (&Path, String) {
-        (&self.path, String::new())
+    fn target(&self) -> Target<'_> {
+        Target::Path(&self.path, String::new())
     }
 
     fn covers(&self, path: &Path) -> bool {
@@ -154,7 +154,7 @@ impl Fenced for Files {
     fn gathers(&self) -> usize {
         match self.plan.mode {
             Mode::Replace => usize::MAX,
-            Mode::Merge | Mode::Append => self.plan.limits.gathered,
+            Mode::Merge | Mode::Append | Mode::UpdateOnly => self.plan.limits.gathered,
         }
     }
 

@@ -22,7 +22,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::Int64Type;
 
 use super::policy::{Lookups, Transition};
-use super::{Applied, Change, Fence, Fenced, Receive, SinkError, Updates, Writer};
+use super::{Applied, Change, Fence, Fenced, Receive, SinkError, Target, Updates, Writer};
 use crate::chunk::batch;
 use crate::key::Key;
 use crate::problem::Problem;
@@ -88,7 +88,7 @@ impl Log {
 }
 
 impl Fenced for Log {
-    fn target(&self) -> (&Path, String) {
+    fn target(&self) -> Target<'_> {
         self.entries.target()
     }
 
@@ -229,6 +229,10 @@ impl Writer for LogWriter {
 
     fn commit(&mut self) -> Result<(), SinkError> {
         self.entries.commit()
+    }
+
+    fn happened(&mut self, next: &Fence) -> Result<bool, SinkError> {
+        self.entries.happened(next)
     }
 
     fn rollback(&mut self) -> Result<(), SinkError> {

@@ -153,6 +153,22 @@ impl Policies {
             .collect()
     }
 
+    /// Whether each column of the input is simply the pipeline's, and each other one is nobody's but
+    /// the sink's: then a row can be merged without a look at it.
+    pub fn is_plain(&self) -> bool {
+        let (pipeline, own) = self.rules.split_at(self.pipeline);
+        let overwrites = |[insert, reopen, update, retract]: &[Rule; 4]| {
+            matches!(retract, Rule::Old)
+                && [insert, reopen, update]
+                    .iter()
+                    .all(|rule| matches!(rule, Rule::New))
+        };
+        let keeps = |[insert, later @ ..]: &[Rule; 4]| {
+            matches!(insert, Rule::Null) && later.iter().all(|rule| matches!(rule, Rule::Old))
+        };
+        pipeline.iter().all(overwrites) && own.iter().all(keeps)
+    }
+
     /// Whether a live row may hold a value in a column of the input, when the pipeline yields another:
     /// the invariant of its policy. Of a policy in SQL none is known.
     pub fn allows(&self, column: usize, held: &Value, yielded: &Value) -> bool {

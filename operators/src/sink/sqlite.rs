@@ -31,11 +31,12 @@ use arrow::array::RecordBatch;
 use serde::Deserialize;
 
 use crate::expression::Language;
-use crate::problem::{Problem, Step, suggest};
+use crate::problem::{Problem, Step};
 use crate::schema::Schema;
+use crate::sink::life::{LifeConfig, OnRetract};
 use crate::sink::mode::Mode;
-use crate::sink::policy::{ColumnConfig, Declared, LookupConfig, Lookups, Policies};
-use crate::sink::{Fenced, SinkError, Writer, positions};
+use crate::sink::policy::{ColumnConfig, LookupConfig, Lookups, Policies};
+use crate::sink::{Fenced, SinkError, Target, Writer};
 use crate::value::Value;
 use connection::SqliteWriter;
 use table::{Table, Unfit};
@@ -68,17 +69,6 @@ pub struct SqliteConfig {
     pub lookups: BTreeMap<String, LookupConfig>,
 }
 
-/// What a retraction does to its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnRetract {
-    /// Marks it.
-    Mark,
-    /// Deletes it.
-    Delete,
-    /// Nothing.
-    Ignore,
-}
-
 /// A checked sink of type `sqlite`.
 #[derive(Clone)]
 pub struct Sqlite {
@@ -107,45 +97,23 @@ impl Sqlite {
         lookups: &BTreeMap<String, Schema>,
         language: &Language,
     ) -> Result<Sqlite, Vec<Problem>> {
-        let mut problems = names(config, schema);
-        let mode = Mode::parse(config.write.as_deref(), "sqlite").unwrap_or_else(|problem| {
-            problems.push(problem);
-            Mode::Merge
-        });
-        problems.extend(plain(config, mode));
-        let on_retract = retracts(config).unwrap_or_else(|problem| {
-            problems.push(problem);
-            OnRetract::Mark
-        });
-        let key = positions("key", &config.key, schema, &mut problems);
-        let newest_by = positions("newest_by", &config.newest_by, schema, &mut problems);
-        if config.key.is_empty() {
-            problems.push(
-                Problem::at(["key"], "no column identifies a row")
-                    .help("name the columns that tell each row from all others"),
-            );
-        }
-        let declared = Declared {
-            schema,
-            key: &key,
-            marks: on_retract == OnRetract::Mark,
+        let life = LifeConfig {
+            kind: "sqlite",
+            modes: Mode::OWN,
+            key: &config.key,
+            newest_by: &config.newest_by,
+            write: config.write.as_deref(),
+            on_retract: config.on_retract.as_deref(),
             columns: &config.columns,
             lookups: &config.lookups,
-            inputs: lookups,
         };
-        let policies = match Policies::check(declared, language) {
-            Ok(policies) if problems.is_empty() => policies,
-            found => {
-                problems.extend(found.err().into_iter().flatten());
-                return Err(problems);
-            }
-        };
+        let life = life.check((schema, lookups), language, names(config, schema))?;
         let table = Table {
             sink: name.to_owned(),
             name: config.table.clone(),
-            columns: policies.columns().clone(),
-            key,
-            marks: on_retract == OnRetract::Mark,
+            columns: life.policies.columns().clone(),
+            key: life.key,
+            marks: life.on_retract == OnRetract::Mark,
             owner: schema.key().is_none(),
         };
         Ok(Sqlite {
@@ -153,10 +121,10 @@ impl Sqlite {
                 pipeline: pipeline.to_owned(),
                 path: path.to_owned(),
                 table,
-                newest_by,
-                on_retract,
-                replaces: mode == Mode::Replace,
-                policies,
+                newest_by: life.newest_by,
+                on_retract: life.on_retract,
+                replaces: life.mode == Mode::Replace,
+                policies: life.policies,
             }),
         })
     }
@@ -169,8 +137,8 @@ impl Sqlite {
 
 impl Fenced for Sqlite {
     /// The file and the table, which `SQLite` finds in any case.
-    fn target(&self) -> (&Path, String) {
-        (&self.plan.path, self.plan.table.name.to_lowercase())
+    fn target(&self) -> Target<'_> {
+        Target::Path(&self.plan.path, self.plan.table.name.to_lowercase())
     }
 
     fn columns(&self) -> &Schema {
@@ -282,39 +250,4 @@ fn names(config: &SqliteConfig, schema: &Schema) -> Vec<Problem> {
         }
     }
     problems
-}
-
-/// Only rows that are merged have a life of their own in the table.
-fn plain(config: &SqliteConfig, mode: Mode) -> Vec<Problem> {
-    let what = match mode {
-        Mode::Merge => return Vec::new(),
-        Mode::Append => "an entry of a log is never changed",
-        Mode::Replace => "a table that is replaced keeps nothing of its rows",
-    };
-    let on_retract = config.on_retract.as_deref();
-    let fields = [
-        ("columns", !config.columns.is_empty()),
-        (
-            "on_retract",
-            on_retract.is_some_and(|what| what != "delete"),
-        ),
-    ];
-    let given = fields.into_iter().filter(|(_, is_given)| *is_given);
-    given
-        .map(|(field, _)| Problem::at([field], what).help("leave it out, or let the sink `merge`"))
-        .collect()
-}
-
-fn retracts(config: &SqliteConfig) -> Result<OnRetract, Problem> {
-    match config.on_retract.as_deref() {
-        None if config.columns.is_empty() => Ok(OnRetract::Delete),
-        None | Some("mark") => Ok(OnRetract::Mark),
-        Some("delete") => Ok(OnRetract::Delete),
-        Some("ignore") => Ok(OnRetract::Ignore),
-        Some(other) => {
-            let known = ["mark", "delete", "ignore"].into_iter();
-            let message = format!("a retraction cannot `{other}`");
-            Err(Problem::at(["on_retract"], message).help(suggest(other, known, "choices")))
-        }
-    }
 }

@@ -54,7 +54,7 @@ impl Common<'_> {
         format: &Making<'_>,
     ) -> Result<Files, Vec<Problem>> {
         let schema = declared.schema;
-        let mode = Mode::parse(self.write, self.kind).unwrap_or_else(|problem| {
+        let mode = Mode::parse(self.write, self.kind, Mode::OWN).unwrap_or_else(|problem| {
             problems.push(problem);
             Mode::Merge
         });

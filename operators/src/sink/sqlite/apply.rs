@@ -11,10 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
-use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::take;
-use arrow::datatypes::Float64Type;
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use rusqlite::Connection;
 
 use super::row::{self, Failure, OldRow, Put};
@@ -23,8 +20,9 @@ use crate::key::Key;
 use crate::row_id::RowId;
 use crate::schema::Type;
 use crate::sink::policy::{Lookups, Resolved, Transition};
-use crate::sink::{Applied, Change, Refused, SinkError, Updates};
-use crate::value::{Value, canonical, cells, column};
+use crate::sink::step::{Step, gather, retracted};
+use crate::sink::{Applied, Change, SinkError, Updates};
+use crate::value::column;
 
 /// How many rows are resolved at once: as many as a chunk has.
 pub(super) const CHUNK_ROWS: usize = 8192;
@@ -68,18 +66,6 @@ struct Applying<'a> {
     applied: Applied,
 }
 
-/// Rows that go through one transition.
-struct Step<'a> {
-    transition: Transition,
-    owners: Vec<&'a Key>,
-    /// Their ids, by key column.
-    ids: Vec<ArrayRef>,
-    old: Vec<ArrayRef>,
-    new: Vec<ArrayRef>,
-    /// Whether the sink knows another owner of the row.
-    moved: Vec<bool>,
-}
-
 /// Rows of one transition, before their columns are gathered.
 #[derive(Default)]
 struct Gathering {
@@ -116,14 +102,7 @@ impl<'a> Applying<'a> {
             return Ok(());
         }
         let table = &self.plan.table;
-        let values: Vec<Vec<Value>> = retractions.iter().map(|(id, _)| id.values()).collect();
-        let part = |(part, position): (usize, &usize)| {
-            column(
-                table.columns.kind(*position),
-                values.iter().map(|id| &id[part]),
-            )
-        };
-        let ids: Vec<ArrayRef> = table.key.iter().enumerate().map(part).collect();
+        let ids = retracted(retractions, &table.columns, &table.key);
         let owners: Vec<&Key> = retractions.iter().map(|(_, owner)| owner).collect();
         let mut live = Gathering::default();
         for (position, old) in self.find(&ids, &owners, true)? {
@@ -158,7 +137,9 @@ impl<'a> Applying<'a> {
         for (row, owner) in owners.iter().enumerate() {
             match row::find(&mut statement, plan, ids, row) {
                 Ok(old) => found.push((u32::try_from(row).expect("a chunk is small"), old)),
-                Err(Failure::Refused(reason)) => self.refuse(ids, row, owner, retraction, reason),
+                Err(Failure::Refused(reason)) => {
+                    self.applied.refuse((ids, row), owner, retraction, reason);
+                }
                 Err(Failure::Sqlite(error)) => return Err(failed(error)),
             }
         }
@@ -187,17 +168,11 @@ impl<'a> Applying<'a> {
         };
         let old_columns = columns.iter().enumerate().map(old_column).collect();
         let positions = UInt32Array::from(positions);
-        let gather = |columns: &[ArrayRef]| {
-            let taken = columns.iter().map(|column| take(column, &positions, None));
-            taken
-                .collect::<Result<_, _>>()
-                .expect("positions are those of the rows")
-        };
         Step {
             transition,
-            ids: gather(ids),
+            ids: gather(ids, &positions),
             old: old_columns,
-            new: gather(new),
+            new: gather(new, &positions),
             owners,
             moved,
         }
@@ -207,21 +182,14 @@ impl<'a> Applying<'a> {
         let plan = self.plan;
         let deletes =
             step.transition == Transition::Retract && plan.on_retract == OnRetract::Delete;
-        let resolved = if deletes {
-            Resolved {
-                columns: step.old.clone(),
-                errors: BTreeMap::new(),
-            }
-        } else {
-            let sides = (step.old.as_slice(), step.new.as_slice());
-            plan.policies.resolve(step.transition, sides, self.lookups)
-        };
+        let resolved = step.resolve(&plan.policies, deletes, self.lookups);
         let retraction = step.transition == Transition::Retract;
-        let differs = self.differs(step, &resolved);
+        let differs = step.differs(&plan.policies, &resolved);
         let mut put = None;
         for (row, owner) in step.owners.iter().enumerate() {
             if let Some(reason) = resolved.errors.get(&row) {
-                self.refuse(&step.ids, row, owner, retraction, reason.clone());
+                let at = (step.ids.as_slice(), row);
+                self.applied.refuse(at, owner, retraction, reason.clone());
                 continue;
             }
             if !differs[row] {
@@ -234,73 +202,19 @@ impl<'a> Applying<'a> {
             };
             match put.write(&resolved.columns, &step.ids, owner, row)? {
                 Ok(()) => self.record(step, &resolved, deletes, row),
-                Err(reason) => self.refuse(&step.ids, row, owner, retraction, reason),
+                Err(reason) => {
+                    let at = (step.ids.as_slice(), row);
+                    self.applied.refuse(at, owner, retraction, reason);
+                }
             }
         }
         Ok(())
     }
 
-    /// Whether each row is to be written: a live row only when a column of the pipeline, or its
-    /// owner, becomes another. What only the sink has is no reason to write.
-    fn differs(&self, step: &Step<'_>, resolved: &Resolved) -> Vec<bool> {
-        if step.transition != Transition::Update {
-            return vec![true; step.owners.len()];
-        }
-        let mut differs = step.moved.clone();
-        for position in 0..self.plan.policies.pipeline() {
-            let (old, new) = (&step.old[position], &resolved.columns[position]);
-            if Arc::ptr_eq(old, new) {
-                continue;
-            }
-            let columns = (&one_zero(old), &one_zero(new));
-            let cells = distinct(columns.0, columns.1).expect("both are of the column's type");
-            for (differs, cell) in differs.iter_mut().zip(cells.values()) {
-                *differs |= cell;
-            }
-        }
-        differs
-    }
-
     fn record(&mut self, step: &Step<'_>, resolved: &Resolved, deleted: bool, row: usize) {
-        let count = match step.transition {
-            Transition::Insert => &mut self.applied.inserted,
-            Transition::Reopen => &mut self.applied.reopened,
-            Transition::Update => &mut self.applied.updated,
-            Transition::Retract => &mut self.applied.retracted,
-        };
-        *count += 1;
+        self.applied.count(step.transition, 1);
         if let Some(changes) = &mut self.changes {
-            changes.push(Change {
-                id: RowId::of(&cells(&step.ids, row)),
-                owner: step.owners[row].clone(),
-                transition: step.transition,
-                old: (step.transition != Transition::Insert).then(|| cells(&step.old, row)),
-                new: (!deleted).then(|| cells(&resolved.columns, row)),
-            });
+            changes.push(step.change(resolved, deleted, row));
         }
-    }
-
-    fn refuse(
-        &mut self,
-        ids: &[ArrayRef],
-        row: usize,
-        owner: &Key,
-        retraction: bool,
-        reason: String,
-    ) {
-        self.applied.refused.push(Refused {
-            id: RowId::of(&cells(ids, row)),
-            owner: owner.clone(),
-            retraction,
-            reason,
-        });
-    }
-}
-
-/// The column with one zero and one NaN, as values are compared.
-fn one_zero(column: &ArrayRef) -> ArrayRef {
-    match column.as_primitive_opt::<Float64Type>() {
-        Some(floats) => Arc::new(floats.unary::<_, Float64Type>(canonical)),
-        None => Arc::clone(column),
     }
 }
