@@ -3,7 +3,7 @@
 //! They exist with the cargo feature `faults` only, which no release has, and are chosen at run time
 //! by `TIDEMILL_FAULT`, a list like `gate-ignores-stamp,fail-batch:800`.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 #[cfg(all(feature = "faults", not(debug_assertions)))]
@@ -22,6 +22,11 @@ pub fn wait(name: &str) {
 /// Whether this fault was chosen.
 pub fn seeded(name: &str) -> bool {
     argument(name).is_some()
+}
+
+/// Whether this fault was chosen, the first time that it is asked for.
+pub fn first(name: &str) -> bool {
+    seeded(name) && !TAKEN.swap(true, Ordering::SeqCst)
 }
 
 /// What was chosen for this fault: the text after its colon.
@@ -51,5 +56,7 @@ pub fn die_at(point: &str) {
         }
     }
 }
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 static PASSED: AtomicU32 = AtomicU32::new(0);

@@ -38,4 +38,4 @@ pub use config::{PoolConfig, PostgresConfig, Tls};
 pub use error::{Cause, PostgresError, Refusal, Unfit};
 pub use retry::{Clock, Retry, System};
 pub use server::Server;
-pub use session::{CopyIn, CopyOut, Session};
+pub use session::{Answer, CopyIn, CopyOut, Session};

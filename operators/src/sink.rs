@@ -24,6 +24,7 @@ pub mod log;
 pub(crate) mod look;
 pub mod mode;
 pub mod policy;
+pub mod postgres;
 pub mod sqlite;
 mod step;
 

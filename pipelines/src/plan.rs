@@ -194,9 +194,9 @@ pub trait Open {
     /// Checks a source against what it finds at `path`.
     fn source(&self, name: &str, config: &SourceConfig, path: &Path) -> Result<Source, Amiss>;
 
-    /// What stands against writing to a sink at `path`; `sink` is the checked one, unless something
-    /// before it is wrong.
-    fn sink(&self, config: &SinkConfig, path: &Path, sink: Option<&Sink>) -> Vec<Problem>;
+    /// What stands against writing to a sink, at `path` where it names one; `sink` is the checked one,
+    /// unless something before it is wrong.
+    fn sink(&self, config: &SinkConfig, path: Option<&Path>, sink: Option<&Sink>) -> Vec<Problem>;
 }
 
 impl Plan {
@@ -291,10 +291,13 @@ fn look_at_sinks(
             continue;
         };
         // A path that is none is told where the sink is checked.
-        let Some(Ok(path)) = config.path().map(|path| settings.path(path)) else {
+        let Ok(path) = config.path().map(|path| settings.path(path)).transpose() else {
             continue;
         };
-        let problems = open.sink(config, &path, checked.get(&at)).into_iter();
-        diagnostics.extend(problems.map(|problem| node.section.place(problem)));
+        let problems = open.sink(config, path.as_deref(), checked.get(&at));
+        let places = problems
+            .into_iter()
+            .map(|problem| node.section.place(problem));
+        diagnostics.extend(places);
     }
 }

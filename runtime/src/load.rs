@@ -329,7 +329,7 @@ impl Open for Files<'_> {
         config.check(name, given)
     }
 
-    fn sink(&self, config: &SinkConfig, path: &Path, sink: Option<&Sink>) -> Vec<Problem> {
+    fn sink(&self, config: &SinkConfig, path: Option<&Path>, sink: Option<&Sink>) -> Vec<Problem> {
         config.look(path, sink)
     }
 }

@@ -118,7 +118,7 @@ impl Open for Files {
         config.check(name, given)
     }
 
-    fn sink(&self, _: &SinkConfig, _: &Path, _: Option<&Sink>) -> Vec<Problem> {
+    fn sink(&self, _: &SinkConfig, _: Option<&Path>, _: Option<&Sink>) -> Vec<Problem> {
         Vec::new()
     }
 }

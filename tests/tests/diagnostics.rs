@@ -302,6 +302,11 @@ fn sinks_that_cannot_keep_their_rows_are_told() {
 }
 
 #[test]
+fn sinks_that_no_server_could_keep_are_told() {
+    tells("postgres_sinks");
+}
+
+#[test]
 fn policies_that_do_not_fit_are_told() {
     tells("policies");
 }

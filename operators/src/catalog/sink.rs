@@ -8,7 +8,6 @@ use super::{Connections, Section};
 use crate::expression::Language;
 use crate::problem::{Problem, Step};
 use crate::schema::Schema;
-use crate::sink::{Fenced, Target};
 use crate::sink::console::ConsoleConfig;
 use crate::sink::files::csv::CsvConfig;
 use crate::sink::files::json::{JsonConfig, NdjsonConfig};
@@ -16,10 +15,14 @@ use crate::sink::files::parquet::{self, ParquetConfig};
 use crate::sink::files::{Declared, Files};
 use crate::sink::log::{self, Log};
 use crate::sink::look;
+use crate::sink::postgres::{Postgres, PostgresConfig};
 use crate::sink::sqlite::{Sqlite, SqliteConfig};
+use crate::sink::{Fenced, Target};
 
 /// The types of sinks.
-pub const SINKS: [&str; 6] = ["console", "csv", "json", "ndjson", "parquet", "sqlite"];
+pub const SINKS: [&str; 7] = [
+    "console", "csv", "json", "ndjson", "parquet", "postgres", "sqlite",
+];
 
 /// A decoded sink.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub enum SinkConfig {
     Ndjson(NdjsonConfig),
     /// `type = "parquet"`.
     Parquet(ParquetConfig),
+    /// `type = "postgres"`.
+    Postgres(PostgresConfig),
     /// `type = "sqlite"`.
     Sqlite(SqliteConfig),
 }
@@ -46,6 +51,8 @@ pub enum Sink {
     Files(Files),
     /// See [`Log`].
     Log(Log),
+    /// See [`Postgres`].
+    Postgres(Postgres),
     /// See [`Sqlite`].
     Sqlite(Sqlite),
 }
@@ -76,6 +83,7 @@ impl SinkConfig {
             "json" => section.decode().map(SinkConfig::Json),
             "ndjson" => section.decode().map(SinkConfig::Ndjson),
             "parquet" => section.decode().map(SinkConfig::Parquet),
+            "postgres" => section.decode().map(SinkConfig::Postgres),
             "sqlite" => section.decode().map(SinkConfig::Sqlite),
             _ => return None,
         })
@@ -89,28 +97,29 @@ impl SinkConfig {
             SinkConfig::Json(config) => &config.input,
             SinkConfig::Ndjson(config) => &config.input,
             SinkConfig::Parquet(config) => &config.input,
+            SinkConfig::Postgres(config) => &config.input,
             SinkConfig::Sqlite(config) => &config.input,
         }
     }
 
     /// The stages that its policies look rows up in, each with the field that names it.
     pub fn lookups(&self) -> Vec<(Vec<Step>, &str)> {
-        match self {
-            SinkConfig::Sqlite(config) => {
-                let field = |name: &String| vec!["lookups".into(), name.into(), "input".into()];
-                let lookups = config.lookups.iter();
-                lookups
-                    .map(|(name, lookup)| (field(name), lookup.input.as_str()))
-                    .collect()
-            }
-            _ => Vec::new(),
-        }
+        let lookups = match self {
+            SinkConfig::Postgres(config) => &config.lookups,
+            SinkConfig::Sqlite(config) => &config.lookups,
+            _ => return Vec::new(),
+        };
+        let field = |name: &String| vec!["lookups".into(), name.into(), "input".into()];
+        let lookups = lookups.iter();
+        lookups
+            .map(|(name, lookup)| (field(name), lookup.input.as_str()))
+            .collect()
     }
 
     /// The path that it writes, as the author wrote it.
     pub fn path(&self) -> Option<&str> {
         match self {
-            SinkConfig::Console(_) => None,
+            SinkConfig::Console(_) | SinkConfig::Postgres(_) => None,
             SinkConfig::Csv(config) => Some(&config.path),
             SinkConfig::Json(config) => Some(&config.path),
             SinkConfig::Ndjson(config) => Some(&config.path),
@@ -119,18 +128,18 @@ impl SinkConfig {
         }
     }
 
-    /// What stands against writing at `path`, seen without a change; `sink` is the checked one, if it
-    /// could be checked.
-    pub fn look(&self, path: &Path, sink: Option<&Sink>) -> Vec<Problem> {
-        let stands = match self {
-            SinkConfig::Console(_) => None,
+    /// What stands against writing, at `path` where it names one, seen without a change; `sink` is the
+    /// checked one, if it could be checked.
+    pub fn look(&self, path: Option<&Path>, sink: Option<&Sink>) -> Vec<Problem> {
+        let stands = path.and_then(|path| match self {
+            SinkConfig::Console(_) | SinkConfig::Postgres(_) => None,
             SinkConfig::Sqlite(_) => look::at_database(path),
             SinkConfig::Parquet(_) if parquet::is_folder(path) => look::at_folder(path),
             SinkConfig::Csv(_)
             | SinkConfig::Json(_)
             | SinkConfig::Ndjson(_)
             | SinkConfig::Parquet(_) => look::at_file(path),
-        };
+        });
         match (stands, sink.and_then(Sink::fenced)) {
             (Some(problem), _) => vec![problem],
             (None, Some(sink)) => sink.look(),
@@ -153,6 +162,7 @@ impl SinkConfig {
             let sink = config.check_plain(name, of_entries)?;
             return Ok(match sink {
                 Sink::Files(files) => Sink::Log(Log::of(name, input, Arc::new(files))),
+                Sink::Postgres(postgres) => Sink::Log(Log::of(name, input, Arc::new(postgres))),
                 Sink::Sqlite(sqlite) => Sink::Log(Log::of(name, input, Arc::new(sqlite))),
                 other => other,
             });
@@ -169,6 +179,7 @@ impl SinkConfig {
             SinkConfig::Json(config) => (&config.write, &mut config.key),
             SinkConfig::Ndjson(config) => (&config.write, &mut config.key),
             SinkConfig::Parquet(config) => (&config.write, &mut config.key),
+            SinkConfig::Postgres(config) => (&config.write, &mut config.key),
             SinkConfig::Sqlite(config) => (&config.write, &mut config.key),
         };
         if write.as_deref() != Some("append") {
@@ -187,7 +198,7 @@ impl SinkConfig {
             input,
             lookups,
             language,
-            ..
+            connections,
         } = given;
         let declared = || Declared {
             pipeline,
@@ -201,6 +212,11 @@ impl SinkConfig {
             SinkConfig::Json(config) => config.check(declared()).map(Sink::Files),
             SinkConfig::Ndjson(config) => config.check(declared()).map(Sink::Files),
             SinkConfig::Parquet(config) => config.check(declared()).map(Sink::Files),
+            SinkConfig::Postgres(config) => {
+                let server = connections.postgres(&config.connection)?;
+                Postgres::check(config, (pipeline, name), server, input, lookups, language)
+                    .map(Sink::Postgres)
+            }
             SinkConfig::Sqlite(config) => {
                 let path = path.expect("a database in a file has a path");
                 Sqlite::check(config, (pipeline, name), path, input, lookups, language)
@@ -217,6 +233,7 @@ impl Sink {
             Sink::Console => None,
             Sink::Files(files) => Some(files),
             Sink::Log(log) => Some(log),
+            Sink::Postgres(postgres) => Some(postgres),
             Sink::Sqlite(sqlite) => Some(sqlite),
         }
     }

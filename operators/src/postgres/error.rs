@@ -119,6 +119,14 @@ impl PostgresError {
         }
     }
 
+    /// What the server says, with what it names. Its detail may quote rows.
+    pub(crate) fn database(&self) -> Option<&DbError> {
+        match self {
+            PostgresError::Call(error) => error.as_db_error(),
+            _ => None,
+        }
+    }
+
     /// Whether the same may succeed later, and can be asked again without harm: the server fails over,
     /// starts or is out of reach. A commit of which nobody knows is never one of these.
     pub fn is_transient(&self) -> bool {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::time;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, CopyInSink, CopyOutStream, Error, Row};
+use tokio_postgres::{Client, CopyInSink, CopyOutStream, Error, Row, SimpleQueryMessage};
 
 use super::PostgresError;
 use super::pool::Pool;
@@ -53,6 +53,28 @@ impl Session {
     /// As the server says, or when it is lost.
     pub fn execute(&mut self, sql: &str) -> Result<(), PostgresError> {
         self.call(|client| client.batch_execute(sql))
+    }
+
+    /// Executes statements, one after the other, and gives what each came to.
+    ///
+    /// # Errors
+    /// As the server says of the first that fails, or when it is lost.
+    pub fn execute_each(&mut self, sql: &str) -> Result<Vec<Answer>, PostgresError> {
+        let (mut answers, mut rows) = (Vec::new(), Vec::new());
+        for message in self.call(|client| client.simple_query(sql))? {
+            match message {
+                SimpleQueryMessage::Row(row) => {
+                    let cell = |at| row.get(at).map(str::to_owned);
+                    rows.push((0..row.len()).map(cell).collect());
+                }
+                SimpleQueryMessage::CommandComplete(count) => {
+                    let rows = std::mem::take(&mut rows);
+                    answers.push(Answer { count, rows });
+                }
+                _ => {}
+            }
+        }
+        Ok(answers)
     }
 
     /// Executes a statement and gives its rows, of which there must be few.
@@ -138,6 +160,15 @@ impl Drop for Session {
             self.pool.give_back(client);
         }
     }
+}
+
+/// What a statement came to.
+#[derive(Debug)]
+pub struct Answer {
+    /// How many rows it touched, or gave.
+    pub count: u64,
+    /// The rows that it gave, as texts.
+    pub rows: Vec<Vec<Option<String>>>,
 }
 
 /// Bytes of rows that come. Nothing else can be asked of the session meanwhile; dropped before the last,

@@ -9,7 +9,9 @@ use operators::fault::{self, die_at};
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::sink::policy::Lookups;
-use operators::sink::{Applied, Change, Fence, Fenced, Refused, Updates, Writer, console};
+use operators::sink::{
+    Applied, Change, Fence, Fenced, Refused, SinkError, Updates, Writer, console,
+};
 use pipelines::plan::SinkPlan;
 use serde::Serialize;
 
@@ -273,14 +275,7 @@ impl<'a> Target<'a> {
         fault::wait("slow-sink");
         let updates = turn.updates(self.plan);
         span.count(turn.rows.len() + turn.retractions.len(), 0);
-        writer.begin(expected.as_ref(), &next)?;
-        let applied = match writer.apply(&updates, lookups, None) {
-            Ok(applied) => applied,
-            Err(error) => {
-                writer.rollback()?;
-                return Err(error.into());
-            }
-        };
+        let mut applied = apply(writer, (expected.as_ref(), &next), (&updates, lookups))?;
         drop(span);
         let span = recorder.span(Lane::Writer, Task::Stage, &self.plan.name);
         let refused = turn.refused(&applied);
@@ -299,8 +294,17 @@ impl<'a> Target<'a> {
         drop(span);
         let _span = recorder.span(Lane::Writer, Task::Commit, &self.plan.name);
         die_at("staged");
-        // When this fails nobody knows whether it happened: the next start sees it by the fence.
-        writer.commit()?;
+        match writer.commit() {
+            Err(_) if fault::seeded("commit-retried-blindly") => {
+                let stands = writer.fence()?;
+                applied = apply(writer, (stands.as_ref(), &next), (&updates, lookups))?;
+                writer.commit()?;
+            }
+            // Only the sink knows whether it happened. Where it cannot be asked now, the next start
+            // sees it by the fence.
+            Err(lost) if !writer.happened(&next).unwrap_or(false) => return Err(lost.into()),
+            Ok(()) | Err(_) => {}
+        }
         die_at("committed");
         state.publish(&self.plan.name)?;
         die_at("published");
@@ -401,6 +405,20 @@ impl Counts {
         self.refused += applied.refused.len();
         self.commits += 1;
     }
+}
+
+/// Begins a commit and writes updates in it; after an error nothing is begun.
+fn apply(
+    writer: &mut Box<dyn Writer>,
+    (expected, next): (Option<&Fence>, &Fence),
+    (updates, lookups): (&Updates, &Lookups),
+) -> Result<Applied, SinkError> {
+    writer.begin(expected, next)?;
+    let applied = writer.apply(updates, lookups, None);
+    if applied.is_err() {
+        writer.rollback()?;
+    }
+    applied
 }
 
 /// These rows, which stand in several batches, as one.

@@ -36,6 +36,7 @@ pub(super) fn differences(
     let mut differences = Vec::new();
     for sink in &plan.sinks {
         let ignores = sink.sink.fenced().is_some_and(Fenced::ignores_retractions);
+        let updates = sink.sink.fenced().is_some_and(Fenced::updates_only);
         let mut rows: BTreeMap<(RowId, Key), Vec<i64>> = BTreeMap::new();
         for difference in found.get(&sink.name).into_iter().flatten() {
             let row = (difference.id.clone(), difference.owner.clone());
@@ -48,6 +49,10 @@ pub(super) fn differences(
             }
             // Where retractions are ignored, the sink keeps what the pipeline yields no longer.
             if ignores && diffs.iter().all(|diff| *diff < 0) {
+                continue;
+            }
+            // Where rows are only updated, those that are missing are others' to make.
+            if updates && diffs.iter().all(|diff| *diff > 0) {
                 continue;
             }
             let what = match diffs.as_slice() {
