@@ -9,7 +9,7 @@ mod state;
 
 use tests::harness::{Outcome, Scratch};
 
-use crate::visits::{day_1, is_as_from_nothing, is_verified, run};
+use crate::visits::{day_1, day_1_on_postgres, is_as_from_nothing, is_verified, run};
 
 /// What happens to a folder between two runs.
 type Change = fn(&mut Scratch);
@@ -35,19 +35,22 @@ const CHANGES: [Change; 17] = [
     rest::shuffle,
 ];
 
-/// Makes a change after the first day and runs, on one worker and on two. Everything that must hold
-/// after any run is checked; gives the folder and what came of the run on one worker.
+/// Makes a change after the first day and runs, on one worker and on two, and on two with the tables
+/// on a server. Everything that must hold after any run is checked; gives the folder and what came of
+/// the run on one worker.
 fn after(change: impl Fn(&mut Scratch), exit: i32) -> (Scratch, Outcome) {
-    let [(one, ran), (two, _)] = [1, 2].map(|workers| {
-        let mut scratch = day_1();
+    let days = [(day_1(), 1), (day_1(), 2), (day_1_on_postgres(), 2)];
+    let [(one, ran), (two, _), (server, on_server)] = days.map(|(mut scratch, workers)| {
         change(&mut scratch);
         scratch.workers = workers;
         let ran = run(&scratch, exit);
         is_verified(&scratch).unwrap();
         (scratch, ran)
     });
-    is_as_from_nothing(&[&one, &two]).unwrap();
+    is_as_from_nothing(&[&one, &two, &server]).unwrap();
+    assert_eq!(done(&on_server), done(&ran), "a server counts the same");
     rest::is_at_rest(&two, exit);
+    rest::is_at_rest(&server, exit);
     (one, ran)
 }
 

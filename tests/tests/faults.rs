@@ -4,10 +4,10 @@
 
 use std::fmt::Debug;
 
-use tests::harness::Scratch;
+use tests::harness::{Counts, Scratch};
 
 use crate::ledger::{self, entries, ledger};
-use crate::rooms::{change_much, day_1, is_current};
+use crate::rooms::{change_much, day_1, day_1_on_postgres, is_current};
 
 /// Holds without the fault and not with it, after the first run of the rooms.
 fn shows(fault: &str, scenario: impl Fn(&mut Scratch, Option<&str>) -> Result<(), String>) {
@@ -85,20 +85,46 @@ fn a_retraction_before_the_other_batches_are_in() {
 
 #[test]
 fn a_fence_that_is_not_compared() {
-    shows("fence-not-compared", |scratch, fault| {
-        let older = scratch.bytes(&scratch.database);
-        change_much(scratch);
-        scratch.run().exits(0);
-        scratch.write(&scratch.database, older);
-        seed(scratch, None, fault);
-        let ran = scratch.run();
-        same(ran.exit, Some(78))?;
-        for sink in ["booking_table", "clash_table"] {
-            scratch.adopt(sink).exits(0);
-        }
-        scratch.run();
-        is_current(scratch)
-    });
+    for start in [day_1, day_1_on_postgres] {
+        shows_in(start, "fence-not-compared", |scratch, fault| {
+            let older = scratch.backup();
+            change_much(scratch);
+            scratch.run().exits(0);
+            scratch.restore(older);
+            seed(scratch, None, fault);
+            let ran = scratch.run();
+            same(ran.exit, Some(78))?;
+            for sink in ["booking_table", "clash_table"] {
+                scratch.adopt(sink).exits(0);
+            }
+            scratch.run();
+            is_current(scratch)
+        });
+    }
+}
+
+/// Rows are merged, so that those of a commit that is made twice are there once; but what was done is
+/// counted by the second, which did nothing.
+#[test]
+fn a_commit_that_is_tried_again_although_it_may_have_happened() {
+    shows_in(
+        day_1_on_postgres,
+        "commit-retried-blindly",
+        |scratch, fault| {
+            change_much(scratch);
+            let before = scratch.tables();
+            seed(scratch, Some("lose-answer"), fault);
+            let ran = scratch.run();
+            same(ran.exit, Some(0))?;
+            is_current(scratch)?;
+            let after = scratch.tables();
+            for (sink, table) in [("booking_table", "bookings"), ("clash_table", "clashes")] {
+                let changed = Counts::between(before.get(table), after.get(table));
+                same(Counts::reported(&ran.report, sink), changed)?;
+            }
+            Ok(())
+        },
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use operators::value::Value;
-use tests::harness::{Sheet, Table};
+use tests::harness::{Scratch, Sheet, Table};
 
 use crate::visits::{day_1, example, is_current, run};
 
@@ -79,7 +79,12 @@ fn is(cell: &Value, text: &str) -> bool {
 
 #[test]
 fn the_first_run_finds_the_visits_and_pairs_of_the_pipeline_that_it_replaces() {
-    let scratch = example();
+    for scratch in [example(), example().on_postgres()] {
+        is_golden(&scratch);
+    }
+}
+
+fn is_golden(scratch: &Scratch) {
     let ran = scratch.run().exits(0);
     let tables = scratch.tables();
     let pairs = golden("merge_pairs_run1_f64.csv");
@@ -102,7 +107,7 @@ fn the_first_run_finds_the_visits_and_pairs_of_the_pipeline_that_it_replaces() {
             .all(|row| row["StatusFlag"] == Value::Text("R".to_owned()))
     );
     assert_eq!(missed.count(), 32);
-    is_current(&scratch).unwrap();
+    is_current(scratch).unwrap();
 }
 
 #[test]

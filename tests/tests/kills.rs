@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use tests::harness::{Scratch, Tables};
 
 use crate::ledger::{self, entries, ledger};
-use crate::rooms::{change_much, day_1, example, is_current};
+use crate::rooms::{change_much, day_1, day_1_on_postgres, example, is_current};
 
 const STORE: &str = "output/.tidemill/rooms/state.redb";
 
@@ -44,7 +44,7 @@ fn recovers(scratch: &mut Scratch, expected: &Tables, how: &str) {
 
 #[test]
 fn a_run_that_dies_at_any_point_of_any_commit_is_made_good_by_the_next() {
-    for start in [example(), day_1()] {
+    for start in [example(), day_1(), day_1_on_postgres()] {
         change_much(&start);
         let expected = expected(&start);
         for point in ["staged", "committed", "published", "settled"] {
@@ -79,8 +79,7 @@ fn deaths_one_after_the_other_are_made_good_by_the_next_run() {
 /// Kills runs after some microseconds each, on one worker and on two.
 #[test]
 fn a_run_that_is_killed_at_any_moment_is_made_good_by_the_next() {
-    for workers in [1, 2] {
-        let mut start = day_1();
+    for (mut start, workers) in [(day_1(), 1), (day_1(), 2), (day_1_on_postgres(), 1)] {
         start.workers = workers;
         change_much(&start);
         let began = Instant::now();

@@ -21,12 +21,22 @@ pub(crate) fn example() -> Scratch {
 /// The pipeline after its first run.
 pub(crate) fn day_1() -> Scratch {
     static DAY_1: OnceLock<Scratch> = OnceLock::new();
-    let made = || {
-        let scratch = example();
-        scratch.run().exits(0);
-        scratch
-    };
-    let mut scratch = DAY_1.get_or_init(made).copy();
+    day_after(DAY_1.get_or_init(|| first_run(example())))
+}
+
+/// The same with its tables on a server.
+pub(crate) fn day_1_on_postgres() -> Scratch {
+    static DAY_1: OnceLock<Scratch> = OnceLock::new();
+    day_after(DAY_1.get_or_init(|| first_run(example().on_postgres())))
+}
+
+fn first_run(scratch: Scratch) -> Scratch {
+    scratch.run().exits(0);
+    scratch
+}
+
+fn day_after(day: &Scratch) -> Scratch {
+    let mut scratch = day.copy();
     "2026-01-16T06:00:00Z".clone_into(&mut scratch.now);
     scratch
 }

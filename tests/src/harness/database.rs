@@ -57,22 +57,38 @@ pub fn tables(path: &Path) -> Tables {
 impl Table {
     fn read(connection: &Connection, name: &str) -> Table {
         let key = names(connection, name, "WHERE pk > 0 ORDER BY pk");
-        let columns = Arc::new(names(connection, name, "ORDER BY name"));
+        let columns = names(connection, name, "ORDER BY name");
         let quoted: Vec<String> = columns
             .iter()
             .map(|column| format!("\"{column}\""))
             .collect();
         let sql = format!("SELECT {} FROM \"{name}\"", quoted.join(", "));
         let mut statement = connection.prepare(&sql).expect("the table can be read");
-        let mut found = statement.query([]).expect("the table can be read");
-        let mut rows = Rows::new();
-        while let Some(row) = found.next().expect("the table can be read") {
-            let cell = |at| value(row.get_ref(at).expect("the row has the column"));
-            let cells = (0..columns.len()).map(cell).collect();
+        let count = columns.len();
+        let cells = |row: &rusqlite::Row<'_>| {
+            let cell = |at| row.get_ref(at).map(value);
+            (0..count).map(cell).collect()
+        };
+        let found = statement.query_map([], cells);
+        let found = found.expect("the table can be read");
+        let rows = found.map(|row: Result<Vec<Value>, _>| row.expect("the table can be read"));
+        Table::of(&key, columns, rows)
+    }
+
+    /// Of rows with these columns, in the order of their names, of which some are the key.
+    pub(super) fn of(
+        key: &[String],
+        columns: Vec<String>,
+        rows: impl Iterator<Item = Vec<Value>>,
+    ) -> Table {
+        let columns = Arc::new(columns);
+        let row = |cells| {
             let columns = Arc::clone(&columns);
             let row = Row { columns, cells };
-            rows.insert(key.iter().map(|column| row[column].clone()).collect(), row);
-        }
+            let id = key.iter().map(|column| row[column].clone()).collect();
+            (id, row)
+        };
+        let rows = rows.map(row).collect();
         Table { rows }
     }
 

@@ -10,6 +10,7 @@
 
 mod certificates;
 mod database;
+mod tables;
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Outcome, Sheet, Tables, tables};
+use super::{Database, Outcome, Sheet, Tables, tables};
 
 /// A folder with a pipeline, and how the program is run in it.
 #[derive(Debug)]
@@ -21,6 +21,17 @@ pub struct Scratch {
     pub fault: Option<String>,
     /// The database, within the folder.
     pub database: String,
+    /// The database of a server that has the tables instead.
+    server: Option<Database<'static>>,
+}
+
+/// What a database holds, to be compared, or put back.
+#[derive(Debug)]
+pub enum Backup {
+    /// A file.
+    File(Vec<u8>),
+    /// A database of a server.
+    Server(Database<'static>),
 }
 
 impl Scratch {
@@ -35,7 +46,44 @@ impl Scratch {
             workers: 1,
             fault: None,
             database: "output/conflicts.db".to_owned(),
+            server: None,
         }
+    }
+
+    /// The same pipeline, which never ran, with its tables in a database of a server.
+    #[must_use]
+    pub fn on_postgres(mut self) -> Scratch {
+        let pipeline = self.pipeline();
+        let path = pipeline.lines().map(|line| {
+            if line.starts_with("type") && line.contains("\"sqlite\"") {
+                "type = \"postgres\""
+            } else if line.starts_with("path") && line.contains(".db\"") {
+                "connection = \"main\"\nadd_columns = true"
+            } else {
+                line
+            }
+        });
+        let pipeline = path.collect::<Vec<_>>().join("\n");
+        let connection = "[connections.main]\ntype = \"postgres\"";
+        let server = Database::create();
+        let url = format!("url = \"{}\"", server.url());
+        self.write(
+            "pipeline.toml",
+            format!("{pipeline}\n\n{connection}\n{url}\n"),
+        );
+        self.server = Some(server);
+        self
+    }
+
+    /// Moves it from one database of the server to another.
+    fn move_to(&mut self, from: &str, server: Database<'static>) {
+        let pipeline = self.pipeline().replace(from, &server.url());
+        self.write("pipeline.toml", pipeline);
+        self.server = Some(server);
+    }
+
+    fn pipeline(&self) -> String {
+        String::from_utf8(self.bytes("pipeline.toml")).expect("a pipeline is text")
     }
 
     /// The same folder, state and sinks included, at another place.
@@ -45,23 +93,29 @@ impl Scratch {
         copy(self.folder.path(), folder.path());
         let (program, now) = (self.program.clone(), self.now.clone());
         let (fault, database) = (self.fault.clone(), self.database.clone());
-        Scratch {
+        let mut scratch = Scratch {
             folder,
             program,
             now,
             workers: self.workers,
             fault,
             database,
+            server: None,
+        };
+        if let Some(server) = &self.server {
+            scratch.move_to(&server.url(), server.copy());
         }
+        scratch
     }
 
     /// The same pipeline and inputs, which never ran.
     #[must_use]
     pub fn never_ran(&self) -> Scratch {
-        let copy = self.copy();
+        let mut copy = self.copy();
         if copy.path("output").exists() {
             fs::remove_dir_all(copy.path("output")).expect("the folder is ours");
         }
+        copy.lose_server();
         Scratch {
             fault: None,
             workers: 1,
@@ -112,11 +166,64 @@ impl Scratch {
 
     /// What the database holds.
     pub fn tables(&self) -> Tables {
-        tables(&self.path(&self.database))
+        match &self.server {
+            Some(server) => server.tables(),
+            None => tables(&self.path(&self.database)),
+        }
+    }
+
+    /// Whether the tables are on a server.
+    pub fn is_on_postgres(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// All that the database is, to be compared: on a server each row with who wrote it.
+    pub fn written(&self) -> Vec<u8> {
+        match &self.server {
+            Some(server) => server.dump().into_bytes(),
+            None => self.bytes(&self.database),
+        }
+    }
+
+    /// What the database holds, to be put back.
+    pub fn backup(&self) -> Backup {
+        match &self.server {
+            Some(server) => Backup::Server(server.copy()),
+            None => Backup::File(self.bytes(&self.database)),
+        }
+    }
+
+    /// Puts back what the database held.
+    pub fn restore(&mut self, backup: Backup) {
+        match backup {
+            Backup::Server(backup) => {
+                let from = self.server.as_ref().expect("it is on a server").url();
+                self.move_to(&from, backup);
+            }
+            Backup::File(bytes) => self.write(&self.database, bytes),
+        }
+    }
+
+    /// Loses the database.
+    pub fn lose(&mut self) {
+        if self.server.is_none() {
+            fs::remove_file(self.path(&self.database)).expect("it is there");
+        }
+        self.lose_server();
+    }
+
+    fn lose_server(&mut self) {
+        if let Some(server) = &self.server {
+            self.move_to(&server.url(), Database::create());
+        }
     }
 
     /// Runs SQL in the database, as people do.
     pub fn sql(&self, sql: &str) {
+        if let Some(server) = &self.server {
+            server.sql(sql);
+            return;
+        }
         let connection =
             rusqlite::Connection::open(self.path(&self.database)).expect("the file opens");
         connection

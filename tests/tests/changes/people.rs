@@ -12,9 +12,9 @@ pub(super) fn judge_pairs(scratch: &mut Scratch) {
 }
 
 fn judge(scratch: &Scratch, visit: i64, status: &str) {
-    let pairs = format!("AppVisitID = {visit} OR ConAppVisitID = {visit}");
     scratch.sql(&format!(
-        "UPDATE conflictvisitmaps SET StatusFlag = '{status}' WHERE {pairs}"
+        "UPDATE conflictvisitmaps SET \"StatusFlag\" = '{status}'
+         WHERE \"AppVisitID\" = {visit} OR \"ConAppVisitID\" = {visit}"
     ));
 }
 

@@ -26,7 +26,7 @@ const INPUTS: [&str; 15] = [
 pub(super) fn is_at_rest(scratch: &Scratch, exit: i32) {
     let mut again = scratch.copy();
     again.workers = 3;
-    let before = again.bytes(&again.database);
+    let before = again.written();
     let ran = again.run().exits(exit);
     assert_eq!(
         ran.number("/keys/recomputed"),
@@ -34,7 +34,7 @@ pub(super) fn is_at_rest(scratch: &Scratch, exit: i32) {
         "a run without changes computes nothing"
     );
     assert!(
-        again.bytes(&again.database) == before,
+        again.written() == before,
         "a run without changes writes nothing"
     );
 }

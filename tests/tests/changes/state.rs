@@ -5,11 +5,16 @@ use std::fs;
 use tests::harness::{Outcome, Scratch};
 
 use super::data;
-use crate::visits::{SINKS, day_1, is_current, run};
+use crate::visits::{SINKS, day_1, day_1_on_postgres, is_current, run};
+
+/// With the tables in a file, and on a server.
+fn days_1() -> [Scratch; 2] {
+    [day_1(), day_1_on_postgres()]
+}
 
 /// Insists that runs are refused, and what to do is said.
 fn is_refused(scratch: &Scratch) {
-    let before = scratch.bytes(&scratch.database);
+    let before = scratch.written();
     let refused: Outcome = scratch.run().exits(78);
     assert!(
         refused.error().contains("adopt"),
@@ -17,7 +22,7 @@ fn is_refused(scratch: &Scratch) {
         refused.error()
     );
     assert!(
-        scratch.bytes(&scratch.database) == before,
+        scratch.written() == before,
         "a run that is refused writes nothing"
     );
 }
@@ -34,7 +39,10 @@ fn adopt_all(scratch: &Scratch) {
 
 #[test]
 fn a_lost_state_is_made_anew_from_the_sinks() {
-    let mut scratch = day_1();
+    days_1().into_iter().for_each(lose_state);
+}
+
+fn lose_state(mut scratch: Scratch) {
     fs::remove_dir_all(scratch.path("output/.tidemill")).unwrap();
     data::update_visit(&mut scratch);
     data::delete_visit(&mut scratch);
@@ -51,12 +59,15 @@ fn a_lost_state_is_made_anew_from_the_sinks() {
 
 #[test]
 fn an_older_copy_of_a_sink_is_noticed_and_adopted() {
-    let mut scratch = day_1();
-    let older = scratch.bytes(&scratch.database);
+    days_1().into_iter().for_each(restore_sink);
+}
+
+fn restore_sink(mut scratch: Scratch) {
+    let older = scratch.backup();
     data::update_visit(&mut scratch);
     data::insert_visit(&mut scratch);
     run(&scratch, 0);
-    scratch.write(&scratch.database, older);
+    scratch.restore(older);
     is_refused(&scratch);
     scratch.verify().exits(1);
     for sink in ["conflict_table", "parent_table", "visits_flat_table"] {
@@ -68,7 +79,10 @@ fn an_older_copy_of_a_sink_is_noticed_and_adopted() {
 
 #[test]
 fn an_older_copy_of_the_state_is_noticed_and_mended() {
-    let mut scratch = day_1();
+    days_1().into_iter().for_each(restore_state);
+}
+
+fn restore_state(mut scratch: Scratch) {
     let store = "output/.tidemill/visit-conflicts/state.redb";
     let older = scratch.bytes(store);
     data::update_visit(&mut scratch);
@@ -84,8 +98,11 @@ fn an_older_copy_of_the_state_is_noticed_and_mended() {
 
 #[test]
 fn a_lost_sink_is_noticed_and_made_anew() {
-    let scratch = day_1();
-    fs::remove_file(scratch.path(&scratch.database)).unwrap();
+    days_1().into_iter().for_each(lose_sink);
+}
+
+fn lose_sink(mut scratch: Scratch) {
+    scratch.lose();
     scratch.run().exits(78);
     for (sink, _) in SINKS {
         scratch.adopt(sink).exits(0);

@@ -29,6 +29,19 @@ impl<'a> Database<'a> {
         Database { server, name }
     }
 
+    /// Another one with all that is in it. Nobody may be connected to it: those who end are waited
+    /// for.
+    #[must_use]
+    pub fn copy(&self) -> Database<'a> {
+        let name = format!("test_{}", MADE.fetch_add(1, Ordering::Relaxed));
+        let sql = format!("CREATE DATABASE {name} TEMPLATE {}", self.name);
+        self.server.execute("postgres", &sql);
+        Database {
+            server: self.server,
+            name,
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
