@@ -71,6 +71,9 @@ fn random_pipelines_use_every_stage_and_yield_rows_and_errors() {
         ];
         let more = [
             "aggregate",
+            "components",
+            "inputs = {",
+            "right_start",
             "union",
             "unnest",
             "group by",
@@ -103,5 +106,5 @@ fn random_pipelines_use_every_stage_and_yield_rows_and_errors() {
         }
     }
     let rare: Vec<_> = seen.iter().filter(|(_, count)| **count == 0).collect();
-    assert!(seen.len() == 23 && rare.is_empty(), "{seen:#?}");
+    assert!(seen.len() == 26 && rare.is_empty(), "{seen:#?}");
 }
