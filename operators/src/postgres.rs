@@ -1,7 +1,7 @@
 //! PostgreSQL, as sources and sinks speak to it.
 //!
 //! ```text
-//!  [connections.x] --check--> Server --> session --+--> execute, query, commit
+//!  [connections.x] --check--> Server --> session --+--> execute, query, stream, commit
 //!        |                      |                  +--> copy_out: bytes of rows as they come
 //!  service, environment,        pool               +--> copy_in:  bytes of rows as they are taken
 //!  password file: targets --connect, TLS--^
@@ -26,6 +26,7 @@ mod pool;
 mod retry;
 mod server;
 mod session;
+mod snapshot;
 
 mod connect;
 mod target;
@@ -38,4 +39,5 @@ pub use config::{PoolConfig, PostgresConfig, Tls};
 pub use error::{Cause, PostgresError, Refusal, Unfit};
 pub use retry::{Clock, Retry, System};
 pub use server::Server;
-pub use session::{Answer, CopyIn, CopyOut, Session};
+pub use session::{Answer, CopyIn, CopyOut, Rows, Session};
+pub use snapshot::{Reader, Shared, Snapshot};

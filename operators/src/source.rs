@@ -3,11 +3,13 @@
 //! ```text
 //!            +--> unit --read--> chunks, errors of their rows, lost lines
 //!   pin -----+--> unit --read--> ..                                            --> unchanged?
-//!   (files)  +--> unit --read--> ..
+//!   files,   +--> unit --read--> ..
+//!   snapshot
 //! ```
 //!
 //! A source is read at one **instant**, told in the report: its files are pinned by name, size and
-//! time, and compared at the end. Its units can be read in any order and side by side. What stands
+//! time, and compared at the end; of a database a snapshot is held. Its units can be read in any order
+//! and side by side. What stands
 //! in the way of reading is a [`SourceError`] and ends the reading; what is wrong with a row is data
 //! and goes with the chunk.
 
@@ -16,6 +18,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::expression::Language;
+use crate::postgres::Server;
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 use condition::Condition;
@@ -45,7 +48,10 @@ pub use error::SourceError;
 use read::misfit;
 pub use read::{LostLine, Read};
 pub(crate) use scan::FileScan;
-pub use unit::{Bounds, FileInstant, Instant, Part, Pinned, Scanned, Skipped, Unit};
+pub use unit::{
+    At, Bounds, FileInstant, InDatabase, InFile, Instant, Pages, Part, Pinned, Place, Scanned,
+    Skipped, Unit,
+};
 
 /// A checked source.
 pub struct Source {
@@ -87,7 +93,13 @@ pub(crate) trait Scan: Send + Sync {
     /// The types that were inferred from rows, to be pinned.
     fn inferred(&self) -> &BTreeMap<String, Type>;
 
-    /// Pins the files, and finds what of them is to be read for `ask`.
+    /// The server that it reads, if it does. Whoever holds a snapshot of that has all sources of the
+    /// same connection read at its instant.
+    fn server(&self) -> Option<&Server> {
+        None
+    }
+
+    /// Pins the source, and finds what of it is to be read for `ask`.
     fn pin(&self, ask: &Ask, condition: Option<&Condition>) -> Result<Pinned, SourceError>;
 
     /// Reads a unit. Stops early, without an error, when `receive` breaks. [`Ask::only`] is heeded
@@ -100,14 +112,26 @@ pub(crate) trait Scan: Send + Sync {
         receive: Receive,
     ) -> Result<Scanned, SourceError>;
 
-    /// Holds when the files are still what they were when they were pinned, and no other has come.
+    /// Holds when what was read is as it was when it was pinned: the files still are, and no other has
+    /// come.
     fn unchanged(&self, pinned: &Pinned, condition: Option<&Condition>) -> Result<(), SourceError>;
 
     /// Whether reading only the rows of some keys costs less than reading all.
     fn selects(&self) -> bool;
 
-    /// The folder in which all its files lie, at whatever depth.
-    fn folder(&self) -> &Path;
+    /// The instant at which it would be read now.
+    fn now(&self, condition: Option<&Condition>) -> Result<Instant, SourceError>;
+
+    /// The folder in which all its files lie, at whatever depth, if it has such.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
+
+    /// What a server is asked for when these columns are wanted, and what of the condition is left to
+    /// this side.
+    fn statement(&self, _: &Ask, _: Option<&Condition>) -> Option<(String, Vec<String>)> {
+        None
+    }
 }
 
 /// Takes what was read; breaks when no more is wanted.
@@ -174,15 +198,36 @@ impl Source {
     }
 
     /// The folder in which all its files lie, at whatever depth: when nothing changes there, neither do
-    /// its rows.
-    pub fn folder(&self) -> &Path {
+    /// its rows. None where it has no files.
+    pub fn folder(&self) -> Option<&Path> {
         self.scan.folder()
     }
 
-    /// Pins the files of the source, and finds what of them is to be read for `ask`; reads no rows.
+    /// The server that it reads, if it does. Whoever holds a snapshot of that has all sources of the
+    /// same connection read at its instant.
+    pub fn server(&self) -> Option<&Server> {
+        self.scan.server()
+    }
+
+    /// The instant at which it would be read now.
     ///
     /// # Errors
-    /// When a file is gone, or is no longer what was checked.
+    /// When it cannot be found out, as a file is gone or a server cannot be reached.
+    pub fn now(&self) -> Result<Instant, SourceError> {
+        self.scan.now(self.condition.as_ref())
+    }
+
+    /// What its server is asked for to have these columns, and which parts of its condition are not
+    /// asked for but evaluated here. None where it has no server.
+    pub fn statement(&self, ask: &Ask) -> Option<(String, Vec<String>)> {
+        self.scan
+            .statement(&self.wide(ask), self.condition.as_ref())
+    }
+
+    /// Pins the source, and finds what of it is to be read for `ask`; reads no rows.
+    ///
+    /// # Errors
+    /// When a file is gone, or is no longer what was checked; when a server cannot be reached.
     ///
     /// # Panics
     /// When a name in `ask` is not a column of the schema.
@@ -196,8 +241,8 @@ impl Source {
     /// With [`Ask::only`] other rows are not given, and lines that are no rows are not told.
     ///
     /// # Errors
-    /// When the file is gone, is not what it was, or changes meanwhile. Then what was received is
-    /// not of one instant and must be thrown away.
+    /// When the file is gone, is not what it was, or changes meanwhile; when a server is lost. Then
+    /// what was received is not of one instant and must be thrown away.
     ///
     /// # Panics
     /// When a name in `ask` is not a column of the schema.
@@ -235,7 +280,8 @@ impl Source {
         wide
     }
 
-    /// Holds when the files are what they were when they were pinned, and no other has come.
+    /// Holds when what was read is as it was when it was pinned: the files still are, and no other has
+    /// come.
     ///
     /// # Errors
     /// [`SourceError::Changed`], or why that cannot be found out.

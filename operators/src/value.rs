@@ -28,9 +28,10 @@ pub enum Value {
     Float(f64),
     /// See [`Type::Text`], and [`Type::Json`], whose cells are text.
     Text(String),
-    /// See [`Type::Date`]; days since 1970-01-01.
+    /// See [`Type::Date`]; days since 1970-01-01, the least and the greatest without an end.
     Date(i32),
-    /// See [`Type::Timestamp`]; microseconds since 1970-01-01 00:00:00.
+    /// See [`Type::Timestamp`]; microseconds since 1970-01-01 00:00:00, the least and the greatest
+    /// without an end.
     Timestamp(i64),
 }
 
@@ -154,6 +155,8 @@ impl fmt::Display for Value {
             Value::Int(value) => write!(f, "{value}"),
             Value::Float(value) => write!(f, "{value}"),
             Value::Text(value) => f.write_str(value),
+            Value::Date(i32::MAX) | Value::Timestamp(i64::MAX) => f.write_str("infinity"),
+            Value::Date(i32::MIN) | Value::Timestamp(i64::MIN) => f.write_str("-infinity"),
             Value::Date(days) => match date32_to_datetime(*days) {
                 Some(date) => write!(f, "{}", date.date()),
                 None => write!(f, "{days} days"),

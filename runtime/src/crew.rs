@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use operators::digest::bytes_hash;
 use operators::dimension::Dimension;
+use operators::source::At;
 use pipelines::plan::Plan;
 
 use crate::error::{Exit, RunError};
@@ -51,9 +52,13 @@ impl Agreed {
             let source = &plan.sources[plan.inputs[number].source].name;
             let units = scan.pieces.iter().filter(|piece| piece.input == number);
             let units: Vec<_> = units.map(|piece| (piece.stretch, &piece.unit)).collect();
-            let read = format!("{units:?}{:?}", input.pinned.files);
+            let read = format!("{units:?}{:?}", input.pinned.at);
+            let what = match input.pinned.at {
+                At::Files(_) => "files",
+                At::Snapshot(_) => "snapshot",
+            };
             parts.insert(
-                format!("the files of `{source}`"),
+                format!("the {what} of `{source}`"),
                 bytes_hash(read.as_bytes()),
             );
         }

@@ -248,6 +248,7 @@ impl RunError {
             | RunError::State(StateError::InUse { .. })
             | RunError::Lost { .. }
             | RunError::Still { .. } => Exit::TryAgain,
+            RunError::Source(error) if error.is_transient() => Exit::TryAgain,
             RunError::Cluster(error) => error.exit(),
             RunError::Stage(_) => Exit::DataErrors,
             RunError::Panicked { .. } => Exit::Bug,
@@ -288,6 +289,7 @@ impl RunError {
             RunError::Adopt { sink, .. } | RunError::Sink(SinkError::FenceMoved { sink, .. }) => {
                 Some(adopt(sink))
             }
+            RunError::Source(error) => error.help(),
             RunError::Sink(error) => error.help(),
             RunError::State(error) => Some(error.help().to_owned()),
             RunError::Cluster(error) => error.help(),

@@ -21,6 +21,7 @@ use crate::cluster::Cluster;
 use crate::crew::{LEAD, Lead};
 use crate::error::{Exit, RunError};
 use crate::http;
+use crate::instants::Instants;
 use crate::job::Purpose;
 use crate::known::Passes;
 use crate::load::{Loaded, Request};
@@ -155,6 +156,7 @@ impl Following<'_> {
             process: (LEAD, self.crew.0.processes()),
             status: self.status.as_ref(),
             passes: Some(&self.passes),
+            instants: Instants::hold(&self.plan)?,
         };
         commit(&pass, self.crew, begun)
     }

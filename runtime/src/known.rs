@@ -21,7 +21,7 @@ use operators::fault;
 use operators::group::{ErrorRow, Recalled};
 use operators::key::Key;
 use operators::parcel::Parcel;
-use operators::source::{FileInstant, Part, Unit};
+use operators::source::{Place, Unit};
 
 use crate::scan::{Piece, Scan};
 
@@ -64,8 +64,8 @@ struct Units {
     of: Option<u128>,
 }
 
-/// A unit of an input: as long as its file stands, so do the rows.
-type Identity = (usize, FileInstant, Option<usize>);
+/// A unit of an input: as long as its place stands, so do the rows.
+type Identity = (usize, Place);
 
 impl Units {
     /// Numbers the pieces of a pass of this plan and these dimensions, and finds which of them are
@@ -75,7 +75,7 @@ impl Units {
         let before = std::mem::take(&mut self.known);
         self.of = Some(of);
         for piece in &mut scan.pieces {
-            let identity = identity(piece.input, &piece.unit);
+            let identity = (piece.input, piece.unit.place.clone());
             let known = before.get(&identity).copied().filter(|_| !forgets);
             piece.is_known = known.is_some();
             piece.number = known.unwrap_or_else(|| {
@@ -88,14 +88,6 @@ impl Units {
         let gone = before.into_values().filter(|number| !left.contains(number));
         scan.feed(gone.collect(), !forgets);
     }
-}
-
-fn identity(input: usize, unit: &Unit) -> Identity {
-    let part = match unit.part {
-        Part::Whole => None,
-        Part::RowGroup(group) => Some(group),
-    };
-    (input, unit.file.clone(), part)
 }
 
 /// What a worker knows of the keys that it owns.

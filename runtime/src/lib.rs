@@ -16,6 +16,7 @@ pub mod forget;
 mod held;
 mod http;
 pub mod inspect;
+mod instants;
 mod job;
 mod known;
 pub mod launch;

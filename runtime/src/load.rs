@@ -22,6 +22,7 @@ use crate::cluster::{self, Cluster};
 use crate::crew::Begin;
 use crate::error::{Refused, RunError};
 use crate::follow::Follow;
+use crate::instants::Instants;
 use crate::progress::Shown;
 use crate::sample::Sample;
 use crate::state::{Snapshot, State};
@@ -173,13 +174,19 @@ impl Loaded {
     }
 
     /// A pass of this pipeline, for other processes.
-    pub(crate) fn begin(&self, state: &State, full: bool) -> Result<Begin, RunError> {
+    pub(crate) fn begin(
+        &self,
+        state: &State,
+        full: bool,
+        instants: &Instants,
+    ) -> Result<Begin, RunError> {
         let types = state.snapshot()?.memo(TYPES)?.unwrap_or(Json::Null);
         Ok(Begin {
             now: self.now.to_rfc3339(),
             types: types.to_string(),
             state_id: state.id().to_owned(),
             full,
+            instants: instants.shared(),
         })
     }
 

@@ -33,6 +33,7 @@ use crate::crew::{Agreed, Lead, Member};
 use crate::dimensions::Dimensions;
 use crate::error::RunError;
 use crate::held::{all_held, is_as_told, take_over};
+use crate::instants::Instants;
 use crate::job::{Abort, Job, Purpose, Told};
 use crate::known::Passes;
 use crate::load::{Loaded, Request};
@@ -65,6 +66,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) status: Option<&'a Arc<Status>>,
     /// The passes before this one, in a run that follows.
     pub(crate) passes: Option<&'a Passes>,
+    /// The instants at which it reads databases.
+    pub(crate) instants: Instants,
 }
 
 /// What is known before the workers begin.
@@ -182,7 +185,7 @@ impl Pass<'_> {
 
     /// Reads the dimensions, and pins what is to be read.
     fn prepare(&self, recorder: &Recorder, stop: Stop) -> Result<Prepared, RunError> {
-        let Pass { plan, state, .. } = *self;
+        let (plan, state) = (self.plan, self.state);
         let dimensions = Dimensions::load(plan, recorder, &stop)?;
         let parts = stamp_parts(plan, &dimensions);
         let stamp = bytes_hash(format!("{parts:?}").as_bytes());

@@ -21,6 +21,7 @@ use crate::error::RunError;
 use crate::follow;
 use crate::held::take_over;
 use crate::http;
+use crate::instants::Instants;
 use crate::job::Purpose;
 use crate::known::Passes;
 use crate::load::{Loaded, Pins, Request};
@@ -85,6 +86,7 @@ fn once(request: &Request, loaded: &Loaded, cluster: Option<&Cluster>) -> Result
             process: (LEAD, crew.0.processes()),
             status: status.as_ref(),
             passes: None,
+            instants: Instants::hold(&plan)?,
         };
         let ran = commit(&pass, crew, started)?;
         let exit = ran.report.exit;
@@ -128,12 +130,14 @@ pub(crate) fn commit(
         plan,
         state,
         status,
+        ref instants,
         ..
     } = *pass;
     if let Some(status) = status {
         status.begins(state);
     }
-    crew.0.begin(&loaded.begin(state, pass.is_full())?);
+    crew.0
+        .begin(&loaded.begin(state, pass.is_full(), instants)?);
     let report = pass.lead(crew, started);
     if let Some(status) = status {
         status.ended(report.as_ref(), state);
@@ -212,15 +216,17 @@ fn assist_once(
     if let Some(passes) = passes {
         passes.next_is_full(begin.full);
     }
+    let plan = loaded.plan(&pins)?;
     let pass = Pass {
         request,
         loaded,
-        plan: &loaded.plan(&pins)?,
+        plan: &plan,
         state,
         purpose: Purpose::Commit,
         process: member.process(),
         status: None,
         passes,
+        instants: Instants::join(&plan, &begin.instants),
     };
     pass.assist(member, workers)
 }
@@ -309,6 +315,7 @@ fn look(
         process: (LEAD, 1),
         status: None,
         passes: None,
+        instants: Instants::hold(&plan)?,
     };
     let report = pass.lead((&Lead::alone(), &workers), started);
     workers.end()?;

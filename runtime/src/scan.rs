@@ -50,7 +50,7 @@ pub(crate) struct Input {
     pub(crate) ask: Ask,
     /// What is wanted for digests only.
     pub(crate) digest_ask: Ask,
-    /// The source's files.
+    /// The source as it is read.
     pub(crate) pinned: Pinned,
     /// Whether its source can give the rows of some keys.
     selects: bool,

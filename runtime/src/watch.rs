@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! the system's notices of changes in the sources' folders --+
-//! a look at the files now and then -------------------------+--> are the files as they were pinned?
+//! a look at the sources now and then -------------------------+--> are the sources as they were?
 //!                                                                  no --> the next pass is due
 //! ```
 //!
-//! Where the system tells of no changes, as on network file systems, the look is all there is, and
-//! comes more often.
+//! Where the system tells of no changes, as on network file systems or of databases, the look is all
+//! there is, and comes more often.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use operators::source::{Ask, Pinned};
+use operators::source;
 use pipelines::plan::Plan;
 
 use crate::stop;
@@ -34,8 +34,8 @@ pub(crate) struct Watch {
     notices: Receiver<()>,
 }
 
-/// The files of all sources as they were before a pass.
-pub(crate) struct Seen(Vec<Option<Pinned>>);
+/// The instants of all sources before a pass.
+pub(crate) struct Seen(Vec<Option<source::Instant>>);
 
 /// What the wait ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,9 @@ impl Watch {
     /// Watches also the folders that this plan has more.
     pub(crate) fn add(&mut self, plan: &Plan) {
         for source in &plan.sources {
-            let folder = source.source.folder();
+            let Some(folder) = source.source.folder() else {
+                continue;
+            };
             let folder = if folder == Path::new("") {
                 Path::new(".")
             } else {
@@ -100,9 +102,10 @@ impl Watch {
         timetable: &Timetable,
         asked: &stop::Asked,
     ) -> Due {
+        let has_folders = |plan: &Plan| plan.sources.iter().all(|it| it.source.folder().is_some());
         let look = match &self.watcher {
-            Some(_) => LOOK,
-            None => timetable.every,
+            Some(_) if has_folders(plan) => LOOK,
+            _ => timetable.every,
         };
         let mut has_moved = true;
         let mut looked = timetable.earliest;
@@ -129,23 +132,16 @@ impl Watch {
 }
 
 impl Seen {
-    /// The files as they are now; none of a source that cannot be read: it is to be looked at again.
+    /// The instants of now; none of a source that cannot be read: it is to be looked at again.
     pub(crate) fn of(plan: &Plan) -> Self {
         let sources = plan.sources.iter();
-        Seen(
-            sources
-                .map(|source| source.source.units(&Ask::default()).ok())
-                .collect(),
-        )
+        Seen(sources.map(|source| source.source.now().ok()).collect())
     }
 
     /// Whether they are still the same.
     fn holds(&self, plan: &Plan) -> bool {
-        let sources = plan.sources.iter().zip(&self.0);
-        sources.into_iter().all(|(source, pinned)| {
-            let unchanged = |pinned| source.source.unchanged(pinned).is_ok();
-            pinned.as_ref().is_some_and(unchanged)
-        })
+        let mut sources = plan.sources.iter().zip(&self.0);
+        sources.all(|(source, seen)| seen.is_some() && source.source.now().ok() == *seen)
     }
 }
 

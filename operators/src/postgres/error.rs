@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
 use crate::secret::SecretError;
 
@@ -50,6 +50,15 @@ pub enum PostgresError {
     /// The server did not do what it was asked, or was lost meanwhile.
     #[error("{}", said(.0))]
     Call(#[from] tokio_postgres::Error),
+    /// The server's bytes are no rows of the columns that it was asked for.
+    #[error("the server sent what are no rows of these columns")]
+    Malformed,
+    /// A table is not as it was when it began to be read.
+    #[error("table `{table}` was rewritten or truncated while it was read")]
+    Rewritten {
+        /// The table.
+        table: String,
+    },
 }
 
 /// What is wrong with what is said of a server, and what to do. No value is shown: it may be a password.
@@ -132,7 +141,7 @@ impl PostgresError {
     pub fn is_transient(&self) -> bool {
         match self {
             PostgresError::Call(error) => is_transient(error),
-            PostgresError::Silent(_) => true,
+            PostgresError::Silent(_) | PostgresError::Rewritten { .. } => true,
             PostgresError::Connect { refusals, .. } => {
                 refusals.iter().any(|refusal| match &refusal.cause {
                     Cause::Said(error) => is_transient(error),
@@ -142,7 +151,8 @@ impl PostgresError {
             PostgresError::Settings { .. }
             | PostgresError::Secret(_)
             | PostgresError::Busy { .. }
-            | PostgresError::CommitUnknown(_) => false,
+            | PostgresError::CommitUnknown(_)
+            | PostgresError::Malformed => false,
         }
     }
 
@@ -158,6 +168,17 @@ impl PostgresError {
     /// longer the one that is wanted.
     pub(super) fn spoils_the_session(&self) -> bool {
         self.ends_the_session() || self.is_transient()
+    }
+
+    /// Where in the statement the server points to, in characters from 1.
+    pub fn position(&self) -> Option<u32> {
+        match self {
+            PostgresError::Call(error) => match error.as_db_error()?.position()? {
+                ErrorPosition::Original(at) => Some(*at),
+                ErrorPosition::Internal { .. } => None,
+            },
+            _ => None,
+        }
     }
 
     /// What to do, where something is known.

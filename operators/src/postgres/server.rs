@@ -13,6 +13,7 @@ use super::parameters::Parameters;
 use super::pool::{Pool, Taken};
 use super::reactor::wait;
 use super::retry::{Retry, System};
+use super::snapshot::Held;
 use super::target::Targets;
 use super::{PostgresError, Session, connect, connection_string};
 use crate::secret::Secret;
@@ -23,7 +24,9 @@ use crate::secret::Secret;
 pub struct Server {
     name: Arc<str>,
     declared: Arc<Declared>,
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
+    /// See [`Server::snapshot`].
+    pub(super) held: Held,
 }
 
 /// What a pipeline says of a server.
@@ -101,6 +104,7 @@ impl Server {
             name: name.into(),
             declared: Arc::new(declared),
             pool: Arc::new(Pool::of(least, most)),
+            held: Held::default(),
         }
     }
 

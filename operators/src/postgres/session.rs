@@ -9,7 +9,9 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::time;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, CopyInSink, CopyOutStream, Error, Row, SimpleQueryMessage};
+use tokio_postgres::{
+    Client, CopyInSink, CopyOutStream, Error, Row, RowStream, SimpleQueryMessage, Statement,
+};
 
 use super::PostgresError;
 use super::pool::Pool;
@@ -89,6 +91,32 @@ impl Session {
         self.call(|client| client.query(sql, parameters))
     }
 
+    /// Prepares a statement: the server says which columns it has, and which parameters.
+    ///
+    /// # Errors
+    /// As the server says, or when it is lost.
+    pub fn prepare(&mut self, sql: &str) -> Result<Statement, PostgresError> {
+        self.call(|client| client.prepare(sql))
+    }
+
+    /// Begins a query whose rows come one after the other.
+    ///
+    /// # Errors
+    /// As the server says, or when it is lost.
+    pub fn stream(
+        &mut self,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Rows<'_>, PostgresError> {
+        let parameters = parameters.iter().copied();
+        let stream = self.call(|client| client.query_raw(statement, parameters))?;
+        self.is_in_doubt = true;
+        Ok(Rows {
+            stream: Box::pin(stream),
+            session: self,
+        })
+    }
+
     /// Commits the transaction that is open.
     ///
     /// # Errors
@@ -142,6 +170,14 @@ impl Session {
         done
     }
 
+    /// Notes what came of rows: it is in doubt until the last of them is there.
+    fn comes<T>(&mut self, next: &Result<Option<T>, PostgresError>) {
+        self.is_in_doubt = match next {
+            Ok(row) => row.is_some(),
+            Err(error) => error.spoils_the_session(),
+        };
+    }
+
     fn client(&self) -> &Client {
         self.client.as_ref().expect(HELD)
     }
@@ -171,6 +207,25 @@ pub struct Answer {
     pub rows: Vec<Vec<Option<String>>>,
 }
 
+/// Rows that come. As with [`CopyOut`], nothing else can be asked of the session before the last.
+pub struct Rows<'a> {
+    stream: Pin<Box<RowStream>>,
+    session: &'a mut Session,
+}
+
+impl Rows<'_> {
+    /// The next row; `None` behind the last.
+    ///
+    /// # Errors
+    /// As the server says, or when it is lost: then what came before is not all.
+    pub fn receive(&mut self) -> Result<Option<Row>, PostgresError> {
+        let next = self.stream.next();
+        let next = within(self.session.limit, async { next.await.transpose() });
+        self.session.comes(&next);
+        next
+    }
+}
+
 /// Bytes of rows that come. Nothing else can be asked of the session meanwhile; dropped before the last,
 /// nothing can be asked of it afterwards either.
 pub struct CopyOut<'a> {
@@ -186,10 +241,7 @@ impl CopyOut<'_> {
     pub fn receive(&mut self) -> Result<Option<Bytes>, PostgresError> {
         let next = self.stream.next();
         let next = within(self.session.limit, async { next.await.transpose() });
-        self.session.is_in_doubt = match &next {
-            Ok(bytes) => bytes.is_some(),
-            Err(error) => error.spoils_the_session(),
-        };
+        self.session.comes(&next);
         next
     }
 }

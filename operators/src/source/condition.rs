@@ -15,6 +15,7 @@ use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 
 use super::Bounds;
@@ -66,6 +67,16 @@ impl Condition {
     /// Its text, as written.
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What must hold of a row, each of it.
+    pub(super) fn parts(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        split_conjunction(self.when.physical())
+    }
+
+    /// One of these, for people.
+    pub(super) fn told(part: &Arc<dyn PhysicalExpr>) -> String {
+        fmt_sql(part.as_ref()).to_string()
     }
 
     /// The columns that it reads.
@@ -132,8 +143,7 @@ impl Condition {
                 value.is_valid(0) && value.as_boolean().value(0)
             })
         };
-        let parts = split_conjunction(self.when.physical());
-        parts
+        self.parts()
             .into_iter()
             .all(|part| !is_decided(part) || holds(part))
     }

@@ -181,12 +181,13 @@ impl Format for Csv {
         _: &Selection,
         receive: Receive,
     ) -> Result<Scanned, SourceError> {
-        let mut records = Records::open(&unit.file.path, self.delimiter)?;
-        records.is_of(&unit.file)?;
+        let at = &unit.file().file;
+        let mut records = Records::open(&at.path, self.delimiter)?;
+        records.is_of(at)?;
         let outcome = self.chunks(&records, columns);
         let outcome = outcome.and_then(|chunks| deliver(&mut records, chunks, receive));
         // A file that changes can look broken, so this is told first.
-        records.is_of(&unit.file)?;
+        records.is_of(at)?;
         Ok(Scanned {
             rows: outcome?,
             bytes: unit.bytes,

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::postgres::PostgresError;
+
 /// Why a source cannot be read to its end. Holds no cell value.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -83,10 +85,45 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A database does not give what it is asked for.
+    #[error("cannot read {told}")]
+    Database {
+        /// What is read: a table, and the connection.
+        told: String,
+        /// What came of it.
+        source: PostgresError,
+    },
+    /// A column is no longer of the type that it was checked to be of.
+    #[error("column `{column}` of {told} was altered since the pipeline was checked: run again")]
+    Altered {
+        /// What is read.
+        told: String,
+        /// The column.
+        column: String,
+    },
     /// The file was written to under the reader, so that the rows are not of one instant.
     #[error("`{}` changed while it was read: run again when nothing writes to it", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl SourceError {
+    /// Whether the same may succeed at the next try.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            SourceError::Database { source, .. } => source.is_transient(),
+            SourceError::Altered { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// What to do, where something is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            SourceError::Database { source, .. } => source.help(),
+            _ => None,
+        }
+    }
 }

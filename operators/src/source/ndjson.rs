@@ -169,11 +169,12 @@ impl Format for Ndjson {
                 )
             })
             .collect();
-        let file = file::open(&unit.file.path)?;
-        file::is_of(&file, &unit.file)?;
+        let at = &unit.file().file;
+        let file = file::open(&at.path)?;
+        file::is_of(&file, at)?;
         let parse = |block: &Block| Rows::new(&self.stage, &columns, self.zone).read(block);
         let mut rows = 0;
-        let outcome = each(&unit.file.path, &file, &parse, &mut |reads| {
+        let outcome = each(&at.path, &file, &parse, &mut |reads| {
             for read in reads {
                 rows += read.chunk.len() as u64;
                 receive(read)?;
@@ -181,7 +182,7 @@ impl Format for Ndjson {
             ControlFlow::Continue(())
         });
         // A file that changes can look broken, so this is told first.
-        file::is_of(&file, &unit.file)?;
+        file::is_of(&file, at)?;
         outcome?;
         Ok(Scanned {
             rows,

@@ -28,8 +28,8 @@ use super::files::{Files, Located};
 use super::path::PathColumns;
 use super::scan::{Format, Piece, Selection};
 use super::{
-    Amiss, Bounds, FileInstant, FileScan, Part, Read, Receive, Scanned, SourceError, Unit, file,
-    misfit, names,
+    Amiss, Bounds, FileInstant, FileScan, InFile, Part, Place, Read, Receive, Scanned, SourceError,
+    Unit, file, misfit, names,
 };
 use crate::chunk::{Chunk, RowError, batch};
 use crate::problem::{Problem, Step};
@@ -235,8 +235,9 @@ impl Parquet {
         selection: &Selection,
         receive: Receive,
     ) -> Result<Scanned, SourceError> {
-        let (content, footer) = self.footers.open(&unit.file)?;
-        let Part::RowGroup(number) = unit.part else {
+        let InFile { file, part, .. } = unit.file();
+        let (content, footer) = self.footers.open(file)?;
+        let Part::RowGroup(number) = *part else {
             let reason = &"it is not read by row groups";
             return Err(footer::broken(&footer.path, reason));
         };
@@ -316,12 +317,14 @@ impl Format for Parquet {
         let groups = 0..footer.metadata.num_row_groups();
         let piece = |group| {
             let unit = Unit {
-                file: file.clone(),
-                part: Part::RowGroup(group),
+                place: Place::File(InFile {
+                    file: file.clone(),
+                    part: Part::RowGroup(group),
+                    path_values: BTreeMap::new(),
+                }),
                 rows: Some(footer.rows(group)),
                 bytes: footer.bytes(group, &positions),
                 bounds: None,
-                path_values: BTreeMap::new(),
             };
             let known = bounds.iter().filter_map(|(name, bounds)| {
                 let bounds: &Vec<Option<Bounds>> = bounds;
@@ -342,7 +345,7 @@ impl Format for Parquet {
     ) -> Result<Scanned, SourceError> {
         let read = self.read_group(unit, columns, selection, receive);
         // A file that changes can look broken, so this is told first.
-        file::unchanged(std::slice::from_ref(&unit.file))?;
+        file::unchanged(std::slice::from_ref(&unit.file().file))?;
         read
     }
 

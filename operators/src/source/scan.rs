@@ -19,8 +19,8 @@ use super::condition::Condition;
 use super::files::{Files, Located};
 use super::path::PathColumns;
 use super::{
-    Amiss, Ask, Bounds, FileInstant, Only, Part, Pinned, Read, Receive, Scan, Scanned, Skipped,
-    SourceError, Unit, file, names, threads,
+    Amiss, Ask, At, Bounds, FileInstant, InFile, Instant, Only, Part, Pinned, Place, Read, Receive,
+    Scan, Scanned, Skipped, SourceError, Unit, file, names, threads,
 };
 use crate::chunk::{Chunk, batch};
 use crate::problem::Problem;
@@ -38,12 +38,14 @@ pub(crate) trait Format: Send + Sync {
         _bounded: &[String],
     ) -> Result<Vec<Piece>, SourceError> {
         let unit = Unit {
-            file: file.clone(),
-            part: Part::Whole,
+            place: Place::File(InFile {
+                file: file.clone(),
+                part: Part::Whole,
+                path_values: BTreeMap::new(),
+            }),
             rows: None,
             bytes: file.bytes,
             bounds: None,
-            path_values: BTreeMap::new(),
         };
         Ok(vec![(unit, BTreeMap::new())])
     }
@@ -183,7 +185,7 @@ impl<F: Format> FileScan<F> {
         for (unit, bounds) in units.iter_mut().zip(&bounds) {
             let asked = ask.bounds_of.as_ref();
             unit.bounds = asked.and_then(|column| bounds.get(column).cloned());
-            unit.path_values.clone_from(values);
+            unit.file_mut().path_values.clone_from(values);
         }
         let may_hold = match condition {
             Some(condition) => condition.may_hold_within(&bounds),
@@ -198,7 +200,7 @@ impl<F: Format> FileScan<F> {
 
     /// The columns asked for, of what was read of a file and of what its path says.
     fn outer(&self, read: &mut Read, unit: &Unit, ask: &Ask) {
-        if let Some(label) = self.files.label(&unit.file.path) {
+        if let Some(label) = self.files.label(&unit.file().file.path) {
             let label: Arc<str> = label.into();
             for lost in &mut read.lost {
                 lost.file = Some(Arc::clone(&label));
@@ -212,7 +214,7 @@ impl<F: Format> FileScan<F> {
                 .kind(position.expect("what is asked for is a column"))
         };
         let column = |name: &String| {
-            if let Some(value) = unit.path_values.get(name) {
+            if let Some(value) = unit.file().path_values.get(name) {
                 let one = column(kind(name), iter::once(value));
                 take(&one, &first, None).expect("there is one value")
             } else {
@@ -231,7 +233,7 @@ impl<F: Format> FileScan<F> {
     /// Holds when every value begins as the author says.
     fn prefixes_hold(&self, read: &Read, unit: &Unit) -> Result<(), SourceError> {
         for (of_path, column) in self.path.prefix_of() {
-            let Some(Value::Text(prefix)) = unit.path_values.get(of_path) else {
+            let Some(Value::Text(prefix)) = unit.file().path_values.get(of_path) else {
                 continue;
             };
             let texts = read.chunk.rows().column_by_name(column);
@@ -242,7 +244,7 @@ impl<F: Format> FileScan<F> {
                 .any(|text| !text.starts_with(prefix.as_str()))
             {
                 return Err(SourceError::Prefix {
-                    path: unit.file.path.clone(),
+                    path: unit.file().file.path.clone(),
                     column: column.clone(),
                     of_path: of_path.clone(),
                 });
@@ -272,15 +274,16 @@ impl<F: Format> Scan for FileScan<F> {
 
     fn pin(&self, ask: &Ask, condition: Option<&Condition>) -> Result<Pinned, SourceError> {
         let (located, refused) = self.locate(condition)?;
+        let files = instants(&located)?;
         let mut pinned = Pinned {
-            files: instants(&located)?,
+            at: At::Files(files),
             units: Vec::new(),
             skipped: Skipped {
                 paths: refused as u64,
                 ..Skipped::default()
             },
         };
-        let files: Vec<_> = pinned.files.iter().zip(&located).collect();
+        let files: Vec<_> = pinned.files().iter().zip(&located).collect();
         let found = threads::each(&files, |(file, located)| {
             self.units(file, &self.path.values(located)?, (ask, condition))
         });
@@ -299,7 +302,7 @@ impl<F: Format> Scan for FileScan<F> {
     ) -> Result<Scanned, SourceError> {
         let mut only = ask.only.as_ref();
         if let Some((keys, value)) =
-            only.and_then(|it| Some((it, unit.path_values.get(it.column())?)))
+            only.and_then(|it| Some((it, unit.file().path_values.get(it.column())?)))
         {
             if !keys.holds(value) {
                 return Ok(Scanned::default());
@@ -309,7 +312,7 @@ impl<F: Format> Scan for FileScan<F> {
         let selection = Selection {
             only,
             condition,
-            path_values: &unit.path_values,
+            path_values: &unit.file().path_values,
         };
         let columns = self.of_file(ask);
         let mut violated = Ok(());
@@ -334,21 +337,23 @@ impl<F: Format> Scan for FileScan<F> {
         let now = self.locate(condition);
         let now = now.and_then(|(located, _)| instants(&located));
         let now = now.map_err(|_| changed(self.files.path()))?;
-        let mut both = now.iter().zip(&pinned.files);
+        let then = pinned.files();
+        let mut both = now.iter().zip(then);
         if let Some((now, _)) = both.find(|(now, then)| now != then) {
             return Err(changed(&now.path));
         }
-        let longer = if now.len() > pinned.files.len() {
-            &now
-        } else {
-            &pinned.files
-        };
-        let more = longer.get(now.len().min(pinned.files.len()));
+        let longer = if now.len() > then.len() { &now } else { then };
+        let more = longer.get(now.len().min(then.len()));
         more.map_or(Ok(()), |file| Err(changed(&file.path)))
     }
 
-    fn folder(&self) -> &Path {
-        self.files.folder()
+    fn now(&self, condition: Option<&Condition>) -> Result<Instant, SourceError> {
+        let (located, _) = self.locate(condition)?;
+        Ok(At::Files(instants(&located)?).instant())
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(self.files.folder())
     }
 
     fn selects(&self) -> bool {
@@ -365,7 +370,7 @@ fn add(to_read: &mut Vec<Unit>, skipped: &mut Skipped, units: Vec<(Unit, bool)>)
             to_read.push(unit);
             continue;
         }
-        let is_group = !is_spared && unit.part != Part::Whole;
+        let is_group = !is_spared && unit.file().part != Part::Whole;
         skipped.row_groups += u64::from(is_group);
         skipped.rows += unit.rows.unwrap_or_default();
         skipped.bytes += unit.bytes;

@@ -20,8 +20,8 @@ use serde::Deserialize;
 
 use super::decode::Cells;
 use super::{
-    Amiss, Ask, Condition, FileInstant, Part, Pinned, Read, Receive, Scan, Scanned, Skipped,
-    SourceError, Unit, file, misfit, names,
+    Amiss, Ask, At, Condition, FileInstant, InFile, Instant, Part, Pinned, Place, Read, Receive,
+    Scan, Scanned, Skipped, SourceError, Unit, file, misfit, names,
 };
 use crate::chunk::{Chunk, RowError, batch};
 use crate::schema::{Schema, Type};
@@ -182,15 +182,17 @@ impl Scan for Sqlite {
     fn pin(&self, _: &Ask, _: Option<&Condition>) -> Result<Pinned, SourceError> {
         let files = self.files()?;
         let unit = Unit {
-            file: files[0].clone(),
-            part: Part::Whole,
+            place: Place::File(InFile {
+                file: files[0].clone(),
+                part: Part::Whole,
+                path_values: BTreeMap::new(),
+            }),
             rows: None,
             bytes: files.iter().map(|file| file.bytes).sum(),
             bounds: None,
-            path_values: BTreeMap::new(),
         };
         Ok(Pinned {
-            files,
+            at: At::Files(files),
             units: vec![unit],
             skipped: Skipped::default(),
         })
@@ -229,7 +231,7 @@ impl Scan for Sqlite {
 
     fn unchanged(&self, pinned: &Pinned, _: Option<&Condition>) -> Result<(), SourceError> {
         // What is gone has changed.
-        if self.files().ok().as_ref() == Some(&pinned.files) {
+        if self.files().is_ok_and(|files| files == pinned.files()) {
             return Ok(());
         }
         Err(SourceError::Changed {
@@ -237,8 +239,12 @@ impl Scan for Sqlite {
         })
     }
 
-    fn folder(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new(""))
+    fn now(&self, _: Option<&Condition>) -> Result<Instant, SourceError> {
+        Ok(At::Files(self.files()?).instant())
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(self.path.parent().unwrap_or(Path::new("")))
     }
 
     fn selects(&self) -> bool {

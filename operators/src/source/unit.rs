@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::digest::bytes_hash;
+use crate::postgres::Snapshot;
 use crate::value::Value;
 
 /// The state of a file when it was pinned: as long as it stands, so do the rows.
@@ -22,22 +24,74 @@ pub struct FileInstant {
 /// A piece of a source that can be read on its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unit {
-    /// The file that it lies in.
-    pub file: FileInstant,
-    /// Where it lies there.
-    pub part: Part,
+    /// Where its rows lie.
+    pub place: Place,
     /// How many rows it has, where that can be told without reading them.
     pub rows: Option<u64>,
-    /// What reading the columns that were asked for costs, in bytes of the file.
+    /// What reading the columns that were asked for costs, in bytes of where they lie.
     pub bytes: u64,
     /// Between which values the column [`Ask::bounds_of`](super::Ask::bounds_of) lies, if known.
     pub bounds: Option<Bounds>,
+}
+
+impl Unit {
+    /// The file in which a unit of files lies.
+    pub(super) fn file(&self) -> &InFile {
+        match &self.place {
+            Place::File(file) => file,
+            Place::Rows(_) => panic!("a source of files is given units of files"),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn file_mut(&mut self) -> &mut InFile {
+        match &mut self.place {
+            Place::File(file) => file,
+            Place::Rows(_) => panic!("a source of files is given units of files"),
+        }
+    }
+}
+
+/// Where the rows of a unit lie: as long as it stands, so do they.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In a file.
+    File(InFile),
+    /// In a database.
+    Rows(InDatabase),
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InFile {
+    /// The file.
+    pub file: FileInstant,
+    /// Where in it.
+    pub part: Part,
     /// What the path of the file says, by column.
     pub path_values: BTreeMap<String, Value>,
 }
 
+/// A place among the rows of a table or a query, as a snapshot has them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InDatabase {
+    /// As of when.
+    pub snapshot: Arc<Snapshot>,
+    /// Which pages of the table; all rows unless given.
+    pub pages: Option<Pages>,
+}
+
+/// Pages of a table that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pages {
+    /// The first.
+    pub first: u32,
+    /// The one behind the last; none: all that there are.
+    pub end: Option<u32>,
+}
+
 /// A part of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// All of it.
     Whole,
@@ -60,12 +114,12 @@ pub struct Bounds {
     pub nulls: bool,
 }
 
-/// A source as it was when its files were pinned.
+/// A source as it was when it was pinned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pinned {
-    /// All files that belong to it, in the order of their paths; also those that need not be read.
-    pub files: Vec<FileInstant>,
-    /// What is to be read, by path and within a file from its beginning on.
+    /// As of when.
+    pub at: At,
+    /// What is to be read, by path and within a file or a table from its beginning on.
     pub units: Vec<Unit>,
     /// What need not be read.
     pub skipped: Skipped,
@@ -86,38 +140,85 @@ pub struct Skipped {
     pub bytes: u64,
 }
 
+/// What a source is pinned by.
+#[derive(Clone, Debug, PartialEq)]
+pub enum At {
+    /// All files that belong to it, in the order of their paths; also those that need not be read.
+    Files(Vec<FileInstant>),
+    /// A snapshot of its database, which is held as long as this is.
+    Snapshot(Arc<Snapshot>),
+}
+
 impl Pinned {
     /// How many row groups are to be read.
     pub fn row_groups(&self) -> u64 {
-        let groups = self.units.iter().filter(|unit| unit.part != Part::Whole);
-        groups.count() as u64
+        let is_group = |unit: &&Unit| match &unit.place {
+            Place::File(file) => file.part != Part::Whole,
+            Place::Rows(_) => false,
+        };
+        self.units.iter().filter(is_group).count() as u64
     }
 
-    /// The instant of all its files.
+    /// The instant of the source.
     pub fn instant(&self) -> Instant {
-        let newest = self.files.iter().map(|file| file.modified).max();
-        Instant {
-            files: self.files.len(),
-            bytes: self.files.iter().map(|file| file.bytes).sum(),
-            modified: newest,
-            content: bytes_hash(format!("{:?}", self.files).as_bytes()),
+        self.at.instant()
+    }
+
+    /// The snapshot of a source of a database.
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        match &self.at {
+            At::Files(_) => None,
+            At::Snapshot(snapshot) => Some(snapshot),
+        }
+    }
+
+    /// The files of a source that has such.
+    pub(super) fn files(&self) -> &[FileInstant] {
+        match &self.at {
+            At::Files(files) => files,
+            At::Snapshot(_) => panic!("a source of files is pinned by files"),
         }
     }
 }
 
-/// The instant of a source: the files that it consists of. Equal instants are of the same files,
-/// each of the same size and time.
+impl At {
+    /// The instant that it is.
+    pub(super) fn instant(&self) -> Instant {
+        match self {
+            At::Files(files) => Instant::Files {
+                files: files.len(),
+                bytes: files.iter().map(|file| file.bytes).sum(),
+                modified: files.iter().map(|file| file.modified).max(),
+                content: bytes_hash(format!("{files:?}").as_bytes()),
+            },
+            At::Snapshot(snapshot) => Instant::Snapshot {
+                snapshot: snapshot.instant().to_owned(),
+            },
+        }
+    }
+}
+
+/// The instant of a source: at equal instants it has the same rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Instant {
-    /// How many files.
-    pub files: usize,
-    /// Their bytes.
-    pub bytes: u64,
-    /// When the newest was last written: microseconds since 1970-01-01 00:00:00 UTC.
-    pub modified: Option<i64>,
-    /// The hash of the paths, sizes and times of all files.
-    #[serde(skip)]
-    content: u128,
+#[serde(untagged)]
+pub enum Instant {
+    /// The files that it consists of, each of a size and time.
+    Files {
+        /// How many files.
+        files: usize,
+        /// Their bytes.
+        bytes: u64,
+        /// When the newest was last written: microseconds since 1970-01-01 00:00:00 UTC.
+        modified: Option<i64>,
+        /// The hash of the paths, sizes and times of all files.
+        #[serde(skip)]
+        content: u128,
+    },
+    /// What its database shows.
+    Snapshot {
+        /// Which transactions of which server are seen.
+        snapshot: String,
+    },
 }
 
 /// What reading some units came to.
@@ -125,7 +226,7 @@ pub struct Instant {
 pub struct Scanned {
     /// Rows that were decoded.
     pub rows: u64,
-    /// Bytes of files that were read for it.
+    /// Bytes that were read for it.
     pub bytes: u64,
 }
 

@@ -15,6 +15,7 @@ use bincode::Options;
 use operators::consolidate::{Diff, Epoch};
 use operators::gate::GateRow;
 use operators::key::Key;
+use operators::postgres::Shared;
 use operators::transform::Finding;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,8 @@ pub(crate) struct Begin {
     pub(crate) state_id: String,
     /// Whether everything is read, whatever is known.
     pub(crate) full: bool,
+    /// The snapshots of databases that it is read at, by connection.
+    pub(crate) instants: BTreeMap<String, Shared>,
 }
 
 /// What a process has planned: it must be the same on all.

@@ -1,6 +1,7 @@
 //! Reports as text for people.
 
 use indicatif::DecimalBytes;
+use operators::source::Instant;
 use operators::way::Feed;
 use pipelines::plan::{Plan, SinkPlan, SinkRows};
 
@@ -163,18 +164,29 @@ fn sources(text: &mut String, report: &Report, plan: &Plan) {
     for source in &plan.sources {
         let columns = source.columns.join(", ");
         let read = report.reading(&source.name).map(|reading| {
-            let mut files = count(reading.instant.files as u64, "file");
+            let mut from = match &reading.instant {
+                Instant::Files { files, .. } => count(*files as u64, "file"),
+                Instant::Snapshot { snapshot } => format!("snapshot {snapshot}"),
+            };
             if reading.row_groups > 0 {
-                files = format!("{files}, {}", count(reading.row_groups, "row group"));
+                from = format!("{from}, {}", count(reading.row_groups, "row group"));
             }
             let (rows, bytes) = (count(reading.rows, "row"), DecimalBytes(reading.bytes));
-            format!("; {files}, {rows}, {bytes}{}", spared(report, &source.name))
+            format!("; {from}, {rows}, {bytes}{}", spared(report, &source.name))
         });
         let read = read.unwrap_or_default();
         line(
             text,
             &format!("source: {} reads {columns}{read}", source.name),
         );
+        let Some((statement, left)) = source.source.statement(&source.ask()) else {
+            continue;
+        };
+        line(text, &format!("  asks its server: {statement}"));
+        if !left.is_empty() {
+            let left = left.join(" and ");
+            line(text, &format!("  not asked, but evaluated here: {left}"));
+        }
     }
 }
 

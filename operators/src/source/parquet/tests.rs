@@ -279,7 +279,10 @@ fn each_row_group_is_a_unit_with_its_bounds() {
             ..Ask::default()
         };
         let units = source.units(&ask).unwrap().units;
-        let parts: Vec<_> = units.iter().map(|unit| (unit.part, unit.rows)).collect();
+        let parts: Vec<_> = units
+            .iter()
+            .map(|unit| (unit.file().part, unit.rows))
+            .collect();
         let part = |group, rows| (Part::RowGroup(group), Some(rows));
         assert_eq!(parts, [part(0, 2), part(1, 2), part(2, 1)]);
         units
@@ -350,7 +353,7 @@ fn a_file_without_rows_is_read() {
             .unwrap()
             .units(&Ask::default())
             .unwrap()
-            .files
+            .files()
             .len(),
         1
     );

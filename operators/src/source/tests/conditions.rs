@@ -16,7 +16,7 @@ fn what_a_path_rules_out_is_not_opened() {
     let ask = Ask::all_of(&names(&["n"]));
     assert_eq!(read(&ny, &ask).unwrap(), [[Value::Int(2)]]);
     let pinned = ny.units(&ask).unwrap();
-    assert_eq!((pinned.files.len(), pinned.skipped.paths), (1, 2));
+    assert_eq!((pinned.files().len(), pinned.skipped.paths), (1, 2));
     // What comes where nothing is looked for changes nothing.
     folder.write("state=CA/day=2/a.csv", "n\n1\n");
     ny.unchanged(&pinned).unwrap();

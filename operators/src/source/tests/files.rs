@@ -45,7 +45,7 @@ fn many_files_are_one_source_and_their_paths_are_columns() {
         read(&source, &only("ssn", "0782")).unwrap(),
         [[Value::Int(2)]]
     );
-    assert_eq!(source.units(&Ask::default()).unwrap().instant().files, 3);
+    assert_eq!(source.units(&Ask::default()).unwrap().files().len(), 3);
 }
 
 #[test]

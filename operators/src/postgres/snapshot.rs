@@ -1,0 +1,305 @@
+//! Snapshots: how several sessions read a database at one instant.
+//!
+//! ```text
+//!   Server::snapshot --> holder: a transaction that exports what it sees
+//!                             |
+//!                             +--> reader: a transaction that imports it --> rows
+//!                             +--> reader: ..                                      (also in other processes)
+//! ```
+//!
+//! Invariants: as long as a snapshot of a connection is held, whoever asks for one gets it; and what a
+//! reader has read was there, as it was, at the snapshot's instant. Tables that are rewritten are the
+//! one thing that a transaction does not see as of its snapshot, so readers look for it.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::{PostgresError, Server, Session};
+
+/// The snapshot of a connection that is held, if one is.
+pub(super) type Held = Arc<Mutex<Weak<Snapshot>>>;
+
+impl Server {
+    /// The snapshot that is held; a new one where none is. Times in its sessions are those of `zone`.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or gives none.
+    pub fn snapshot(&self, zone: Tz) -> Result<Arc<Snapshot>, PostgresError> {
+        let mut held = locked(&self.held);
+        if let Some(current) = held.upgrade() {
+            return Ok(current);
+        }
+        let taken = Arc::new(self.take(zone)?);
+        *held = Arc::downgrade(&taken);
+        Ok(taken)
+    }
+
+    /// The snapshot that another process holds, as the one that is held here.
+    pub fn join(&self, shared: &Shared, zone: Tz) -> Arc<Snapshot> {
+        let joined = Arc::new(Snapshot {
+            server: self.clone(),
+            settings: settings(zone),
+            shared: Mutex::new(shared.clone()),
+            instant: shared.instant.clone(),
+            _holder: None,
+            readers: Mutex::default(),
+            ended: Condvar::new(),
+        });
+        *locked(&self.held) = Arc::downgrade(&joined);
+        joined
+    }
+
+    /// The instant that a snapshot would have now.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub fn instant(&self) -> Result<String, PostgresError> {
+        let rows = self.session()?.query(INSTANT, &[])?;
+        Ok(rows[0].try_get(0)?)
+    }
+
+    fn take(&self, zone: Tz) -> Result<Snapshot, PostgresError> {
+        let mut holder = self.session()?;
+        let settings = settings(zone);
+        holder.execute(&format!("{BEGIN}; {settings}"))?;
+        let exported = holder.query("select pg_export_snapshot()", &[])?;
+        let instant = holder.query(INSTANT, &[])?;
+        let instant: String = instant[0].try_get(0)?;
+        Ok(Snapshot {
+            server: self.clone(),
+            settings,
+            shared: Mutex::new(Shared {
+                exported: exported[0].try_get(0)?,
+                instant: instant.clone(),
+                pages: BTreeMap::new(),
+            }),
+            instant,
+            _holder: Some(holder),
+            readers: Mutex::default(),
+            ended: Condvar::new(),
+        })
+    }
+}
+
+/// What sessions see as long as it is held.
+pub struct Snapshot {
+    server: Server,
+    settings: String,
+    shared: Mutex<Shared>,
+    instant: String,
+    /// The session whose snapshot it is, unless it is another process's.
+    _holder: Option<Session>,
+    readers: Mutex<Readers>,
+    /// Tells that somebody needs no session any more.
+    ended: Condvar,
+}
+
+/// What other processes need to see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    exported: String,
+    instant: String,
+    /// How many pages tables have: they may grow, and all processes are to cut them alike.
+    pages: BTreeMap<String, u32>,
+}
+
+impl Snapshot {
+    /// Which transactions of which server it sees: at equal instants rows are equal.
+    pub fn instant(&self) -> &str {
+        &self.instant
+    }
+
+    /// What other processes need.
+    pub fn shared(&self) -> Shared {
+        locked(&self.shared).clone()
+    }
+
+    /// How many pages a table has, be it one of partitions the largest of them; `table` is its name in
+    /// SQL. The first answer stays.
+    ///
+    /// # Errors
+    /// When the server is lost, or there is no such table.
+    pub fn pages(&self, table: &str) -> Result<u32, PostgresError> {
+        if let Some(pages) = locked(&self.shared).pages.get(table) {
+            return Ok(*pages);
+        }
+        let mut reader = self.reader()?;
+        let rows = reader.session().query(PAGES, &[&table])?;
+        let pages: i64 = rows[0].try_get(0)?;
+        reader.end()?;
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+        locked(&self.shared).pages.insert(table.to_owned(), pages);
+        Ok(pages)
+    }
+
+    /// A session that sees it. Several threads may read at once, each with its own; they wait for each
+    /// other where the connection has not so many, of which some are left to others.
+    ///
+    /// # Errors
+    /// When there is no session, or nobody holds the snapshot any more.
+    pub fn reader(&self) -> Result<Reader<'_>, PostgresError> {
+        let most = self.server.pool.most().saturating_sub(OTHERS).max(1);
+        let all_read = |readers: &mut Readers| readers.idle.is_empty() && readers.count >= most;
+        let readers = self.ended.wait_while(locked(&self.readers), all_read);
+        let mut readers = readers.unwrap_or_else(PoisonError::into_inner);
+        let idle = readers.idle.pop();
+        readers.count += usize::from(idle.is_none());
+        drop(readers);
+        // Its place is given back also when it cannot be filled.
+        let mut reader = Reader {
+            session: idle,
+            snapshot: self,
+            has_ended: false,
+        };
+        if reader.session.is_none() {
+            reader.session = Some(self.importer()?);
+        }
+        Ok(reader)
+    }
+
+    fn importer(&self) -> Result<Session, PostgresError> {
+        let mut session = self.server.session()?;
+        let exported = locked(&self.shared).exported.clone();
+        let settings = &self.settings;
+        session.execute(&format!(
+            "{BEGIN}; set transaction snapshot '{exported}'; {settings}"
+        ))?;
+        Ok(session)
+    }
+}
+
+/// The sessions that see a snapshot.
+#[derive(Default)]
+struct Readers {
+    /// Those that nobody reads with.
+    idle: Vec<Session>,
+    /// How many there are, idle or not.
+    count: usize,
+}
+
+/// A session that sees a snapshot. When it is dropped without an end, as one that fails or is in the
+/// middle of rows, it is not used again.
+pub struct Reader<'a> {
+    /// There until it is dropped.
+    session: Option<Session>,
+    snapshot: &'a Snapshot,
+    has_ended: bool,
+}
+
+impl Reader<'_> {
+    /// The session.
+    ///
+    /// # Panics
+    /// Never: it is there until it is dropped.
+    pub fn session(&mut self) -> &mut Session {
+        self.session
+            .as_mut()
+            .expect("it is there until it is dropped")
+    }
+
+    /// All is read: finds that it was as the snapshot has it, and leaves the session to others.
+    ///
+    /// # Errors
+    /// [`PostgresError::Rewritten`]; and when the server is lost.
+    pub fn end(mut self) -> Result<(), PostgresError> {
+        let rewritten = self.session().query(REWRITTEN, &[])?;
+        if let [row, ..] = &rewritten[..] {
+            let table = row.try_get(0)?;
+            return Err(PostgresError::Rewritten { table });
+        }
+        self.has_ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut readers = locked(&self.snapshot.readers);
+        if self.has_ended {
+            readers.idle.extend(self.session.take());
+        } else {
+            readers.count -= 1;
+        }
+        self.snapshot.ended.notify_one();
+    }
+}
+
+/// How many sessions of a connection are left to others: the one that holds the snapshot, and the one
+/// that writes.
+const OTHERS: usize = 2;
+
+/// Its instant is all that is told of it.
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.instant)
+    }
+}
+
+impl Ord for Snapshot {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.instant.cmp(&other.instant)
+    }
+}
+
+impl PartialOrd for Snapshot {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        self.instant == other.instant
+    }
+}
+
+impl Eq for Snapshot {}
+
+const BEGIN: &str = "begin isolation level repeatable read read only";
+
+/// What the notation of values depends on, and what would end a session that waits for others.
+fn settings(zone: Tz) -> String {
+    let zone = zone.name();
+    format!(
+        "set local datestyle = 'ISO, MDY'; set local intervalstyle = 'postgres'; \
+         set local bytea_output = 'hex'; set local extra_float_digits = 1; \
+         set local standard_conforming_strings = on; \
+         set local timezone = '{zone}'; set local idle_in_transaction_session_timeout = 0"
+    )
+}
+
+/// Which transactions are seen, of a server since it was started: another one, or the same after a
+/// recovery, may have used the numbers of these transactions for others.
+const INSTANT: &str =
+    "select pg_current_snapshot() || ' @ ' || extract(epoch from pg_postmaster_start_time())::text";
+
+/// No pages of what is no table alone: a view, or foreign tables among the parts.
+const PAGES: &str = "
+    select coalesce(case
+        when current_setting('server_version_num')::int < 140000 then 0
+        when c.relkind in ('r', 'm') then
+            pg_relation_size(c.oid) / current_setting('block_size')::int8
+        when c.relkind = 'p' then (
+            select case when bool_and(k.relkind = 'r') then
+                max(pg_relation_size(k.oid)) / current_setting('block_size')::int8 end
+            from pg_partition_tree(c.oid) t join pg_class k on k.oid = t.relid where t.isleaf)
+        end, 0)
+    from pg_class c where c.oid = $1::text::regclass";
+
+/// A table that was read and that has other pages now than it had at the snapshot: the rewriting of a
+/// table, or its truncation, takes rows away from transactions that should see them.
+const REWRITTEN: &str = "
+    select c.oid::regclass::text
+    from pg_locks l join pg_class c on c.oid = l.relation
+    where l.pid = pg_backend_pid() and l.locktype = 'relation' and c.relfilenode <> 0
+      and c.relkind in ('r', 'm') and c.relfilenode is distinct from pg_relation_filenode(c.oid)
+    limit 1";
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
