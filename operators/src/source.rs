@@ -35,6 +35,7 @@ pub mod ndjson;
 pub mod parquet;
 mod path;
 mod pattern;
+pub mod postgres;
 mod read;
 mod scan;
 pub mod sqlite;

@@ -296,8 +296,8 @@ impl Check<'_> {
         }
         let is_read = |node: &&Node| match &node.config {
             Config::Source(source) => {
-                let source = self.settings.path(source.path());
-                source.is_ok_and(|source| covers(sink, Some(&source)))
+                let source = source.path().map(|path| self.settings.path(path));
+                source.is_some_and(|source| source.is_ok_and(|source| covers(sink, Some(&source))))
             }
             _ => false,
         };

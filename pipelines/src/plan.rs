@@ -191,8 +191,13 @@ pub enum SinkRows {
 
 /// What a plan needs of the world: it opens sources, looks at sinks, and changes nothing.
 pub trait Open {
-    /// Checks a source against what it finds at `path`.
-    fn source(&self, name: &str, config: &SourceConfig, path: &Path) -> Result<Source, Amiss>;
+    /// Checks a source against what it finds at `path`, or where else it says.
+    fn source(
+        &self,
+        name: &str,
+        config: &SourceConfig,
+        path: Option<&Path>,
+    ) -> Result<Source, Amiss>;
 
     /// What stands against writing to a sink, at `path` where it names one; `sink` is the checked one,
     /// unless something before it is wrong.
@@ -261,10 +266,10 @@ fn open_sources(
         let Config::Source(config) = &node.config else {
             continue;
         };
-        let opened = settings
-            .path(config.path())
+        let path = config.path().map(|path| settings.path(path)).transpose();
+        let opened = path
             .map_err(|problem| vec![problem.under([Step::from("path")])].into())
-            .and_then(|path| open.source(node.name(), config, &path))
+            .and_then(|path| open.source(node.name(), config, path.as_deref()))
             .and_then(|source| source.with_condition(config.condition(), language));
         match opened {
             Ok(source) => drop(sources.insert(at, source)),

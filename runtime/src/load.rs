@@ -325,7 +325,12 @@ struct Files<'a> {
 }
 
 impl Open for Files<'_> {
-    fn source(&self, name: &str, config: &SourceConfig, path: &Path) -> Result<Source, Amiss> {
+    fn source(
+        &self,
+        name: &str,
+        config: &SourceConfig,
+        path: Option<&Path>,
+    ) -> Result<Source, Amiss> {
         let none = BTreeMap::new();
         let given = SourceGiven {
             path,

@@ -108,7 +108,12 @@ pub fn rows(plan: &Plan, tables: &BTreeMap<String, Table>) -> Tables {
 struct Files(chrono_tz::Tz);
 
 impl Open for Files {
-    fn source(&self, name: &str, config: &SourceConfig, path: &Path) -> Result<Source, Amiss> {
+    fn source(
+        &self,
+        name: &str,
+        config: &SourceConfig,
+        path: Option<&Path>,
+    ) -> Result<Source, Amiss> {
         let given = SourceGiven {
             path,
             timezone: self.0,

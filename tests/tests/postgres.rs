@@ -9,12 +9,14 @@
 //! tls       what each mode insists on
 //! pool      sessions are kept, cleaned and waited for
 //! lost      links and servers that fail, at every point of a conversation
+//! source    tables and queries as sources of a pipeline
 //! ```
 
 mod lost;
 mod pool;
 mod psql;
 mod server;
+mod source;
 mod tls;
 
 use operators::postgres::{PostgresConfig, Server, Session};

@@ -8,11 +8,12 @@ use crate::schema::Type;
 use crate::source::csv::{Csv, CsvConfig};
 use crate::source::ndjson::{Ndjson, NdjsonConfig};
 use crate::source::parquet::{Parquet, ParquetConfig};
+use crate::source::postgres::{Postgres, PostgresConfig};
 use crate::source::sqlite::{Sqlite, SqliteConfig};
 use crate::source::{Amiss, Source};
 
 /// The types of sources.
-pub const SOURCES: [&str; 4] = ["csv", "ndjson", "parquet", "sqlite"];
+pub const SOURCES: [&str; 5] = ["csv", "ndjson", "parquet", "postgres", "sqlite"];
 
 /// A decoded source.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub enum SourceConfig {
     Ndjson(NdjsonConfig),
     /// `type = "parquet"`.
     Parquet(ParquetConfig),
+    /// `type = "postgres"`.
+    Postgres(PostgresConfig),
     /// `type = "sqlite"`.
     Sqlite(SqliteConfig),
 }
@@ -30,8 +33,8 @@ pub enum SourceConfig {
 /// What a source is checked with, beside its section.
 #[derive(Clone, Copy)]
 pub struct SourceGiven<'a> {
-    /// Where the path leads that it names.
-    pub path: &'a Path,
+    /// Where the path leads that it names, if it names one.
+    pub path: Option<&'a Path>,
     /// The time zone of the pipeline.
     pub timezone: chrono_tz::Tz,
     /// The types of its columns that were inferred before.
@@ -47,18 +50,20 @@ impl SourceConfig {
             "csv" => section.decode().map(SourceConfig::Csv),
             "ndjson" => section.decode().map(SourceConfig::Ndjson),
             "parquet" => section.decode().map(SourceConfig::Parquet),
+            "postgres" => section.decode().map(SourceConfig::Postgres),
             "sqlite" => section.decode().map(SourceConfig::Sqlite),
             _ => return None,
         })
     }
 
-    /// The path that it reads, as the author wrote it.
-    pub fn path(&self) -> &str {
+    /// The path that it reads, as the author wrote it; none where it reads no files.
+    pub fn path(&self) -> Option<&str> {
         match self {
-            SourceConfig::Csv(config) => &config.path,
-            SourceConfig::Ndjson(config) => &config.path,
-            SourceConfig::Parquet(config) => &config.path,
-            SourceConfig::Sqlite(config) => &config.path,
+            SourceConfig::Csv(config) => Some(&config.path),
+            SourceConfig::Ndjson(config) => Some(&config.path),
+            SourceConfig::Parquet(config) => Some(&config.path),
+            SourceConfig::Postgres(_) => None,
+            SourceConfig::Sqlite(config) => Some(&config.path),
         }
     }
 
@@ -68,30 +73,39 @@ impl SourceConfig {
             SourceConfig::Csv(config) => config.condition.as_deref(),
             SourceConfig::Ndjson(config) => config.condition.as_deref(),
             SourceConfig::Parquet(config) => config.condition.as_deref(),
+            SourceConfig::Postgres(config) => config.condition.as_deref(),
             SourceConfig::Sqlite(config) => config.condition.as_deref(),
         }
     }
 
     /// Checks it against what is found there.
+    ///
+    /// # Panics
+    /// When a source with a path is given none.
     pub fn check(&self, name: &str, given: SourceGiven) -> Result<Source, Amiss> {
         let SourceGiven {
             path,
             timezone,
             pinned,
-            ..
+            connections,
         } = given;
+        let path = || path.expect("a source of files is given its path");
         match self {
             SourceConfig::Csv(config) => {
-                Csv::check(config, name, path, timezone, pinned).map(Source::new)
+                Csv::check(config, name, path(), timezone, pinned).map(Source::new)
             }
             SourceConfig::Ndjson(config) => {
-                Ndjson::check(config, name, path, timezone, pinned).map(Source::new)
+                Ndjson::check(config, name, path(), timezone, pinned).map(Source::new)
             }
             SourceConfig::Parquet(config) => {
-                Parquet::check(config, name, path, timezone).map(Source::new)
+                Parquet::check(config, name, path(), timezone).map(Source::new)
+            }
+            SourceConfig::Postgres(config) => {
+                let server = connections.postgres(&config.connection)?;
+                Postgres::check(config, name, server, timezone).map(Source::new)
             }
             SourceConfig::Sqlite(config) => {
-                Sqlite::check(config, name, path, timezone, pinned).map(Source::new)
+                Sqlite::check(config, name, path(), timezone, pinned).map(Source::new)
             }
         }
     }

@@ -104,13 +104,13 @@ impl Csv {
         };
         let first = located.first().map_or(path, |found| &found.path);
         let of_path = PathColumns::of(&files, &types, &config.prefix_of, zone);
-        let names = names::names(&headers, "header", &config.columns, &mut problems);
+        let names = names::names(&headers, ("path", "header"), &config.columns, &mut problems);
         let all = names.iter().chain(of_path.names()).cloned();
         let all: Vec<String> = all.collect();
         let declared = config.types.keys().cloned();
         let fields = [("id", config.id.as_slice()), ("version", &config.version)];
         names::unknown(
-            (first, &all),
+            (&file::name(first), &all),
             declared,
             &fields,
             &config.columns,

@@ -1,17 +1,15 @@
 //! Which name each column of a file bears in the pipeline.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use super::file;
 use crate::problem::{self, Problem, Step, suggest};
 use crate::schema::{Schema, Type};
 
 /// The names of the columns in the order of the file, renamed; adds what is wrong with them to
-/// `problems`. `place` is where the file has its names: `header`.
+/// `problems`, at `field`. `place` is where the file has its names: `header`.
 pub(super) fn names(
     headers: &[String],
-    place: &str,
+    (field, place): (&str, &str),
     renames: &BTreeMap<String, String>,
     problems: &mut Vec<Problem>,
 ) -> Vec<String> {
@@ -20,7 +18,7 @@ pub(super) fn names(
     let twice: BTreeSet<&str> = names.filter(|name| !seen.insert(*name)).collect();
     problems.extend(twice.into_iter().map(|name| {
         Problem::at(
-            ["path"],
+            [field],
             format!("the {place} has the column `{name}` twice"),
         )
         .help("columns are found by name: give each its own in the file")
@@ -46,9 +44,10 @@ pub(super) fn are_known(names: &[String], problems: &[Problem]) -> bool {
     are_different(names.iter().map(String::as_str)) && !problems.iter().any(renames)
 }
 
-/// Adds the names in `types` and in the lists of `fields` that are no columns of a file to `problems`.
+/// Adds the names in `types` and in the lists of `fields` that are no columns of a file, or whatever
+/// bears the name `of`, to `problems`.
 pub(super) fn unknown(
-    (file, names): (&Path, &[String]),
+    (of, names): (&str, &[String]),
     types: impl Iterator<Item = String>,
     fields: &[(&str, &[String])],
     renames: &BTreeMap<String, String>,
@@ -62,7 +61,7 @@ pub(super) fn unknown(
             return;
         }
         if let Err(problem) = problem::column(&columns, name, field) {
-            let problem = problem.label(format!("not a column of `{}`", file::name(file)));
+            let problem = problem.label(format!("not a column of `{of}`"));
             problems.push(if is_key { problem.of_key() } else { problem });
         }
     };

@@ -123,7 +123,7 @@ impl Ndjson {
         let fields = [("id", config.id.as_slice()), ("version", &config.version)];
         let first = located.first().map_or(path_given, |found| &found.path);
         names::unknown(
-            (first, &known),
+            (&file::name(first), &known),
             std::iter::empty(),
             &fields,
             &config.columns,

@@ -108,7 +108,7 @@ impl Parquet {
         };
         let first = located.first().map_or(path, |found| &found.path);
         let of_path = PathColumns::of(&files, &types, &config.prefix_of, zone);
-        let names = names::names(&headers, "file", &config.columns, &mut problems);
+        let names = names::names(&headers, ("path", "file"), &config.columns, &mut problems);
         let declared = config.types.keys();
         problems.extend(declared.filter(|name| names.contains(name)).map(|name| {
             Problem::at(
@@ -122,7 +122,7 @@ impl Parquet {
         let declared = config.types.keys().cloned();
         let fields = [("id", config.id.as_slice()), ("version", &config.version)];
         names::unknown(
-            (first, &all),
+            (&file::name(first), &all),
             declared,
             &fields,
             &config.columns,

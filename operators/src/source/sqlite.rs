@@ -100,11 +100,11 @@ impl Sqlite {
             }
         };
         let (headers, kinds): (Vec<String>, Vec<Option<Type>>) = found.into_iter().unzip();
-        let names = names::names(&headers, "table", &config.columns, &mut problems);
+        let names = names::names(&headers, ("path", "table"), &config.columns, &mut problems);
         let declared = config.types.keys().cloned();
         let fields = [("id", config.id.as_slice()), ("version", &config.version)];
         names::unknown(
-            (path, &names),
+            (&file::name(path), &names),
             declared,
             &fields,
             &config.columns,

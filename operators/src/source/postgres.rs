@@ -1,0 +1,283 @@
+//! A table, a view or a query of a PostgreSQL database.
+//!
+//! ```text
+//!   check: the server describes the rows --> columns: how each is selected, and as what it is read
+//!
+//!   snapshot --+--> pages of the table --COPY, binary--> cells --> chunk, errors of its rows
+//!              +--> pages ..                                               (other threads)
+//!              +--> open keys --query--> cells --> ..
+//! ```
+//!
+//! Invariants: all rows of a pass are read in transactions that see one snapshot; what the server is
+//! asked to leave out is nothing that the pipeline's own evaluation would keep.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use serde::Deserialize;
+
+use super::{
+    Amiss, Ask, At, Condition, InDatabase, Instant, Pages, Pinned, Place, Receive, Scan, Scanned,
+    Skipped, SourceError, Unit, names,
+};
+use crate::postgres::{PostgresError, Server, Snapshot};
+use crate::problem::Problem;
+use crate::schema::{Schema, Type};
+use columns::{Column, Rows};
+
+mod cells;
+mod columns;
+mod copy;
+mod fetch;
+mod notation;
+mod pushed;
+
+/// What the author writes under `[sources.<name>]` with `type = "postgres"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// The connection, one of `[connections]`.
+    pub connection: String,
+    /// The table or view that is read, with or without its schema.
+    pub table: Option<String>,
+    /// The query whose rows are read, in place of a table.
+    pub query: Option<String>,
+    /// The columns that identify a row; without, a row is identified by all it holds.
+    #[serde(default)]
+    pub id: Vec<String>,
+    /// Other types of columns than those that they have in the database.
+    #[serde(default)]
+    pub types: BTreeMap<String, String>,
+    /// New names of columns: `name = "name in the database"`.
+    #[serde(default)]
+    pub columns: BTreeMap<String, String>,
+    /// The author's word: a row of the same `id` and the same values in these columns is the same row.
+    #[serde(default)]
+    pub version: Vec<String>,
+    /// The rows that the source has, in SQL; all unless given.
+    #[serde(default, rename = "where")]
+    pub condition: Option<String>,
+}
+
+/// A checked PostgreSQL source.
+pub struct Postgres {
+    stage: Arc<str>,
+    server: Server,
+    rows: Rows,
+    /// What it is, for people.
+    told: String,
+    zone: Tz,
+    schema: Schema,
+    /// How each column of the schema is read.
+    columns: Vec<Column>,
+    id: Vec<String>,
+    version: Vec<String>,
+    /// Nothing is: types are those of the database.
+    inferred: BTreeMap<String, Type>,
+}
+
+impl Postgres {
+    /// Asks the server for the columns. Timestamps with a zone are brought to the wall clock of
+    /// `zone`.
+    ///
+    /// # Errors
+    /// All problems at once, at `connection`, `table`, `query`, `id`, `types.x`, `columns.x` or
+    /// `version`.
+    pub(crate) fn check(
+        config: &PostgresConfig,
+        stage: &str,
+        server: &Server,
+        zone: Tz,
+    ) -> Result<Postgres, Amiss> {
+        let mut problems = Vec::new();
+        let types = names::types(&config.types, &mut problems);
+        let are_types = problems.is_empty();
+        let found = described(config, server);
+        let (rows, described) = match found {
+            Ok(found) => found,
+            Err(problem) => {
+                problems.push(problem);
+                return Err(problems.into());
+            }
+        };
+        let field = if config.table.is_some() {
+            "table"
+        } else {
+            "query"
+        };
+        let headers: Vec<String> = described.iter().map(|(name, ..)| name.clone()).collect();
+        let names = names::names(&headers, (field, field), &config.columns, &mut problems);
+        let told = config.table.as_deref().unwrap_or("the query");
+        let fields = [("id", config.id.as_slice()), ("version", &config.version)];
+        let declared = config.types.keys().cloned();
+        names::unknown(
+            (told, &names),
+            declared,
+            &fields,
+            &config.columns,
+            &mut problems,
+        );
+        if !are_types || !names::are_known(&names, &problems) {
+            return Err(problems.into());
+        }
+        let read = columns::columns(&described, &names, &types, field, &mut problems);
+        let known = names.into_iter().zip(read);
+        let known = known.filter_map(|(name, column)| Some((name, column?)));
+        let (names, columns): (Vec<String>, Vec<Column>) = known.unzip();
+        let kinds = columns.iter().map(|column| column.ty);
+        let schema = Schema::new(names.into_iter().zip(kinds).collect());
+        if !problems.is_empty() {
+            return Err(Amiss {
+                problems,
+                schema: Some(schema),
+            });
+        }
+        Ok(Postgres {
+            stage: stage.into(),
+            server: server.clone(),
+            told: format!("{told} of connection `{}`", config.connection),
+            rows,
+            zone,
+            schema,
+            columns,
+            id: config.id.clone(),
+            version: config.version.clone(),
+            inferred: BTreeMap::new(),
+        })
+    }
+
+    /// The column of a name.
+    fn column(&self, name: &str) -> &Column {
+        let position = self.schema.position(name);
+        &self.columns[position.expect("the columns asked for are columns of the schema")]
+    }
+
+    /// What cannot be read, and why.
+    fn failed(&self, source: impl Into<PostgresError>) -> SourceError {
+        SourceError::Database {
+            told: self.told.clone(),
+            source: source.into(),
+        }
+    }
+
+    fn pieces(&self, snapshot: &Arc<Snapshot>) -> Result<Vec<Unit>, SourceError> {
+        let pages = if self.rows.is_table {
+            let pages = snapshot.pages(&self.rows.from);
+            pages.map_err(|error| self.failed(error))?
+        } else {
+            0
+        };
+        let each = pages.div_ceil(MOST_UNITS).max(UNIT_PAGES);
+        let firsts = (0..pages.max(1)).step_by(each as usize);
+        let unit = |first: u32| {
+            let end = first.checked_add(each).filter(|end| *end < pages);
+            let part = Pages { first, end };
+            let here = end.unwrap_or(pages) - first;
+            Unit {
+                place: Place::Rows(InDatabase {
+                    snapshot: Arc::clone(snapshot),
+                    pages: (pages > each).then_some(part),
+                }),
+                rows: None,
+                bytes: u64::from(here) * PAGE_BYTES,
+                bounds: None,
+            }
+        };
+        Ok(firsts.map(unit).collect())
+    }
+}
+
+impl Scan for Postgres {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn id(&self) -> &[String] {
+        &self.id
+    }
+
+    fn version(&self) -> &[String] {
+        &self.version
+    }
+
+    fn inferred(&self) -> &BTreeMap<String, Type> {
+        &self.inferred
+    }
+
+    fn server(&self) -> Option<&Server> {
+        Some(&self.server)
+    }
+
+    fn pin(&self, _: &Ask, _: Option<&Condition>) -> Result<Pinned, SourceError> {
+        let snapshot = self.server.snapshot(self.zone);
+        let snapshot = snapshot.map_err(|error| self.failed(error))?;
+        Ok(Pinned {
+            units: self.pieces(&snapshot)?,
+            at: At::Snapshot(snapshot),
+            skipped: Skipped::default(),
+        })
+    }
+
+    fn read(
+        &self,
+        unit: &Unit,
+        ask: &Ask,
+        condition: Option<&Condition>,
+        receive: Receive,
+    ) -> Result<Scanned, SourceError> {
+        let Place::Rows(place) = &unit.place else {
+            panic!("a database is given units of a database");
+        };
+        fetch::read(self, place, (ask, condition), receive)
+    }
+
+    /// Each read sees the snapshot, and has looked whether all was there.
+    fn unchanged(&self, _: &Pinned, _: Option<&Condition>) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn now(&self, _: Option<&Condition>) -> Result<Instant, SourceError> {
+        let snapshot = self.server.instant();
+        let snapshot = snapshot.map_err(|error| self.failed(error))?;
+        Ok(Instant::Snapshot { snapshot })
+    }
+
+    fn selects(&self) -> bool {
+        true
+    }
+
+    fn statement(&self, ask: &Ask, condition: Option<&Condition>) -> Option<(String, Vec<String>)> {
+        let (pushed, left) = condition
+            .map(|it| pushed::condition(self, it))
+            .unwrap_or_default();
+        Some((fetch::select(self, &ask.columns, &pushed), left))
+    }
+}
+
+/// What is to be read, and its columns.
+#[expect(
+    clippy::type_complexity,
+    reason = "what the server says of a column, as it comes"
+)]
+fn described(
+    config: &PostgresConfig,
+    server: &Server,
+) -> Result<(Rows, Vec<(String, tokio_postgres::types::Type, i32)>), Problem> {
+    let session = server.session();
+    let mut session = session.map_err(|error| {
+        Problem::at(["connection"], error.to_string()).label("no session with this server")
+    })?;
+    let rows = columns::rows(&mut session, config)?;
+    let described = columns::described(&mut session, &rows)?;
+    Ok((rows, described))
+}
+
+/// How many pages a unit has at least: 32 MiB, behind which starting another read costs nothing.
+const UNIT_PAGES: u32 = 4096;
+
+/// How many units a table has at most: each is known by itself, and asked for open keys by itself.
+const MOST_UNITS: u32 = 256;
+
+/// The bytes of a page of a server that nobody has compiled otherwise: it is for the progress only.
+const PAGE_BYTES: u64 = 8192;

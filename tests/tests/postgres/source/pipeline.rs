@@ -1,0 +1,214 @@
+//! Goal: pipelines over tables keep the promise, and ask the server for what changed.
+//!
+//! Method: a pipeline of a table and a lookup runs after changes of both; its sink is compared with
+//! what a run from nothing yields, and what was asked for with the server's log.
+
+use std::process::Command;
+
+use tests::harness::{Database, Outcome, Postgres, Scratch, scratch_folder};
+
+use crate::visits::PROGRAM;
+
+const PIPELINE: &str = r#"
+[pipeline]
+name = "visits"
+state_dir = "output/state"
+timezone = "America/New_York"
+
+[connections.main]
+type = "postgres"
+url = "URL"
+
+[sources.visits]
+type       = "postgres"
+connection = "main"
+table      = "work.visits"
+id         = ["visit"]
+where      = "visit > 0"
+
+[sources.offices]
+type       = "postgres"
+connection = "main"
+query      = "select id, name from work.offices -- all of them"
+
+[transforms.with_office]
+type  = "lookup"
+left  = "visits"
+right = "offices"
+on    = { office = "id" }
+columns = { office_name = "name" }
+
+[transforms.by_ssn]
+type  = "batch-partition"
+input = "with_office"
+by    = "ssn"
+
+[sinks.table]
+type  = "sqlite"
+input = "by_ssn"
+path  = "output/visits.db"
+table = "visits"
+key   = ["visit"]
+"#;
+
+const TABLES: &str = "
+    create schema work;
+    create table work.offices (id int primary key, name text);
+    insert into work.offices values (1, 'Albany'), (2, 'Troy');
+    create table work.visits (visit int8 primary key, ssn text, office int, starts timestamptz, hours numeric(6, 2), tags text[]);
+    insert into work.visits
+    select n, '078-05-' || lpad((n % 40)::text, 4, '0'), n % 2 + 1,
+        '2026-01-15 12:00+00'::timestamptz + n * interval '1 minute', n / 4.0, array['a', null, n::text]
+    from generate_series(1, 400) n;
+    create index on work.visits (ssn);";
+
+fn folder(database: &Database) -> Scratch {
+    let empty = scratch_folder();
+    let mut scratch = Scratch::of(empty.path(), PROGRAM);
+    "output/visits.db".clone_into(&mut scratch.database);
+    scratch.write("pipeline.toml", PIPELINE.replace("URL", &database.url()));
+    database.sql(TABLES);
+    scratch
+}
+
+fn rows(scratch: &Scratch) -> Vec<String> {
+    let connection = rusqlite::Connection::open(scratch.path(&scratch.database)).unwrap();
+    let sql = "select visit || ' ' || ssn || ' ' || coalesce(starts, '-') || ' ' || hours || ' ' || tags || ' ' || \
+               coalesce(office_name, '-') from visits order by visit";
+    let mut all = connection.prepare(sql).unwrap();
+    let rows = all.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn opened(ran: &Outcome) -> u64 {
+    ran.number("/keys/open")
+}
+
+#[test]
+fn what_changes_in_tables_is_seen_and_nothing_else_is_fetched() {
+    let database = Database::create();
+    let scratch = folder(&database);
+    let ran = scratch.run().exits(0);
+    assert_eq!(opened(&ran), 40);
+    let before = rows(&scratch);
+    assert_eq!(before.len(), 400);
+    assert_eq!(
+        before[0],
+        r#"1 078-05-0001 2026-01-15 07:01:00 0.25 ["a",null,"1"] Troy"#
+    );
+    assert!(
+        ran.report
+            .pointer("/sources/visits/instant/snapshot")
+            .is_some()
+    );
+    assert_eq!(opened(&scratch.run().exits(0)), 0);
+
+    database.sql("update work.visits set hours = 99 where visit = 7");
+    database.log_statements();
+    assert_eq!(opened(&scratch.run().exits(0)), 1);
+    let log = database.log().join("\n");
+    let fetched: Vec<&str> = log
+        .split("LOG:")
+        .filter(|entry| entry.contains("any($1"))
+        .collect();
+    let parameter = "DETAIL:  parameters: $1 = '{078-05-0007}'";
+    assert_eq!(
+        fetched
+            .iter()
+            .filter(|entry| entry.contains("execute"))
+            .count(),
+        1,
+        "{log}"
+    );
+    assert!(
+        fetched[0].contains(r#"and "ssn" = any($1::text[])"#),
+        "{fetched:?}"
+    );
+    assert!(log.contains(parameter), "{log}");
+    assert!(rows(&scratch)[6].contains(" 99.0 "));
+    scratch.verify().exits(0);
+
+    database.sql(
+        "delete from work.visits where visit = 8;
+         insert into work.visits values (401, '078-05-0009', null, null, 'NaN', '{}');
+         update work.visits set ssn = null where visit = 10;",
+    );
+    let ran = scratch.run().exits(65);
+    assert_eq!(opened(&ran), 3);
+    database.sql("update work.visits set ssn = '078-05-0010', hours = 1 where visit in (10, 401)");
+    scratch.run().exits(0);
+    database.sql("update work.offices set name = 'Utica' where id = 1");
+    scratch.run().exits(0);
+    scratch.verify().exits(0);
+    let anew = scratch.never_ran();
+    anew.run().exits(0);
+    assert_eq!(rows(&anew), rows(&scratch));
+}
+
+#[test]
+fn the_plan_says_what_the_server_is_asked_for() {
+    let database = Database::create();
+    let scratch = folder(&database);
+    scratch.edit(
+        "pipeline.toml",
+        "visit > 0",
+        "visit > 0 and ssn like '078%'",
+    );
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["plan", "pipeline.toml"])
+        .current_dir(scratch.path(""));
+    let said = command.output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let asked = r#"  asks its server: select "visit", "ssn", "office", "starts", "hours", "tags" from "work"."visits" where "visit" > '0'::int8"#;
+    assert!(said.contains(asked), "{said}");
+    assert!(
+        said.contains("  not asked, but evaluated here: ssn LIKE 078%"),
+        "{said}"
+    );
+}
+
+#[test]
+fn several_processes_and_workers_see_one_snapshot() {
+    let database = Database::create();
+    let scratch = folder(&database);
+    let mut command = scratch.command(&["launch", "-n", "2"]);
+    Outcome::of(&mut command).exits(0);
+    let alone = scratch.never_ran();
+    alone.run().exits(0);
+    assert_eq!(rows(&scratch), rows(&alone));
+    database.sql("update work.visits set hours = 99 where visit = 7");
+    let ran = Outcome::of(&mut scratch.command(&["launch", "-n", "2"])).exits(0);
+    assert_eq!(opened(&ran), 1);
+}
+
+#[test]
+fn a_session_that_is_lost_in_the_middle_of_rows_is_made_up_for_by_the_next_run() {
+    let server = Postgres::start("");
+    let database = Database::of(&server);
+    let scratch = folder(&database);
+    scratch.run().exits(0);
+    let before = rows(&scratch);
+    // It ends its own session at a row.
+    database.sql(
+        "create table work.bomb (id int); insert into work.bomb values (300);
+         alter table work.visits rename to seen;
+         create view work.visits as
+         select s.* from work.seen s left join work.bomb b on b.id = s.visit
+         where b.id is null or pg_terminate_backend(pg_backend_pid());
+         update work.seen set hours = 5 where visit in (1, 390)",
+    );
+    let ran = scratch.run().exits(75);
+    assert!(
+        ran.error().contains("terminating connection"),
+        "{}",
+        ran.error()
+    );
+    assert_eq!(rows(&scratch), before);
+    server.stop();
+    scratch.run().exits(78);
+    server.resume();
+    database.sql("delete from work.bomb");
+    assert_eq!(opened(&scratch.run().exits(0)), 2);
+    scratch.verify().exits(0);
+}
