@@ -136,7 +136,7 @@ impl Groups {
         for (key, rows) in parcel.rows_of_keys() {
             let group = input.group(key, &mut new);
             for row in rows {
-                group.digest.add(parcel.hashes[*row as usize]);
+                group.digest.add_all(parcel.digest(*row));
             }
             if keeps_rows {
                 group.rows.extend(rows.iter().map(|row| (chunk, *row)));

@@ -16,7 +16,7 @@ use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::{Chunk, batch};
-use crate::digest::{bytes_hash, row_hashes};
+use crate::digest::{Digest, bytes_hash, row_hashes};
 use crate::group::ErrorRow;
 use crate::key::Key;
 use crate::placement::Placement;
@@ -39,6 +39,8 @@ pub struct Parcel {
     pub rows: RecordBatch,
     /// The hash of each of these rows.
     pub hashes: Arc<[u128]>,
+    /// How many rows each of them stands for; where it is empty, for itself.
+    pub counts: Arc<[u64]>,
     /// The parcel's rows, key by key.
     pub at: Vec<u32>,
     /// For each key the end of its rows in `at`; they begin where those of the key before it end.
@@ -65,6 +67,8 @@ pub struct SourceRows<'a> {
     pub hashed: &'a [usize],
     /// The positions, in the source's chunk, of those that say which version of a row it is.
     pub version: &'a [usize],
+    /// What the source's rows stand for in digests, where the source has hashed them.
+    pub digests: Option<&'a [Digest]>,
     /// Whether the rows go along; else only what is told of them.
     pub keeps_rows: bool,
 }
@@ -78,6 +82,7 @@ impl Parcel {
             keys: Vec::new(),
             rows: nothing(),
             hashes: Arc::default(),
+            counts: Arc::default(),
             at: Vec::new(),
             ends: Vec::new(),
             errors,
@@ -91,6 +96,15 @@ impl Parcel {
         let ranges = starts.zip(&self.ends);
         let rows = ranges.map(|(start, end)| &self.at[*start as usize..*end as usize]);
         self.keys.iter().zip(rows)
+    }
+
+    /// What a row stands for in the digest of its key.
+    pub fn digest(&self, row: u32) -> Digest {
+        let row = row as usize;
+        Digest {
+            rows: self.counts.get(row).copied().unwrap_or(1),
+            sum: self.hashes[row],
+        }
     }
 
     /// The bytes of memory that are held for its rows: its share of the chunk's.
@@ -119,10 +133,15 @@ pub fn parcels(
     } else {
         nothing()
     };
+    let (hashes, counts) = match from.digests {
+        Some(digests) => as_hashed(chunk, at, digests),
+        None => (hashes(chunk, at, from), Vec::new()),
+    };
     let empty = Parcel {
         held: rows.get_array_memory_size(),
         rows,
-        hashes: hashes(chunk, at, from).into(),
+        hashes: hashes.into(),
+        counts: counts.into(),
         unit: from.unit,
         ..Parcel::errors(from.input, Vec::new())
     };
@@ -161,6 +180,18 @@ fn hashes(chunk: &Chunk, at: &Evaluation, from: &SourceRows) -> Vec<u128> {
         }
     }
     hashes
+}
+
+/// What the source has said of each row, and of how many; of none where each stands for itself.
+fn as_hashed(chunk: &Chunk, at: &Evaluation, digests: &[Digest]) -> (Vec<u128>, Vec<u64>) {
+    let origins = chunk.origin().values().iter();
+    let of_rows = origins.map(|&origin| digests[at.source_row(origin) as usize]);
+    let (hashes, mut counts): (Vec<u128>, Vec<u64>) =
+        of_rows.map(|digest| (digest.sum, digest.rows)).unzip();
+    if counts.iter().all(|rows| *rows == 1) {
+        counts.clear();
+    }
+    (hashes, counts)
 }
 
 /// The rows of all keys but ghosts, key by key, and for each key where its rows end. Counted first, so
@@ -265,12 +296,15 @@ struct Packed {
     rows: Chunk,
     ends: Vec<u32>,
     hashes: Vec<u128>,
+    counts: Vec<u64>,
     errors: Vec<(Key, ErrorRow)>,
 }
 
 impl From<Parcel> for Packed {
     fn from(parcel: Parcel) -> Self {
         let hashes = parcel.at.iter().map(|row| parcel.hashes[*row as usize]);
+        let counts = parcel.at.iter();
+        let counts = counts.filter_map(|row| parcel.counts.get(*row as usize).copied());
         let keys = (0..).zip(parcel.rows_of_keys());
         let keys = keys.flat_map(|(key, (_, rows))| rows.iter().map(move |_| key));
         let keys = UInt32Array::from_iter_values(keys);
@@ -284,6 +318,7 @@ impl From<Parcel> for Packed {
             input: parcel.input,
             unit: parcel.unit,
             hashes: hashes.collect(),
+            counts: counts.collect(),
             ends: parcel.ends,
             rows: Chunk::new(rows.expect("the rows are rows of the chunk"), keys),
             keys: parcel.keys,
@@ -307,6 +342,7 @@ impl From<Packed> for Parcel {
             keys: packed.keys,
             rows: packed.rows.rows().clone(),
             hashes: packed.hashes.into(),
+            counts: packed.counts.into(),
             errors: packed.errors,
         }
     }

@@ -44,7 +44,7 @@ mod tests;
 mod threads;
 mod unit;
 
-pub use ask::{Ask, Only};
+pub use ask::{Ask, Hashed, Only};
 pub use error::SourceError;
 use read::misfit;
 pub use read::{LostLine, Read};
@@ -126,6 +126,16 @@ pub(crate) trait Scan: Send + Sync {
     /// The folder in which all its files lie, at whatever depth, if it has such.
     fn folder(&self) -> Option<&Path> {
         None
+    }
+
+    /// Whether the author wants rows to be hashed by the server.
+    fn is_to_hash(&self) -> bool {
+        false
+    }
+
+    /// Whether [`Ask::hashed`] is heeded, with rows of the key in this column.
+    fn hashes(&self, _key: &str, _: Option<&Condition>) -> bool {
+        false
     }
 
     /// What a server is asked for when these columns are wanted, and what of the condition is left to
@@ -218,6 +228,16 @@ impl Source {
         self.scan.now(self.condition.as_ref())
     }
 
+    /// Whether the author wants rows to be hashed by the server.
+    pub fn is_to_hash(&self) -> bool {
+        self.scan.is_to_hash()
+    }
+
+    /// Whether [`Ask::hashed`] is heeded, with rows of the key in this column.
+    pub fn hashes(&self, key: &str) -> bool {
+        self.scan.hashes(key, self.condition.as_ref())
+    }
+
     /// What its server is asked for to have these columns, and which parts of its condition are not
     /// asked for but evaluated here. None where it has no server.
     pub fn statement(&self, ask: &Ask) -> Option<(String, Vec<String>)> {
@@ -250,13 +270,15 @@ impl Source {
     pub fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
         let (wide, condition) = (self.wide(ask), self.condition.as_ref());
         let only = ask.only.as_ref().filter(|_| !self.scan.selects());
+        // Who gives digests of keys has looked at the condition for them.
+        let by_key = ask.hashed.as_ref().is_some_and(|it| it.by_key.is_some());
         self.scan.read(unit, &wide, condition, &mut |mut read| {
             if let Some(only) = only {
                 let column = read.chunk.rows().column_by_name(only.column());
                 let wanted = only.wanted(column.expect("the column was asked for"));
                 read.keep(&wanted);
             }
-            if let Some(condition) = condition {
+            if let Some(condition) = condition.filter(|_| !by_key) {
                 read.meet(condition);
             }
             if ask.only.is_some() {

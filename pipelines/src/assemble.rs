@@ -43,7 +43,7 @@ impl Assemble<'_> {
         let used = self.graph.used();
         let sides = self.sides(&used);
         let (key_function, step_of) = self.key_function(&used, &sides);
-        let stamp = self.stamp(&used, &sides, &step_of, &opened);
+        let mut stamp = self.stamp(&used, &sides, &step_of, &opened);
         let looked_up = self.looked_up(&used);
         let (sources, source_of) = self.sources(&looked_up, &sides, &mut opened);
         let dimension_of = (0..)
@@ -52,9 +52,16 @@ impl Assemble<'_> {
             .collect();
         warnings.extend(self.warnings(&used, &step_of));
         diagnostic::sort(&mut warnings);
+        let inputs = self.inputs(&sides, &source_of, &sources);
+        // Hashes of two kinds are never compared.
+        let hashed_there = inputs.iter().filter(|input| input.digest.by_source);
+        stamp.extend(hashed_there.map(|input| {
+            let name = format!("who hashes rows of `{}`", sources[input.source].name);
+            (name, bytes_hash(b"its server"))
+        }));
         Plan {
             stamp,
-            inputs: self.inputs(&sides, &source_of, &sources),
+            inputs,
             partition: self.partition(&sides),
             dimensions: self.dimensions(&looked_up, &source_of),
             lookups: self.lookups(&used, &dimension_of),
@@ -232,17 +239,22 @@ impl Assemble<'_> {
                 id.filter_map(|id| schema.position(id)).collect()
             };
             let passing = &self.checked.schemas[&sides[side]];
+            let key = passing.key();
+            let key = key.and_then(|key| self.column_of(&branch, key));
+            let key = key.map(|column| plan.columns[column].clone());
             InputPlan {
                 side,
                 source,
                 way: self.chain(&branch),
                 source_id: positions(&plan.schema),
                 id: positions(passing),
-                key: passing
-                    .key()
-                    .and_then(|key| self.column_of(&branch, key))
-                    .map(|column| plan.columns[column].clone()),
-                digest: self.digest(&branch, plan),
+                digest: DigestPlan {
+                    // What stages make of rows the source does not know.
+                    by_source: branch.len() == 2
+                        && key.as_ref().is_some_and(|key| plan.source.hashes(key)),
+                    ..self.digest(&branch, plan)
+                },
+                key,
             }
         };
         branches.map(input).collect()
@@ -260,6 +272,7 @@ impl Assemble<'_> {
                 columns: all.collect(),
                 version: Vec::new(),
                 reads: source.columns.clone(),
+                by_source: false,
             };
         }
         let is_brought = |column: &usize| self.column_of(branch, *column).is_none();
@@ -278,6 +291,7 @@ impl Assemble<'_> {
             columns,
             version: version.into_iter().collect(),
             reads: reads.iter().map(|&at| source.columns[at].clone()).collect(),
+            by_source: false,
         }
     }
 

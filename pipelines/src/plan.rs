@@ -17,7 +17,7 @@ use operators::catalog::{Sink, SinkConfig, SourceConfig, Transform};
 use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::Schema;
-use operators::source::{Amiss, Ask, Source};
+use operators::source::{Amiss, Ask, Hashed, Source};
 use operators::transform::batch_partition::BatchPartition;
 use operators::way::{Feed, Way};
 
@@ -144,6 +144,34 @@ pub struct InputPlan {
     pub digest: DigestPlan,
 }
 
+impl InputPlan {
+    /// What is wanted of its source: all that is read of it.
+    pub fn ask(&self, source: &SourcePlan) -> Ask {
+        let hashed = |()| Hashed {
+            columns: self.digest.reads.clone(),
+            by_key: None,
+        };
+        Ask {
+            bounds_of: self.key.clone(),
+            hashed: self.digest.by_source.then_some(()).map(hashed),
+            ..source.ask()
+        }
+    }
+
+    /// What is wanted of its source when it is for digests only.
+    pub fn digest_ask(&self, source: &SourcePlan) -> Ask {
+        let ask = self.ask(source);
+        Ask {
+            columns: self.digest.reads.clone(),
+            hashed: ask.hashed.map(|hashed| Hashed {
+                by_key: self.key.clone(),
+                ..hashed
+            }),
+            ..ask
+        }
+    }
+}
+
 /// What the digest of a row is over.
 pub struct DigestPlan {
     /// The positions, among the columns that pass the partition, of those that count.
@@ -153,6 +181,8 @@ pub struct DigestPlan {
     pub version: Vec<usize>,
     /// The source's columns that must be read for it.
     pub reads: Vec<String>,
+    /// Whether the source hashes its rows itself, over these columns.
+    pub by_source: bool,
 }
 
 /// A sink.

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use operators::postgres::{Shared, Snapshot};
@@ -27,10 +28,15 @@ impl Instants {
             let Some(server) = source.server() else {
                 continue;
             };
+            if let Entry::Vacant(unheld) = held.entry(server.to_string()) {
+                let taken = server.new_snapshot(plan.settings.timezone);
+                unheld.insert(taken.map_err(|source| SourceError::Database {
+                    told: format!("connection `{server}`"),
+                    source,
+                })?);
+            }
             // What it is cut into is found now: all processes are to agree on it.
-            let pinned = source.units(&Ask::default())?;
-            let snapshot = pinned.snapshot().map(Arc::clone);
-            held.extend(snapshot.map(|snapshot| (server.to_string(), snapshot)));
+            source.units(&Ask::default())?;
         }
         Ok(Instants { held })
     }

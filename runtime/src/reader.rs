@@ -325,6 +325,7 @@ fn bring(job: &Job, number: usize, read: Read, keeps_rows: bool) -> Option<Vec<(
         id: &plan.source_id,
         hashed: &plan.digest.columns,
         version: &plan.digest.version,
+        digests: read.digests.as_deref(),
         keeps_rows,
     };
     let side = job.plan.partition.side(plan.side);

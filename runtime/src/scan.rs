@@ -86,19 +86,12 @@ impl Scan {
         let mut pieces = Vec::new();
         for (number, input) in plan.inputs.iter().enumerate() {
             let source = &plan.sources[input.source];
-            let ask = Ask {
-                bounds_of: input.key.clone(),
-                ..source.ask()
-            };
+            let ask = input.ask(source);
             let pinned = source.source.units(&ask)?;
             let units = pinned.units.iter().cloned();
             pieces.extend(units.map(|unit| Piece::new(number, unit)));
-            let digest_ask = Ask {
-                columns: input.digest.reads.clone(),
-                ..ask.clone()
-            };
             inputs.push(Input {
-                digest_ask,
+                digest_ask: input.digest_ask(source),
                 selects: source.source.selects() && input.key.is_some(),
                 reads_twice: false,
                 ask,

@@ -189,6 +189,7 @@ fn groups(plan: &Plan, prepared: &Prepared) -> Batch {
                 unit: 0,
                 hashed: &input.digest.columns,
                 version: &input.digest.version,
+                digests: None,
                 keeps_rows: true,
                 source: read.chunk.rows(),
                 id: &input.source_id,

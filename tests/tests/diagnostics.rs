@@ -329,6 +329,11 @@ fn clusters_that_cannot_be_are_told() {
 }
 
 #[test]
+fn sources_of_postgres_that_cannot_be_are_told() {
+    tells("postgres_source");
+}
+
+#[test]
 fn connections_that_cannot_be_are_told() {
     tells("connections");
 }

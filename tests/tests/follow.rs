@@ -1,6 +1,6 @@
 //! Runs that follow their sources: after each pass the sinks hold what a run from nothing yields.
 
-mod process;
+pub(crate) mod process;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -58,6 +58,7 @@ fn cut(chunk: &Chunk, wrong: &[u32], ghosts: &[usize], workers: usize) -> Vec<(u
         id: &[1],
         hashed: &[0, 1],
         version: &[],
+        digests: None,
         keeps_rows: true,
     };
     parcels(

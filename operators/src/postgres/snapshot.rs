@@ -11,7 +11,6 @@
 //! reader has read was there, as it was, at the snapshot's instant. Tables that are rewritten are the
 //! one thing that a transaction does not see as of its snapshot, so readers look for it.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -36,6 +35,16 @@ impl Server {
         }
         let taken = Arc::new(self.take(zone)?);
         *held = Arc::downgrade(&taken);
+        Ok(taken)
+    }
+
+    /// A new snapshot, which is from now on the one that is held.
+    ///
+    /// # Errors
+    /// As [`Server::snapshot`].
+    pub fn new_snapshot(&self, zone: Tz) -> Result<Arc<Snapshot>, PostgresError> {
+        let taken = Arc::new(self.take(zone)?);
+        *locked(&self.held) = Arc::downgrade(&taken);
         Ok(taken)
     }
 
@@ -237,18 +246,6 @@ const OTHERS: usize = 2;
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.instant)
-    }
-}
-
-impl Ord for Snapshot {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.instant.cmp(&other.instant)
-    }
-}
-
-impl PartialOrd for Snapshot {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
     }
 }
 

@@ -17,6 +17,18 @@ pub struct Ask {
     pub bounds_of: Option<String>,
     /// The rows that are wanted; all unless given.
     pub only: Option<Only>,
+    /// What a source that hashes its rows itself is to tell of them; else they are hashed here.
+    pub hashed: Option<Hashed>,
+}
+
+/// What a source is to tell of its rows beside what they hold: see [`Read::digests`](super::Read).
+#[derive(Clone, Debug)]
+pub struct Hashed {
+    /// The columns that count.
+    pub columns: Vec<String>,
+    /// The column of the key, where no more than digests are wanted: all rows of a key come as one, of
+    /// which there is nothing but the key. Rows without a key come each by itself.
+    pub by_key: Option<String>,
 }
 
 impl Ask {

@@ -295,6 +295,7 @@ impl Parquet {
             chunk: Chunk::numbered(batch(schema.arrow(), arrays, rows.num_rows())?),
             errors,
             lost: Vec::new(),
+            digests: None,
         })
     }
 }
@@ -325,6 +326,7 @@ impl Format for Parquet {
                 rows: Some(footer.rows(group)),
                 bytes: footer.bytes(group, &positions),
                 bounds: None,
+                held: None,
             };
             let known = bounds.iter().filter_map(|(name, bounds)| {
                 let bounds: &Vec<Option<Bounds>> = bounds;

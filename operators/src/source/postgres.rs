@@ -6,6 +6,7 @@
 //!   snapshot --+--> pages of the table --COPY, binary--> cells --> chunk, errors of its rows
 //!              +--> pages ..                                               (other threads)
 //!              +--> open keys --query--> cells --> ..
+//!              +--> digests of keys, where the server is to hash rows
 //! ```
 //!
 //! Invariants: all rows of a pass are read in transactions that see one snapshot; what the server is
@@ -18,17 +19,18 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::{
-    Amiss, Ask, At, Condition, InDatabase, Instant, Pages, Pinned, Place, Receive, Scan, Scanned,
-    Skipped, SourceError, Unit, names,
+    Amiss, Ask, At, Condition, Hashed, InDatabase, Instant, Pages, Pinned, Place, Receive, Scan,
+    Scanned, Skipped, SourceError, Unit, names,
 };
 use crate::postgres::{PostgresError, Server, Snapshot};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
-use columns::{Column, Rows};
+use columns::{Column, Described, Rows};
 
 mod cells;
 mod columns;
 mod copy;
+mod digests;
 mod fetch;
 mod notation;
 mod pushed;
@@ -58,6 +60,20 @@ pub struct PostgresConfig {
     /// The rows that the source has, in SQL; all unless given.
     #[serde(default, rename = "where")]
     pub condition: Option<String>,
+    /// Who hashes rows, to find which keys have changed.
+    #[serde(default)]
+    pub digest: HashedBy,
+}
+
+/// Who hashes rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HashedBy {
+    /// This side: the columns that count are read.
+    #[default]
+    Here,
+    /// The server, where it can: one digest of each key is read.
+    Server,
 }
 
 /// A checked PostgreSQL source.
@@ -73,6 +89,7 @@ pub struct Postgres {
     columns: Vec<Column>,
     id: Vec<String>,
     version: Vec<String>,
+    hashed_by: HashedBy,
     /// Nothing is: types are those of the database.
     inferred: BTreeMap<String, Type>,
 }
@@ -106,7 +123,7 @@ impl Postgres {
         } else {
             "query"
         };
-        let headers: Vec<String> = described.iter().map(|(name, ..)| name.clone()).collect();
+        let headers: Vec<String> = described.iter().map(|column| column.name.clone()).collect();
         let names = names::names(&headers, (field, field), &config.columns, &mut problems);
         let told = config.table.as_deref().unwrap_or("the query");
         let fields = [("id", config.id.as_slice()), ("version", &config.version)];
@@ -143,6 +160,7 @@ impl Postgres {
             columns,
             id: config.id.clone(),
             version: config.version.clone(),
+            hashed_by: config.digest,
             inferred: BTreeMap::new(),
         })
     }
@@ -176,12 +194,13 @@ impl Postgres {
             let here = end.unwrap_or(pages) - first;
             Unit {
                 place: Place::Rows(InDatabase {
-                    snapshot: Arc::clone(snapshot),
+                    instant: snapshot.instant().to_owned(),
                     pages: (pages > each).then_some(part),
                 }),
                 rows: None,
                 bytes: u64::from(here) * PAGE_BYTES,
                 bounds: None,
+                held: Some(Arc::clone(snapshot)),
             }
         };
         Ok(firsts.map(unit).collect())
@@ -226,10 +245,10 @@ impl Scan for Postgres {
         condition: Option<&Condition>,
         receive: Receive,
     ) -> Result<Scanned, SourceError> {
-        let Place::Rows(place) = &unit.place else {
+        let (Place::Rows(place), Some(snapshot)) = (&unit.place, &unit.held) else {
             panic!("a database is given units of a database");
         };
-        fetch::read(self, place, (ask, condition), receive)
+        fetch::read(self, (place, snapshot), (ask, condition), receive)
     }
 
     /// Each read sees the snapshot, and has looked whether all was there.
@@ -251,19 +270,27 @@ impl Scan for Postgres {
         let (pushed, left) = condition
             .map(|it| pushed::condition(self, it))
             .unwrap_or_default();
-        Some((fetch::select(self, &ask.columns, &pushed), left))
+        let statement = match &ask.hashed {
+            Some(Hashed {
+                columns,
+                by_key: Some(key),
+            }) => digests::select(self, key, columns, &pushed),
+            _ => fetch::select(self, ask, &ask.columns, &pushed),
+        };
+        Some((statement, left))
+    }
+
+    fn is_to_hash(&self) -> bool {
+        self.hashed_by == HashedBy::Server
+    }
+
+    fn hashes(&self, key: &str, condition: Option<&Condition>) -> bool {
+        self.is_to_hash() && digests::can(self, key, condition)
     }
 }
 
 /// What is to be read, and its columns.
-#[expect(
-    clippy::type_complexity,
-    reason = "what the server says of a column, as it comes"
-)]
-fn described(
-    config: &PostgresConfig,
-    server: &Server,
-) -> Result<(Rows, Vec<(String, tokio_postgres::types::Type, i32)>), Problem> {
+fn described(config: &PostgresConfig, server: &Server) -> Result<(Rows, Vec<Described>), Problem> {
     let session = server.session();
     let mut session = session.map_err(|error| {
         Problem::at(["connection"], error.to_string()).label("no session with this server")

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::condition::{Condition, Kept};
 use crate::chunk::{Chunk, RowError};
+use crate::digest::Digest;
 use crate::schema::Type;
 
 /// A piece of a source.
@@ -21,6 +22,8 @@ pub struct Read {
     pub errors: Vec<RowError>,
     /// The lines among these rows that are no rows.
     pub lost: Vec<LostLine>,
+    /// What each row stands for in the digest of its key, where the source has hashed its rows.
+    pub digests: Option<Vec<Digest>>,
 }
 
 impl Read {
@@ -36,6 +39,7 @@ impl Read {
         let rows = concat_batches(&schema, reads.iter().map(|read| read.chunk.rows()));
         let rows = rows.expect("they have the same columns, and are small");
         let (mut errors, mut lost, mut first) = (Vec::new(), Vec::new(), 0);
+        let mut digests: Option<Vec<Digest>> = None;
         for read in reads {
             let moved = read.errors.into_iter().map(|error| RowError {
                 origin: error.origin + first,
@@ -43,6 +47,9 @@ impl Read {
             });
             errors.extend(moved);
             lost.extend(read.lost);
+            if let Some(more) = read.digests {
+                digests.get_or_insert_default().extend(more);
+            }
             first += u32::try_from(read.chunk.len()).expect("a chunk has fewer than 2^32 rows");
         }
         let chunk = Chunk::numbered(rows);
@@ -50,6 +57,7 @@ impl Read {
             chunk,
             errors,
             lost,
+            digests,
         })
     }
 
@@ -60,6 +68,10 @@ impl Read {
         }
         let kept = filter_record_batch(self.chunk.rows(), wanted);
         self.chunk = Chunk::numbered(kept.expect("there is a word for each row"));
+        if let Some(digests) = &mut self.digests {
+            let mut wanted = wanted.values().iter();
+            digests.retain(|_| wanted.next() == Some(true));
+        }
         let mut position = 0;
         let positions: Vec<Option<u32>> = wanted
             .values()

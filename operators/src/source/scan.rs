@@ -46,6 +46,7 @@ pub(crate) trait Format: Send + Sync {
             rows: None,
             bytes: file.bytes,
             bounds: None,
+            held: None,
         };
         Ok(vec![(unit, BTreeMap::new())])
     }

@@ -190,6 +190,7 @@ impl Scan for Sqlite {
             rows: None,
             bytes: files.iter().map(|file| file.bytes).sum(),
             bounds: None,
+            held: None,
         };
         Ok(Pinned {
             at: At::Files(files),
@@ -300,6 +301,7 @@ impl<'a> Chunks<'a> {
             chunk: Chunk::numbered(rows),
             errors: std::mem::take(&mut self.errors),
             lost: Vec::new(),
+            digests: None,
         }
     }
 }

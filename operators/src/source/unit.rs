@@ -32,6 +32,8 @@ pub struct Unit {
     pub bytes: u64,
     /// Between which values the column [`Ask::bounds_of`](super::Ask::bounds_of) lies, if known.
     pub bounds: Option<Bounds>,
+    /// What must be held so that a database still has its rows.
+    pub held: Option<Arc<Snapshot>>,
 }
 
 impl Unit {
@@ -75,8 +77,8 @@ pub struct InFile {
 /// A place among the rows of a table or a query, as a snapshot has them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InDatabase {
-    /// As of when.
-    pub snapshot: Arc<Snapshot>,
+    /// The instant of the snapshot.
+    pub instant: String,
     /// Which pages of the table; all rows unless given.
     pub pages: Option<Pages>,
 }
@@ -162,14 +164,6 @@ impl Pinned {
     /// The instant of the source.
     pub fn instant(&self) -> Instant {
         self.at.instant()
-    }
-
-    /// The snapshot of a source of a database.
-    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
-        match &self.at {
-            At::Files(_) => None,
-            At::Snapshot(snapshot) => Some(snapshot),
-        }
     }
 
     /// The files of a source that has such.

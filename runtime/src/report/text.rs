@@ -161,7 +161,7 @@ pub fn verify(report: &Report) -> String {
 
 /// What is read of each source, and what need not be.
 fn sources(text: &mut String, report: &Report, plan: &Plan) {
-    for source in &plan.sources {
+    for (number, source) in plan.sources.iter().enumerate() {
         let columns = source.columns.join(", ");
         let read = report.reading(&source.name).map(|reading| {
             let mut from = match &reading.instant {
@@ -179,7 +179,10 @@ fn sources(text: &mut String, report: &Report, plan: &Plan) {
             text,
             &format!("source: {} reads {columns}{read}", source.name),
         );
-        let Some((statement, left)) = source.source.statement(&source.ask()) else {
+        let inputs = || plan.inputs.iter().filter(|input| input.source == number);
+        let ask = inputs().next().map(|input| input.ask(source));
+        let ask = ask.unwrap_or_else(|| source.ask());
+        let Some((statement, left)) = source.source.statement(&ask) else {
             continue;
         };
         line(text, &format!("  asks its server: {statement}"));
@@ -187,8 +190,22 @@ fn sources(text: &mut String, report: &Report, plan: &Plan) {
             let left = left.join(" and ");
             line(text, &format!("  not asked, but evaluated here: {left}"));
         }
+        for input in inputs() {
+            if input.digest.by_source {
+                let asked = source.source.statement(&input.digest_ask(source));
+                let (statement, _) = asked.expect("it has a server");
+                line(text, &format!("  asks it for digests: {statement}"));
+            } else if source.source.is_to_hash() {
+                line(text, &format!("  rows are hashed here: {HASHED_HERE}"));
+            }
+        }
     }
 }
+
+/// Why a source whose server is to hash rows does not.
+const HASHED_HERE: &str = "a server hashes them where nothing else stands before the batch-partition, \
+                           the key is an int, a text or a uuid, and `where` compares ints, bools and \
+                           dates only";
 
 /// The stages, before the gate and behind it.
 fn stages(text: &mut String, plan: &Plan) {

@@ -15,13 +15,13 @@ use crate::visits::PROGRAM;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A run that follows.
-struct Following {
+pub(crate) struct Following {
     child: Child,
     passes: Receiver<Json>,
 }
 
 impl Following {
-    fn start(scratch: &Scratch, workers: usize) -> Following {
+    pub(crate) fn start(scratch: &Scratch, workers: usize) -> Following {
         let mut command = Command::new(PROGRAM);
         command
             .current_dir(scratch.path(""))
@@ -46,12 +46,12 @@ impl Following {
     }
 
     /// The report of the next pass.
-    fn pass(&self) -> Json {
+    pub(crate) fn pass(&self) -> Json {
         self.passes.recv_timeout(PATIENCE).expect("a pass comes")
     }
 
     /// Waits for a pass after which something holds.
-    fn until(&self, mut holds: impl FnMut(&Json) -> bool) {
+    pub(crate) fn until(&self, mut holds: impl FnMut(&Json) -> bool) {
         let began = Instant::now();
         while !holds(&self.pass()) {
             assert!(began.elapsed() < PATIENCE, "no pass makes it hold");
@@ -59,7 +59,7 @@ impl Following {
     }
 
     /// Asks the process to end, and gives its exit code.
-    fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         let killed = Command::new("kill").args(["-s", "TERM", &pid]).status();
         assert!(killed.unwrap().success());
@@ -72,7 +72,8 @@ impl Following {
     }
 }
 
-fn number(pass: &Json, pointer: &str) -> u64 {
+/// A number of a report, found by its JSON pointer.
+pub(crate) fn number(pass: &Json, pointer: &str) -> u64 {
     pass.pointer(pointer).and_then(Json::as_u64).unwrap()
 }
 

@@ -107,6 +107,7 @@ impl<'a> Chunks<'a> {
             chunk: Chunk::numbered(rows),
             errors: mem::take(&mut self.errors),
             lost: mem::take(&mut self.lost),
+            digests: None,
         }
     }
 }

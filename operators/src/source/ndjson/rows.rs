@@ -157,6 +157,7 @@ impl<'a> Rows<'a> {
             chunk: Chunk::numbered(rows),
             errors,
             lost: std::mem::take(&mut self.lost),
+            digests: None,
         }
     }
 }

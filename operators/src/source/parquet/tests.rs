@@ -333,6 +333,7 @@ fn rows_of_some_keys_are_read_alone() {
         columns: strings(&["n"]),
         only: Some(only),
         bounds_of: None,
+        hashed: None,
     };
     let (rows, errors) = table(&source, &ask(Only::of("ssn", strings(&["b", "z"]))));
     assert_eq!(rows, [[Value::Int(1)], [Value::Null]]);

@@ -121,11 +121,16 @@ fn missing(session: &mut Session, name: &str) -> Result<Problem, PostgresError> 
         .help(help))
 }
 
-/// The name and the type of each column.
-pub(super) fn described(
-    session: &mut Session,
-    rows: &Rows,
-) -> Result<Vec<(String, Theirs, i32)>, Problem> {
+/// A column, as the server describes it.
+pub(super) struct Described {
+    pub(super) name: String,
+    theirs: Theirs,
+    /// What is declared of the type: of a numeric, its digits.
+    modifier: i32,
+}
+
+/// The columns of what is to be read.
+pub(super) fn described(session: &mut Session, rows: &Rows) -> Result<Vec<Described>, Problem> {
     let select = format!("select * from {}", rows.from);
     let described = session.prepare(&select);
     // That it is allowed, and can be planned, is looked at when it is explained.
@@ -146,12 +151,10 @@ pub(super) fn described(
         }
     })?;
     let columns = described.columns().iter();
-    let column = |column: &tokio_postgres::Column| {
-        (
-            column.name().to_owned(),
-            column.type_().clone(),
-            column.type_modifier(),
-        )
+    let column = |column: &tokio_postgres::Column| Described {
+        name: column.name().to_owned(),
+        theirs: column.type_().clone(),
+        modifier: column.type_modifier(),
     };
     Ok(columns.map(column).collect())
 }
@@ -170,7 +173,7 @@ fn place(sql: &str, before: usize, at: u32) -> Option<Part> {
 /// How the columns are read, each as the author declares it, or as its type is; adds those that are
 /// of no type of ours to `problems`.
 pub(super) fn columns(
-    described: &[(String, Theirs, i32)],
+    described: &[Described],
     names: &[String],
     declared: &BTreeMap<String, Type>,
     field: &str,
@@ -178,7 +181,12 @@ pub(super) fn columns(
 ) -> Vec<Option<Column>> {
     let mut typeless = Vec::new();
     let mut columns = Vec::new();
-    for ((header, theirs, modifier), name) in described.iter().zip(names) {
+    for (described, name) in described.iter().zip(names) {
+        let Described {
+            name: header,
+            theirs,
+            modifier,
+        } = described;
         let natural = natural(theirs, *modifier);
         let read = match declared.get(name) {
             Some(ty) => as_declared(*ty, theirs, natural.clone()),

@@ -9,9 +9,10 @@ use tokio_postgres::{Row, Statement};
 use super::cells::{Cells, Malformed};
 use super::copy::Tuples;
 use super::pushed::{self, Keys};
-use super::{Column, Postgres};
+use super::{Column, Postgres, digests};
 use crate::chunk::{Chunk, RowError, batch};
-use crate::postgres::{PostgresError, Session};
+use crate::digest::Digest;
+use crate::postgres::{PostgresError, Session, Snapshot};
 use crate::schema::Schema;
 use crate::source::{
     Ask, Condition, InDatabase, Only, Pages, Read, Receive, Scanned, SourceError, misfit,
@@ -20,53 +21,22 @@ use crate::source::{
 /// Reads what is asked for of a place.
 pub(super) fn read(
     source: &Postgres,
-    place: &InDatabase,
+    (place, snapshot): (&InDatabase, &Snapshot),
     (ask, condition): (&Ask, Option<&Condition>),
     receive: Receive,
 ) -> Result<Scanned, SourceError> {
-    let mut columns = ask.columns.clone();
-    let only = ask.only.as_ref();
-    // The server may find more rows than those of the keys.
-    columns.extend(
-        only.map(Only::column)
-            .filter(|name| !columns.iter().any(|it| it == name))
-            .map(str::to_owned),
-    );
-    let keys = only.and_then(|only| pushed::keys(source, only));
-    let mut wheres = condition
-        .map(|it| pushed::condition(source, it).0)
-        .unwrap_or_default();
-    wheres.extend(place.pages.map(of_pages));
-    wheres.extend(keys.as_ref().map(|keys| keys.condition.clone()));
-    let sql = select(source, &columns, &wheres);
-    let mut chunks = Chunks::new(source, &columns);
+    let question = Question::of(source, place, (ask, condition));
     let mut receive = |mut read: Read| {
-        if let Some(only) = only {
+        if let Some(only) = &ask.only {
+            // The server may have found more rows than those of the keys.
             let column = read.chunk.rows().column_by_name(only.column());
             read.keep(&only.wanted(column.expect("the column was asked for")));
             read.narrow(ask.columns.len());
         }
         receive(read)
     };
-    let mut fetched = || -> Result<Scanned, Failure> {
-        let mut reader = place.snapshot.reader()?;
-        let statement = reader.session().prepare(&sql)?;
-        is_as_checked(source, &columns, &statement)?;
-        let flow = match &keys {
-            Some(keys) => stream(
-                reader.session(),
-                &statement,
-                keys,
-                (&mut chunks, &mut receive),
-            )?,
-            None => copy(reader.session(), &sql, (&mut chunks, &mut receive))?,
-        };
-        if flow.is_continue() {
-            reader.end()?;
-        }
-        Ok(chunks.scanned)
-    };
-    fetched().map_err(|failure| match failure {
+    let answered = question.ask(source, snapshot, &mut receive);
+    answered.map_err(|failure| match failure {
         Failure::Server(error) => source.failed(error),
         Failure::Altered(column) => SourceError::Altered {
             told: source.told.clone(),
@@ -75,20 +45,108 @@ pub(super) fn read(
     })
 }
 
-/// The statement that gives these columns of the rows for which all of `wheres` hold.
-pub(super) fn select(source: &Postgres, columns: &[String], wheres: &[String]) -> String {
-    let columns: Vec<&str> = columns
-        .iter()
+/// What the server is asked.
+struct Question<'a> {
+    /// The columns that are selected.
+    columns: Vec<String>,
+    /// Whether a row comes with its hashes.
+    hashed: bool,
+    select: String,
+    /// Its parameter.
+    keys: Option<Keys>,
+    /// Before it: for the digest of each key, in this column.
+    digests: Option<(&'a str, String)>,
+}
+
+impl<'a> Question<'a> {
+    fn of(
+        source: &Postgres,
+        place: &InDatabase,
+        (ask, condition): (&'a Ask, Option<&Condition>),
+    ) -> Self {
+        let mut columns = ask.columns.clone();
+        let key = ask.only.as_ref().map(Only::column);
+        let key = key.filter(|name| !columns.iter().any(|it| it == name));
+        columns.extend(key.map(str::to_owned));
+        let keys = ask.only.as_ref();
+        let keys = keys.and_then(|only| pushed::keys(source, only));
+        let pushed = condition.map(|it| pushed::condition(source, it).0);
+        let mut wheres = pushed.unwrap_or_default();
+        wheres.extend(place.pages.map(of_pages));
+        wheres.extend(keys.as_ref().map(|keys| keys.condition.clone()));
+        let by_key = ask.hashed.as_ref();
+        let by_key = by_key.and_then(|hashed| Some((hashed.by_key.as_deref()?, &hashed.columns)));
+        let digests = by_key.map(|(key, of)| (key, digests::select(source, key, of, &wheres)));
+        // What has no key comes row by row.
+        wheres.extend(by_key.map(|(key, _)| format!("{} is null", source.column(key).select)));
+        Question {
+            select: select(source, ask, &columns, &wheres),
+            hashed: ask.hashed.is_some(),
+            columns,
+            keys,
+            digests,
+        }
+    }
+
+    fn ask(
+        &self,
+        source: &Postgres,
+        snapshot: &Snapshot,
+        receive: &mut dyn FnMut(Read) -> ControlFlow<()>,
+    ) -> Result<Scanned, Failure> {
+        let mut reader = snapshot.reader()?;
+        let session = reader.session();
+        let statement = session.prepare(&self.select)?;
+        is_as_checked(source, &self.columns, &statement)?;
+        let mut scanned = Scanned::default();
+        if let Some((key, select)) = &self.digests {
+            let of_keys = (*key, self.columns.as_slice());
+            match digests::read(source, session, select, of_keys, receive)? {
+                Some(read) => scanned += read,
+                None => return Ok(scanned),
+            }
+        }
+        let mut chunks = Chunks::new(source, &self.columns, self.hashed);
+        let flow = match &self.keys {
+            Some(keys) => stream(session, &statement, keys, (&mut chunks, receive))?,
+            None => copy(session, &self.select, (&mut chunks, receive))?,
+        };
+        if flow.is_continue() {
+            reader.end()?;
+        }
+        scanned += chunks.scanned;
+        Ok(scanned)
+    }
+}
+
+/// The statement that gives these columns of the rows for which all of `wheres` hold, and behind them
+/// the hashes of each where they are asked for.
+pub(super) fn select(
+    source: &Postgres,
+    ask: &Ask,
+    columns: &[String],
+    wheres: &[String],
+) -> String {
+    let columns = columns.iter();
+    let mut columns: Vec<&str> = columns
         .map(|name| source.column(name).select.as_str())
         .collect();
-    let (columns, from) = (columns.join(", "), &source.rows.from);
-    if wheres.is_empty() {
-        return format!("select {columns} from {from}");
+    let mut from = source.rows.from.clone();
+    if let Some(hashed) = &ask.hashed {
+        columns.extend(digests::HASHES);
+        from = format!("{from}, {}", digests::row(source, &hashed.columns));
     }
-    format!(
-        "select {columns} from {from} where {}",
-        wheres.join(" and ")
-    )
+    let (columns, wheres) = (columns.join(", "), conditions(wheres.iter().cloned()));
+    format!("select {columns} from {from}{wheres}")
+}
+
+/// Conditions that must all hold, as what stands behind tables.
+pub(super) fn conditions(wheres: impl Iterator<Item = String>) -> String {
+    let wheres: Vec<String> = wheres.collect();
+    if wheres.is_empty() {
+        return String::new();
+    }
+    format!(" where {}", wheres.join(" and "))
 }
 
 fn of_pages(pages: Pages) -> String {
@@ -144,7 +202,7 @@ fn copy(
     (chunks, receive): Output,
 ) -> Result<ControlFlow<()>, Failure> {
     let mut rows = session.copy_out(&format!("copy ({select}) to stdout (format binary)"))?;
-    let (mut tuples, columns) = (Tuples::default(), chunks.cells.len());
+    let (mut tuples, columns) = (Tuples::default(), chunks.values());
     while let Some(bytes) = rows.receive()? {
         chunks.scanned.bytes += bytes.len() as u64;
         tuples.take(&bytes, columns, &mut |tuple| {
@@ -207,6 +265,8 @@ struct Chunks<'a> {
     columns: Vec<&'a Column>,
     cells: Vec<Cells>,
     rows: u32,
+    /// What each row stands for, where the server has hashed them.
+    digests: Option<Vec<Digest>>,
     /// The bytes of all chunks before.
     before: u64,
     errors: Vec<RowError>,
@@ -214,7 +274,7 @@ struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    fn new(source: &'a Postgres, names: &'a [String]) -> Self {
+    fn new(source: &'a Postgres, names: &'a [String], hashed: bool) -> Self {
         let columns: Vec<&Column> = names.iter().map(|name| source.column(name)).collect();
         let cells = columns
             .iter()
@@ -225,6 +285,7 @@ impl<'a> Chunks<'a> {
             cells: cells.collect(),
             columns,
             rows: 0,
+            digests: hashed.then(Vec::new),
             before: 0,
             errors: Vec::new(),
             scanned: Scanned::default(),
@@ -244,9 +305,20 @@ impl<'a> Chunks<'a> {
                 });
             }
         }
+        if let Some(digests) = &mut self.digests {
+            let (first, second) = (next()?.ok_or(Malformed)?, next()?.ok_or(Malformed)?);
+            let sum = digests::hash(first, second)?;
+            digests.push(Digest { rows: 1, sum });
+        }
         self.rows += 1;
         self.scanned.rows += 1;
         Ok(())
+    }
+
+    /// How many values a row has.
+    fn values(&self) -> usize {
+        let hashes = self.digests.as_ref().map_or(0, |_| digests::HASHES.len());
+        self.cells.len() + hashes
     }
 
     fn is_full(&self) -> bool {
@@ -287,6 +359,7 @@ impl<'a> Chunks<'a> {
             chunk: Chunk::numbered(rows),
             errors: std::mem::take(&mut self.errors),
             lost: Vec::new(),
+            digests: self.digests.as_mut().map(std::mem::take),
         }
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn keys(source: &Postgres, only: &Only) -> Option<Keys> {
 }
 
 /// A column as a text of the server, which compares texts by their bytes or by less.
-fn as_text(select: &str, theirs: &Theirs) -> String {
+pub(super) fn as_text(select: &str, theirs: &Theirs) -> String {
     if [Theirs::TEXT, Theirs::VARCHAR].contains(theirs) {
         select.to_owned()
     } else {

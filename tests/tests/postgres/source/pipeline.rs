@@ -7,6 +7,7 @@ use std::process::Command;
 
 use tests::harness::{Database, Outcome, Postgres, Scratch, scratch_folder};
 
+use crate::follow::process::{Following, number};
 use crate::visits::PROGRAM;
 
 const PIPELINE: &str = r#"
@@ -145,6 +146,90 @@ fn what_changes_in_tables_is_seen_and_nothing_else_is_fetched() {
     assert_eq!(rows(&anew), rows(&scratch));
 }
 
+/// The same pipeline without the lookup, whose server hashes rows.
+fn hashed(database: &Database) -> Scratch {
+    let scratch = folder(database);
+    scratch.edit(
+        "pipeline.toml",
+        "where      = \"visit > 0\"",
+        "where      = \"visit > 0\"\ndigest     = \"server\"",
+    );
+    scratch.edit(
+        "pipeline.toml",
+        "input = \"with_office\"",
+        "input = \"visits\"",
+    );
+    scratch
+}
+
+fn held(scratch: &Scratch) -> Vec<String> {
+    let connection = rusqlite::Connection::open(scratch.path(&scratch.database)).unwrap();
+    let sql = "select visit || ' ' || ssn || ' ' || coalesce(office, '-') || ' ' || hours || ' ' || tags \
+               from visits order by visit";
+    let mut all = connection.prepare(sql).unwrap();
+    let rows = all.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[test]
+fn keys_that_changed_are_found_by_the_digests_of_the_server() {
+    let database = Database::create();
+    let scratch = hashed(&database);
+    assert_eq!(opened(&scratch.run().exits(0)), 40);
+    assert_eq!(opened(&scratch.run().exits(0)), 0);
+    for (change, keys, exit) in [
+        ("update work.visits set hours = 99 where visit = 7", 1, 0),
+        (
+            "update work.visits set tags = '{}' where visit in (7, 8)",
+            2,
+            0,
+        ),
+        ("update work.visits set office = null where visit = 7", 1, 0),
+        (
+            "insert into work.visits values (401, '078-05-0009', 1, null, 3, '{}')",
+            1,
+            0,
+        ),
+        ("delete from work.visits where visit = 8", 1, 0),
+        ("delete from work.visits where ssn = '078-05-0012'", 1, 0),
+        (
+            "update work.visits set ssn = '078-05-0011' where visit = 10",
+            2,
+            0,
+        ),
+        // Two rows of a key change places in a column.
+        (
+            "update work.visits set hours = 5.25 - hours where visit in (1, 41) and hours < 11",
+            1,
+            0,
+        ),
+        ("update work.visits set ssn = null where visit = 20", 1, 65),
+        ("select 1", 0, 65),
+        (
+            "update work.visits set ssn = '078-05-0020' where visit = 20",
+            1,
+            0,
+        ),
+    ] {
+        database.sql(change);
+        let ran = scratch.run().exits(exit);
+        assert_eq!(opened(&ran), keys, "{change}");
+        scratch.verify().exits(0);
+    }
+    let anew = scratch.never_ran();
+    anew.run().exits(0);
+    assert_eq!(held(&anew), held(&scratch));
+    // Hashes of another kind are not compared.
+    scratch.edit(
+        "pipeline.toml",
+        "digest     = \"server\"",
+        "digest     = \"here\"",
+    );
+    assert_eq!(opened(&scratch.run().exits(0)), 39);
+    assert_eq!(opened(&scratch.run().exits(0)), 0);
+    assert_eq!(held(&anew), held(&scratch));
+}
+
 #[test]
 fn the_plan_says_what_the_server_is_asked_for() {
     let database = Database::create();
@@ -166,6 +251,25 @@ fn the_plan_says_what_the_server_is_asked_for() {
         said.contains("  not asked, but evaluated here: ssn LIKE 078%"),
         "{said}"
     );
+}
+
+#[test]
+fn a_run_that_follows_reads_when_something_was_committed() {
+    // Nobody else commits anything to this server.
+    let server = Postgres::start("");
+    let database = Database::of(&server);
+    let scratch = folder(&database);
+    let following = Following::start(&scratch, 2);
+    let first = following.pass();
+    assert_eq!(number(&first, "/sinks/table/inserted"), 400);
+    database.sql("update work.visits set hours = 99 where visit = 7");
+    following.until(|pass| number(pass, "/sinks/table/updated") == 1);
+    database.sql("delete from work.visits where visit = 8");
+    following.until(|pass| number(pass, "/sinks/table/retracted") == 1);
+    database.sql("update work.offices set name = 'Utica' where id = 1");
+    following.until(|pass| number(pass, "/sinks/table/updated") == 199);
+    assert_eq!(following.end(), Some(0));
+    scratch.verify().exits(0);
 }
 
 #[test]

@@ -201,9 +201,9 @@ fn what_is_left_out_there_would_be_left_out_here() {
     let database = Database::create();
     database.sql(TABLE);
     let parts = prop::collection::vec(prop::sample::select(PARTS), 1..4);
-    let conditions = prop::collection::vec(parts, 1..8);
+    let conditions = prop::collection::vec(parts, 1..6);
     let keys = prop::collection::vec(prop::sample::select(KEYS), 0..9);
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(32));
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(20));
     let checked = runner.run(
         &(filled(), conditions, keys),
         |(insert, conditions, keys)| {

@@ -1,0 +1,187 @@
+//! Rows that the server hashes: each with its hash, or all of a key with their digest.
+//!
+//! ```text
+//!   row --> its text --> two hashes of 64 bits, by two seeds --> one of 128 --> sum by key
+//! ```
+//!
+//! The text of a row tells any two rows apart whose cells differ: the server quotes what needs it, and
+//! its settings are those of the snapshot. The sum of a key is that of the hashes of its rows, whoever
+//! sums them up.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, new_null_array};
+
+use super::cells::{Cells, Form, Malformed, array};
+use super::columns::Column;
+use super::copy::{Tuple, Tuples};
+use super::fetch::conditions;
+use super::{Postgres, pushed};
+use crate::chunk::{Chunk, batch};
+use crate::digest::Digest;
+use crate::postgres::{PostgresError, Session};
+use crate::schema::Schema;
+use crate::source::{Condition, Read, Scanned};
+
+/// Whether the server knows the keys in this column as they are known here, and which rows are meant.
+pub(super) fn can(source: &Postgres, key: &str, condition: Option<&Condition>) -> bool {
+    let is_exact = |form: &Form| {
+        matches!(
+            form,
+            Form::Bool | Form::Int2 | Form::Int4 | Form::Int8 | Form::Date
+        )
+    };
+    let is_meant = condition.is_none_or(|condition| {
+        let mut columns = condition.columns().iter();
+        let all_exact = columns.all(|(name, _)| is_exact(&source.column(name).form));
+        all_exact && pushed::condition(source, condition).1.is_empty()
+    });
+    is_meant && text_of(source.column(key)).is_some()
+}
+
+/// What tells the rows of a key apart from those of others: its text by its bytes, or what has just one
+/// text.
+fn text_of(key: &Column) -> Option<String> {
+    match key.form {
+        Form::Int2 | Form::Int4 | Form::Int8 | Form::Uuid => Some(key.select.clone()),
+        Form::Text => {
+            let text = pushed::as_text(&key.select, &key.theirs);
+            Some(format!("({text} collate \"C\")"))
+        }
+        _ => None,
+    }
+}
+
+/// The text of a row, over the columns that count, as what stands behind `from` beside the rows. It is
+/// made once, though it is hashed twice.
+pub(super) fn row(source: &Postgres, columns: &[String]) -> String {
+    let columns = columns
+        .iter()
+        .map(|name| source.column(name).select.as_str());
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    format!("lateral (select row({columns})::text collate \"C\" as {TEXT} offset 0) as {TEXT}s")
+}
+
+/// The two hashes of a row.
+pub(super) const HASHES: [&str; 2] = [
+    "hashtextextended(_tidemill_row, 1)",
+    "hashtextextended(_tidemill_row, 2)",
+];
+
+const TEXT: &str = "_tidemill_row";
+
+/// The statement that gives the digest of each key.
+pub(super) fn select(
+    source: &Postgres,
+    key: &str,
+    columns: &[String],
+    wheres: &[String],
+) -> String {
+    let text = text_of(source.column(key)).expect("a source that hashes knows its keys");
+    let (from, row, [first, second]) = (&source.rows.from, row(source, columns), HASHES);
+    let wheres = conditions(
+        wheres
+            .iter()
+            .cloned()
+            .chain([format!("{text} is not null")]),
+    );
+    format!(
+        "select key, count(*), sum(a)::text, sum(b)::text from \
+         (select {text} as key, {first} as a, {second} as b from {from}, {row}{wheres}) as hashed \
+         group by key"
+    )
+}
+
+/// The hash of a row.
+pub(super) fn hash(first: &[u8], second: &[u8]) -> Result<u128, Malformed> {
+    let [first, second] = [first, second].map(|lane| array(lane).map(i64::from_be_bytes));
+    Ok(joined(first?.into(), second?.into()))
+}
+
+/// Two sums of hashes as one, modulo 2^128.
+fn joined(first: i128, second: i128) -> u128 {
+    (first << 64).wrapping_add(second).cast_unsigned()
+}
+
+/// Reads the digest of each key: what `select` gives.
+pub(super) fn read(
+    source: &Postgres,
+    session: &mut Session,
+    select: &str,
+    (key, columns): (&str, &[String]),
+    receive: &mut dyn FnMut(Read) -> std::ops::ControlFlow<()>,
+) -> Result<Option<Scanned>, PostgresError> {
+    let mut rows = session.copy_out(&format!("copy ({select}) to stdout (format binary)"))?;
+    let (mut tuples, mut scanned) = (Tuples::default(), Scanned::default());
+    let mut keys = Cells::new(&source.column(key).form, source.zone);
+    let mut digests = Vec::new();
+    while let Some(bytes) = rows.receive()? {
+        scanned.bytes += bytes.len() as u64;
+        let taken = tuples.take(&bytes, 4, &mut |row| {
+            keys.push(row.next()?)?;
+            digests.push(digest(row)?);
+            Ok(())
+        });
+        taken.map_err(|Malformed| PostgresError::Malformed)?;
+        if digests.len() >= KEYS {
+            scanned.rows += digests.len() as u64;
+            let read = read_of(
+                source,
+                &mut keys,
+                std::mem::take(&mut digests),
+                (key, columns),
+            );
+            if receive(read).is_break() {
+                return Ok(None);
+            }
+        }
+    }
+    if !tuples.has_ended() {
+        return Err(PostgresError::Malformed);
+    }
+    scanned.rows += digests.len() as u64;
+    let read = read_of(source, &mut keys, digests, (key, columns));
+    Ok(receive(read).is_continue().then_some(scanned))
+}
+
+fn digest(row: &mut Tuple) -> Result<Digest, Malformed> {
+    let mut next = || row.next()?.ok_or(Malformed);
+    let rows = i64::from_be_bytes(array(next()?)?);
+    let mut sum = || {
+        let sum = std::str::from_utf8(next()?).map_err(|_| Malformed)?;
+        sum.parse::<i128>().map_err(|_| Malformed)
+    };
+    Ok(Digest {
+        rows: u64::try_from(rows).map_err(|_| Malformed)?,
+        sum: joined(sum()?, sum()?),
+    })
+}
+
+/// Keys as rows of these columns, of which they have no other.
+fn read_of(
+    source: &Postgres,
+    keys: &mut Cells,
+    digests: Vec<Digest>,
+    (key, columns): (&str, &[String]),
+) -> Read {
+    let (keys, _) = keys.finish();
+    let kind = |name: &String| (name.clone(), source.column(name).ty);
+    let cells = |name: &String| -> ArrayRef {
+        if name == key {
+            Arc::clone(&keys)
+        } else {
+            new_null_array(&source.column(name).ty.arrow(), digests.len())
+        }
+    };
+    let schema = Schema::new(columns.iter().map(kind).collect()).arrow();
+    let rows = batch(schema, columns.iter().map(cells).collect(), digests.len());
+    Read {
+        chunk: Chunk::numbered(rows.expect("each column has a cell for each key")),
+        errors: Vec::new(),
+        lost: Vec::new(),
+        digests: Some(digests),
+    }
+}
+
+/// The keys of a chunk.
+const KEYS: usize = 8192;
