@@ -27,14 +27,13 @@ pub(super) fn note(
     let mut memos = transaction.open_table(tables::MEMOS)?;
     let order = memos.get(ORDER)?;
     let order = order.map(|order| json::<Vec<String>>(order.value(), "memos"));
-    let mut order = match order.transpose()? {
-        Some(order) => order,
+    let mut order = if let Some(order) = order.transpose()? {
+        order
+    } else {
         // Those of a state that kept no order.
-        None => {
-            let known = stamps.iter()?;
-            let known = known.map(|entry| Ok(named(entry?.0.value())));
-            known.collect::<Result<_, StateError>>()?
-        }
+        let known = stamps.iter()?;
+        let known = known.map(|entry| Ok(named(entry?.0.value())));
+        known.collect::<Result<_, StateError>>()?
     };
     order.retain(|known| *known != named(stamp));
     order.push(named(stamp));
