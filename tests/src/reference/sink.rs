@@ -25,14 +25,7 @@ pub(super) fn rows<'scope>(
         return (rows, no_errors);
     };
     let key = fenced.key().to_vec();
-    let newest_by: Vec<By> = fenced
-        .newest_by()
-        .iter()
-        .map(|&position| By {
-            position,
-            descending: false,
-        })
-        .collect();
+    let newest_by = order_of(fenced.newest_by());
     let id = key.clone();
     let null = move |row: &Row| {
         id.iter()
@@ -112,6 +105,14 @@ pub(super) fn errors<'scope>(
                 text(key),
             ]
         })
+}
+
+fn order_of(columns: &[usize]) -> Vec<By> {
+    let columns = columns.iter().map(|&position| By {
+        position,
+        descending: false,
+    });
+    columns.collect()
 }
 
 /// The only row, or the one that is last by `newest_by`, the first in canonical order of those.
