@@ -18,7 +18,7 @@ fn the_example_yields_the_same_for_all_cuts() {
     for (workers, cut) in (1..).zip(cuts) {
         let mut scratch = example();
         scratch.workers = workers;
-        scratch.edit("pipeline.toml", "cut   = { prefix = 3 }", cut);
+        scratch.edit("stages.toml", "cut    = { prefix = 3 }", cut);
         scratch.run().exits(0);
         assert!(
             live(&scratch.tables()) == expected,
