@@ -2,6 +2,8 @@
 //!
 //! `golden/` holds the rows that were computed by other means from the same inputs.
 
+mod warehouse;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -75,6 +75,16 @@ impl Scratch {
         self
     }
 
+    /// The same pipeline with its tables in this database, which the only `connection` of the pipeline
+    /// is to be.
+    #[must_use]
+    pub fn in_database(mut self, database: Database<'static>, connection: &str) -> Scratch {
+        let url = format!("{connection}url = \"{}\"\n", database.url());
+        self.edit("pipeline.toml", connection, &url);
+        self.server = Some(database);
+        self
+    }
+
     /// Moves it from one database of the server to another.
     fn move_to(&mut self, from: &str, server: Database<'static>) {
         let pipeline = self.pipeline().replace(from, &server.url());

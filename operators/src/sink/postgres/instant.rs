@@ -29,11 +29,12 @@ pub(super) fn to_micros(micros: i64) -> Option<i64> {
         .then_some(micros)
 }
 
-/// A time of the server as we count.
+/// A time of the server as we count. Its last thirty years are behind ours: they are our last
+/// microsecond, and not its infinity.
 pub(super) fn of_micros(micros: i64) -> i64 {
     match micros {
         i64::MIN | i64::MAX => micros,
-        micros => micros.saturating_add(MICROS),
+        micros => micros.saturating_add(MICROS).min(i64::MAX - 1),
     }
 }
 
@@ -71,11 +72,13 @@ mod tests {
         for days in [LEAST_DAY + DAYS - 1, i32::MIN + 1, i32::MAX - 1] {
             assert_eq!(to_days(days), None, "{days}");
         }
-        for micros in [0, -1, i64::MIN, i64::MAX, LEAST_MICRO + MICROS] {
+        let least = LEAST_MICRO + MICROS;
+        for micros in [0, -1, i64::MIN, i64::MAX, i64::MAX - 1, least] {
             assert_eq!(to_micros(micros).map(of_micros), Some(micros));
         }
-        for micros in [LEAST_MICRO + MICROS - 1, i64::MIN + 1, i64::MAX - 1] {
+        for micros in [least - 1, i64::MIN + 1] {
             assert_eq!(to_micros(micros), None, "{micros}");
         }
+        assert_eq!(of_micros(GREATEST_MICRO - 1), i64::MAX - 1);
     }
 }
