@@ -32,10 +32,13 @@ mod connect;
 mod target;
 mod tls;
 
+mod doctor;
+
 mod error;
 mod reactor;
 
 pub use config::{PoolConfig, PostgresConfig, Tls};
+pub use doctor::{Finding, TableOf, Use};
 pub use error::{Cause, PostgresError, Refusal, Unfit};
 pub use retry::{Clock, Retry, System};
 pub use server::Server;

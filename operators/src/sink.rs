@@ -37,6 +37,7 @@ use std::path::Path;
 use arrow::array::RecordBatch;
 
 use crate::key::Key;
+use crate::postgres::TableOf;
 use crate::problem::{Problem, Step, column};
 use crate::row_id::RowId;
 use crate::schema::Schema;
@@ -178,6 +179,11 @@ pub trait Fenced {
     /// Whether the target is its own alone, so that what others write there goes.
     fn replaces(&self) -> bool {
         false
+    }
+
+    /// The table of a server that it writes, if it does.
+    fn table(&self) -> Option<TableOf<'_>> {
+        None
     }
 
     /// Whether the target is made for no row at all.

@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::expression::Language;
-use crate::postgres::Server;
+use crate::postgres::{Server, TableOf};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 use condition::Condition;
@@ -143,6 +143,16 @@ pub(crate) trait Scan: Send + Sync {
     fn statement(&self, _: &Ask, _: Option<&Condition>) -> Option<(String, Vec<String>)> {
         None
     }
+
+    /// The table of a server that it reads, if it does.
+    fn table(&self) -> Option<TableOf<'_>> {
+        None
+    }
+
+    /// What a column is called where it is read.
+    fn header<'a>(&'a self, column: &'a str) -> &'a str {
+        column
+    }
 }
 
 /// Takes what was read; breaks when no more is wanted.
@@ -218,6 +228,22 @@ impl Source {
     /// same connection read at its instant.
     pub fn server(&self) -> Option<&Server> {
         self.scan.server()
+    }
+
+    /// The table of a server that it reads, if it does.
+    pub fn table(&self) -> Option<TableOf<'_>> {
+        self.scan.table()
+    }
+
+    /// The columns that its condition reads.
+    pub fn filters(&self) -> impl Iterator<Item = &str> {
+        let columns = self.condition.iter().flat_map(Condition::columns);
+        columns.map(|(name, _)| name.as_str())
+    }
+
+    /// What a column is called where it is read.
+    pub fn header<'a>(&'a self, column: &'a str) -> &'a str {
+        self.scan.header(column)
     }
 
     /// The instant at which it would be read now.

@@ -49,6 +49,7 @@ pub fn main() -> ExitCode {
         },
         Verb::Verify(arguments) => (&arguments.pipeline, verify(arguments)),
         Verb::Adopt { pipeline, sink } => (pipeline, adopt(pipeline, sink)),
+        Verb::Doctor(pipeline) => (pipeline, doctor(pipeline)),
         Verb::State {
             verb: StateVerb::List(pipeline),
         } => (pipeline, list(pipeline)),
@@ -232,6 +233,15 @@ fn adopt(pipeline: &Pipeline, sink: &str) -> Result<i32, RunError> {
     pipeline.say(&match pipeline.format {
         Format::Text => format!("{sink}: {rows} rows adopted; the next run opens every key\n"),
         Format::Json => format!("{}\n", serde_json::json!({ "sink": sink, "rows": rows })),
+    })?;
+    Ok(0)
+}
+
+fn doctor(pipeline: &Pipeline) -> Result<i32, RunError> {
+    let examined = crate::doctor::examine(&Loaded::of(&pipeline.request())?)?;
+    pipeline.say(&match pipeline.format {
+        Format::Text => examined.to_string(),
+        Format::Json => json(&examined),
     })?;
     Ok(0)
 }

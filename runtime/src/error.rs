@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use operators::postgres::PostgresError;
 use operators::sink::SinkError;
 use operators::source::SourceError;
 use operators::transform::StageError;
@@ -31,6 +32,14 @@ pub enum RunError {
     /// A source could not be read.
     #[error("a source could not be read")]
     Source(#[from] SourceError),
+    /// A server could not be looked at.
+    #[error("connection `{connection}` cannot be looked at")]
+    Connection {
+        /// Its name.
+        connection: String,
+        /// What came of it.
+        source: PostgresError,
+    },
     /// A sink could not be written or read.
     #[error("a sink could not be used")]
     Sink(#[from] SinkError),
@@ -249,6 +258,7 @@ impl RunError {
             | RunError::Lost { .. }
             | RunError::Still { .. } => Exit::TryAgain,
             RunError::Source(error) if error.is_transient() => Exit::TryAgain,
+            RunError::Connection { source, .. } if source.is_transient() => Exit::TryAgain,
             RunError::Cluster(error) => error.exit(),
             RunError::Stage(_) => Exit::DataErrors,
             RunError::Panicked { .. } => Exit::Bug,
@@ -261,6 +271,7 @@ impl RunError {
             | RunError::State(_)
             | RunError::Spill { .. }
             | RunError::Bounds { .. }
+            | RunError::Connection { .. }
             | RunError::Launch(_)
             | RunError::Network { .. }
             | RunError::Listen { .. }
@@ -291,6 +302,7 @@ impl RunError {
             }
             RunError::Source(error) => error.help(),
             RunError::Sink(error) => error.help(),
+            RunError::Connection { source, .. } => source.help(),
             RunError::State(error) => Some(error.help().to_owned()),
             RunError::Cluster(error) => error.help(),
             RunError::NoSink { help, .. } => Some(help.clone()),

@@ -7,6 +7,7 @@ mod commit;
 mod crew;
 mod crossing;
 mod dimensions;
+pub mod doctor;
 mod epoch;
 pub mod error;
 mod evaluate;

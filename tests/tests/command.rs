@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails to be set up fails the test")]
 
 mod call;
+mod doctor;
 mod look;
 mod run;
 

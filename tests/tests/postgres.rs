@@ -8,10 +8,12 @@
 //! psql      a server is found where psql finds it, with what a user keeps for it
 //! tls       what each mode insists on
 //! pool      sessions are kept, cleaned and waited for
+//! doctor    what is to be mended is told, and the line that does
 //! lost      links and servers that fail, at every point of a conversation
 //! source    tables and queries as sources of a pipeline
 //! ```
 
+mod doctor;
 mod lost;
 mod pool;
 mod psql;

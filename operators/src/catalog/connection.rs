@@ -60,6 +60,12 @@ impl Connections {
         self.0.insert(name.to_owned(), connection);
     }
 
+    /// Those that are right, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Connection)> {
+        let all = self.0.iter();
+        all.filter_map(|(name, connection)| Some((name.as_str(), connection.as_ref()?)))
+    }
+
     /// The server that a stage names in its field `connection`.
     ///
     /// # Errors

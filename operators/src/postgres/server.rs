@@ -120,7 +120,7 @@ impl Server {
             None => {
                 return Err(PostgresError::Busy {
                     server: self.to_string(),
-                    sessions: self.pool.most(),
+                    sessions: self.sessions(),
                     waited: WAIT,
                 });
             }
@@ -138,6 +138,11 @@ impl Server {
         mut work: impl FnMut(&mut Session) -> Result<T, PostgresError>,
     ) -> Result<T, PostgresError> {
         retry.run(&System::default(), || work(&mut self.session()?))
+    }
+
+    /// How many sessions a process may have of it.
+    pub(super) fn sessions(&self) -> usize {
+        self.pool.most()
     }
 
     fn connect(&self) -> Result<Client, PostgresError> {

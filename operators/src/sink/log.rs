@@ -25,6 +25,7 @@ use super::policy::{Lookups, Transition};
 use super::{Applied, Change, Fence, Fenced, Receive, SinkError, Target, Updates, Writer};
 use crate::chunk::batch;
 use crate::key::Key;
+use crate::postgres::TableOf;
 use crate::problem::Problem;
 use crate::row_id::RowId;
 use crate::schema::{Schema, Type};
@@ -90,6 +91,10 @@ impl Log {
 impl Fenced for Log {
     fn target(&self) -> Target<'_> {
         self.entries.target()
+    }
+
+    fn table(&self) -> Option<TableOf<'_>> {
+        self.entries.table()
     }
 
     fn covers(&self, path: &Path) -> bool {

@@ -32,7 +32,7 @@ use arrow::array::RecordBatch;
 use serde::Deserialize;
 
 use crate::expression::Language;
-use crate::postgres::{PostgresError, Server};
+use crate::postgres::{PostgresError, Server, TableOf};
 use crate::problem::{Problem, Step};
 use crate::schema::{Schema, Type};
 use crate::sink::life::{LifeConfig, OnRetract};
@@ -148,6 +148,14 @@ impl Postgres {
 impl Fenced for Postgres {
     fn target(&self) -> Target<'_> {
         Target::Table(&self.plan.connection, self.plan.table.written())
+    }
+
+    fn table(&self) -> Option<TableOf<'_>> {
+        Some(TableOf {
+            connection: &self.plan.connection,
+            schema: self.plan.table.schema.as_deref(),
+            name: &self.plan.table.name,
+        })
     }
 
     fn columns(&self) -> &Schema {

@@ -22,7 +22,7 @@ use super::{
     Amiss, Ask, At, Condition, Hashed, InDatabase, Instant, Pages, Pinned, Place, Receive, Scan,
     Scanned, Skipped, SourceError, Unit, names,
 };
-use crate::postgres::{PostgresError, Server, Snapshot};
+use crate::postgres::{PostgresError, Server, Snapshot, TableOf};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 use columns::{Column, Described, Rows};
@@ -80,6 +80,9 @@ pub enum HashedBy {
 pub struct Postgres {
     stage: Arc<str>,
     server: Server,
+    connection: String,
+    /// The table, as it is written.
+    table: Option<String>,
     rows: Rows,
     /// What it is, for people.
     told: String,
@@ -87,6 +90,8 @@ pub struct Postgres {
     schema: Schema,
     /// How each column of the schema is read.
     columns: Vec<Column>,
+    /// The name in the database of each column of the schema.
+    headers: Vec<String>,
     id: Vec<String>,
     version: Vec<String>,
     hashed_by: HashedBy,
@@ -139,9 +144,10 @@ impl Postgres {
             return Err(problems.into());
         }
         let read = columns::columns(&described, &names, &types, field, &mut problems);
-        let known = names.into_iter().zip(read);
+        let known = names.into_iter().zip(headers).zip(read);
         let known = known.filter_map(|(name, column)| Some((name, column?)));
-        let (names, columns): (Vec<String>, Vec<Column>) = known.unzip();
+        let (names, columns): (Vec<(String, String)>, Vec<Column>) = known.unzip();
+        let (names, headers): (Vec<String>, Vec<String>) = names.into_iter().unzip();
         let kinds = columns.iter().map(|column| column.ty);
         let schema = Schema::new(names.into_iter().zip(kinds).collect());
         if !problems.is_empty() {
@@ -154,10 +160,13 @@ impl Postgres {
             stage: stage.into(),
             server: server.clone(),
             told: format!("{told} of connection `{}`", config.connection),
+            connection: config.connection.clone(),
+            table: config.table.clone(),
             rows,
             zone,
             schema,
             columns,
+            headers,
             id: config.id.clone(),
             version: config.version.clone(),
             hashed_by: config.digest,
@@ -226,6 +235,24 @@ impl Scan for Postgres {
 
     fn server(&self) -> Option<&Server> {
         Some(&self.server)
+    }
+
+    fn table(&self) -> Option<TableOf<'_>> {
+        let table = self.table.as_deref()?;
+        let (schema, name) = match table.split_once('.') {
+            Some((schema, name)) => (Some(schema), name),
+            None => (None, table),
+        };
+        Some(TableOf {
+            connection: &self.connection,
+            schema,
+            name,
+        })
+    }
+
+    fn header<'a>(&'a self, column: &'a str) -> &'a str {
+        let position = self.schema.position(column);
+        position.map_or(column, |position| self.headers[position].as_str())
     }
 
     fn pin(&self, _: &Ask, _: Option<&Condition>) -> Result<Pinned, SourceError> {

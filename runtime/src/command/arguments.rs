@@ -59,6 +59,8 @@ pub(super) enum Verb {
         /// The sink.
         sink: String,
     },
+    /// Show what keeps the servers of a pipeline from their own speed, and what mends it; change nothing.
+    Doctor(Pipeline),
     /// Show what a pipeline remembers between runs.
     State {
         #[command(subcommand)]
