@@ -49,6 +49,12 @@ impl Ranges {
         self.begins.len() + 1
     }
 
+    /// Which process reads what has `least` as its least key: the one that has the texts behind it. That
+    /// key itself may be the last one of the range before.
+    pub fn reader_of(&self, least: &str) -> usize {
+        self.process_of(&format!("{least}\0"))
+    }
+
     /// Whether a range begins with this text.
     pub fn begins_with(&self, text: &str) -> bool {
         let found = self
@@ -153,6 +159,19 @@ mod tests {
         for key in [Key::reserved("z"), Key::reserved("a")] {
             assert_eq!(placement.home(&key), placement.owner(&key));
         }
+    }
+
+    #[test]
+    fn what_begins_with_the_last_key_of_a_range_is_read_by_the_next_process() {
+        let ranges = Ranges::beginning(vec!["2\0".to_owned(), "3".to_owned()]);
+        assert_eq!(
+            ["1", "2", "20", "3"].map(|key| ranges.process_of(key)),
+            [0, 0, 1, 2]
+        );
+        assert_eq!(
+            ["1", "2", "20", "3"].map(|key| ranges.reader_of(key)),
+            [0, 1, 1, 2]
+        );
     }
 
     #[test]

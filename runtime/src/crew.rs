@@ -89,6 +89,14 @@ impl Failure {
         }
     }
 
+    /// Of a process that ended before it answered; why, it said before.
+    pub(crate) fn ended() -> Failure {
+        Failure {
+            message: "it ended before it answered".to_owned(),
+            exit: Exit::TryAgain as i32,
+        }
+    }
+
     /// As an error of this process.
     pub(crate) fn in_process(self, process: usize) -> RunError {
         if self.exit == Exit::Stopped as i32 {

@@ -180,7 +180,7 @@ impl Scan {
             };
             let by_range = self.ranges.as_ref().zip(Span::of(&piece.unit));
             piece.process = match by_range {
-                Some((ranges, span)) => ranges.process_of(&span.least),
+                Some((ranges, span)) => ranges.reader_of(&span.least),
                 None => turns.next().expect("there is a process"),
             };
         }
@@ -253,7 +253,7 @@ fn order(pieces: &mut [Piece], processes: usize) -> (Option<Ranges>, Stretches) 
     let leasts: Vec<Option<&str>> = leasts.collect();
     let stretches = Stretches::of(leasts.iter().copied(), ranges.as_ref());
     for (piece, least) in pieces.iter_mut().zip(leasts) {
-        piece.stretch = least.map_or(0, |least| stretches.of_text(least));
+        piece.stretch = least.map_or(0, |least| stretches.of_unit(least));
     }
     (ranges, stretches)
 }

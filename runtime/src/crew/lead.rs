@@ -295,7 +295,8 @@ impl Remote {
         let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         self.link.tell(&Word::Ask(question));
         let answer = self.answers.recv();
-        answer.expect("the links live as long as the lead")
+        // One that fails says so, and ends: whoever asks it meanwhile has no answer.
+        answer.unwrap_or_else(|_| Err(Failure::ended()))
     }
 
     /// Which process it is.

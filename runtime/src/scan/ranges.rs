@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! units, by their least key    [10 .. 17] [12 .. 18]   [30 .. 34]   [34 .. 41]   [50 .. 59]
-//! may be parted at                                   30           34           50
-//! ranges of two processes       .. up to 34                       | from 34 on
+//! may be parted at                                   30     behind 34           50
+//! ranges of two processes       .. 34                             | behind 34 ..
 //! ```
 //!
 //! Units are parted where no key but one can be on both sides, each process has about as much to
@@ -11,7 +11,7 @@
 
 use operators::placement::Ranges;
 
-use super::span::Span;
+use super::span::{Span, next};
 
 /// A process may have half more to read than it would if all had the same. Where one would have more,
 /// it costs less to send rows to each other, as what has no ranges does.
@@ -42,20 +42,19 @@ pub(super) fn ranges(units: &[(Option<Span>, u64)], processes: usize) -> Option<
     (processes > 1 && most * UNEVEN.1 * count <= all * UNEVEN.0).then(|| Ranges::beginning(begins))
 }
 
-/// The texts at which units can be parted, each with the bytes before it; and the bytes of all. A
-/// text that ends one unit and begins the next parts them, too: its rows alone are on both sides.
+/// The texts at which units can be parted, each with the bytes before it; and the bytes of all. Where a
+/// key ends one unit and begins the next they are parted behind it: its rows alone are on both sides.
 fn partings<'a>(units: impl Iterator<Item = (&'a Span, u64)>) -> (Vec<(String, u64)>, u64) {
     let (mut partings, mut before) = (Vec::new(), 0);
     let mut reached: Option<(&str, &str)> = None;
     for (span, bytes) in units {
-        let (least, greatest) = (span.least.as_str(), span.greatest.as_str());
-        let (begun, ended) = reached.unwrap_or((least, greatest));
-        if least >= ended && least > begun {
-            partings.push((least.to_owned(), before));
-            reached = Some((least, greatest.max(ended)));
-        } else {
-            reached = Some((begun, greatest.max(ended)));
+        let (least, behind) = (span.least.as_str(), span.behind.as_str());
+        let (begun, ended) = reached.unwrap_or((least, behind));
+        let is_parted = least > begun && next(least).as_str() >= ended;
+        if is_parted {
+            partings.push((least.max(ended).to_owned(), before));
         }
+        reached = Some((if is_parted { least } else { begun }, behind.max(ended)));
         before += bytes;
     }
     (partings, before)
@@ -66,8 +65,8 @@ mod tests {
     use super::*;
 
     fn span((least, greatest): &(&str, &str)) -> Span {
-        let (least, greatest) = ((*least).to_owned(), (*greatest).to_owned());
-        Span { least, greatest }
+        let (least, behind) = ((*least).to_owned(), next(greatest));
+        Span { least, behind }
     }
 
     /// Units of ten bytes each.
@@ -83,10 +82,16 @@ mod tests {
     #[test]
     fn each_process_has_about_as_much_to_read() {
         let prefixes = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-        // As `prefix_of` gives them: the end is the beginning of the next.
+        // As `prefix_of` gives them: what is behind them is the beginning of the next.
         let behind = ["1", "2", "3", "4", "5", "6", "7", "8", "9", ":"];
-        let spans: Vec<(&str, &str)> = prefixes.into_iter().zip(behind).collect();
-        let units = of_ten(&spans);
+        let spans = prefixes
+            .into_iter()
+            .zip(behind)
+            .map(|(least, behind)| Span {
+                least: least.to_owned(),
+                behind: behind.to_owned(),
+            });
+        let units: Vec<(Option<Span>, u64)> = spans.map(|span| (Some(span), 10)).collect();
         assert_eq!(ranges(&units, 2), Some(beginning(&["5"])));
         assert_eq!(ranges(&units, 3), Some(beginning(&["3", "7"])));
         assert_eq!(ranges(&units, 10), Some(beginning(&prefixes[1..])));
@@ -106,9 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn sorted_rows_are_parted_at_the_key_that_two_units_have() {
+    fn sorted_rows_are_parted_behind_the_key_that_two_units_have() {
         let units = of_ten(&[("10", "20"), ("20", "20"), ("20", "30"), ("30", "40")]);
-        assert_eq!(ranges(&units, 2), Some(beginning(&["20"])));
+        assert_eq!(ranges(&units, 2), Some(beginning(&["20\0"])));
         assert_eq!(ranges(&units, 4), None);
     }
 

@@ -43,6 +43,7 @@ impl Stretches {
             if let Some(text) = least
                 && last.is_some_and(|last| last < least)
                 && !ranges.begins_with(text)
+                && ranges.process_of(text) == ranges.reader_of(text)
             {
                 ends[ranges.process_of(text)].push(text.to_owned());
             }
@@ -61,11 +62,10 @@ impl Stretches {
         }
     }
 
-    /// The stretch after which a text is complete as a key, and in which a unit is read whose least
-    /// key it is.
-    pub(super) fn of_text(&self, text: &str) -> usize {
-        let ends = &self.ends[self.ranges.process_of(text)];
-        ends.partition_point(|end| end.as_str() <= text)
+    /// The stretch in which a unit is read whose least key this is. What begins with the last key of the
+    /// range before is read in the first one, so that key is complete when its own range is.
+    pub(super) fn of_unit(&self, least: &str) -> usize {
+        begun(&self.ends[self.ranges.reader_of(least)], least)
     }
 
     /// The stretch after which a key is complete. Errors without a key are so in the end.
@@ -73,8 +73,13 @@ impl Stretches {
         if key.is_reserved() {
             return self.count - 1;
         }
-        self.of_text(key.text())
+        begun(&self.ends[self.ranges.process_of(key.text())], key.text())
     }
+}
+
+/// How many stretches have ended where a text begins.
+fn begun(ends: &[String], text: &str) -> usize {
+    ends.partition_point(|end| end.as_str() <= text)
 }
 
 /// Of ends that come one after the other so many that there are not too many stretches.
@@ -130,8 +135,8 @@ mod tests {
         assert_eq!(stretches.ends, [["123", "21", "3", "\u{10ffff}"]]);
         for prefix in prefixes {
             for more in ["", "\0", "0", "3", "\u{10ffff}"] {
-                let complete = stretches.of_text(&format!("{prefix}{more}"));
-                let read = stretches.of_text(prefix);
+                let complete = stretches.of_key(&Key::of(&format!("{prefix}{more}")));
+                let read = stretches.of_unit(prefix);
                 assert!(complete >= read, "{prefix}{more} comes after its stretch");
             }
         }
@@ -141,7 +146,7 @@ mod tests {
     fn what_may_hold_any_key_is_read_first() {
         let stretches = of(&["?", "?", "10", "30"], &[]);
         assert_eq!(stretches.ends, [["10", "30"]]);
-        assert_eq!(["10", "30"].map(|least| stretches.of_text(least)), [1, 2]);
+        assert_eq!(["10", "30"].map(|least| stretches.of_unit(least)), [1, 2]);
     }
 
     #[test]
@@ -149,16 +154,27 @@ mod tests {
         let leasts = ["10", "11", "20", "21", "22", "23", "24", "25", "30"];
         let stretches = of(&leasts, &["20", "30"]);
         assert_eq!(stretches.count, 6);
-        let at = leasts.map(|least| stretches.of_text(least));
+        let at = leasts.map(|least| stretches.of_unit(least));
         assert_eq!(at, [0, 3, 0, 1, 2, 3, 4, 5, 0]);
-        assert_eq!(stretches.of_text("1099"), 0);
-        assert_eq!(stretches.of_text("99"), 0);
+        assert_eq!(stretches.of_key(&Key::of("1099")), 0);
+        assert_eq!(stretches.of_key(&Key::of("99")), 0);
         // A unit that is not known may hold keys before any other's.
         let stretches = of(&["?", "10", "20", "21"], &["20"]);
         assert_eq!(
-            ["0", "10", "20", "21"].map(|text| stretches.of_text(text)),
+            ["0", "10", "20", "21"].map(|key| stretches.of_key(&Key::of(key))),
             [0, 1, 0, 1]
         );
+    }
+
+    #[test]
+    fn a_key_on_both_sides_of_a_parting_is_complete_when_both_are_read() {
+        // Units up to 13, from 13 to 20, from 20 on: the second range begins behind 20.
+        let stretches = of(&["10", "13", "20", "20", "24", "31"], &["20\0"]);
+        let read = ["10", "13", "20", "24", "31"].map(|least| stretches.of_unit(least));
+        assert_eq!(read, [0, 1, 0, 1, 2]);
+        let complete = ["12", "13", "20", "200", "24", "31"];
+        let complete = complete.map(|key| stretches.of_key(&Key::of(key)));
+        assert_eq!(complete, [0, 1, 1, 0, 1, 2]);
     }
 
     #[test]
@@ -169,7 +185,7 @@ mod tests {
             let stretches = of(&leasts, begins);
             let at: Vec<usize> = leasts
                 .iter()
-                .map(|least| stretches.of_text(least))
+                .map(|least| stretches.of_unit(least))
                 .collect();
             let last = at.iter().max().copied();
             assert_eq!(last, Some(stretches.count - 1));
@@ -177,6 +193,6 @@ mod tests {
             assert!(begins.len() == 1 || at.is_sorted());
         }
         assert_eq!(Stretches::one().count, 1);
-        assert_eq!(Stretches::one().of_text("x"), 0);
+        assert_eq!(Stretches::one().of_unit("x"), 0);
     }
 }
