@@ -1,14 +1,15 @@
 //! From a file and a command line to a plan.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use operators::catalog::{Sink, SinkConfig, SourceConfig, SourceGiven};
+use operators::catalog::{Connections, Sink, SinkConfig, SourceConfig, SourceGiven};
 use operators::digest::bytes_hash;
 use operators::expression::{self, Language};
-use operators::problem::Problem;
+use operators::problem::{Problem, Step};
 use operators::schema::Type;
 use operators::source::{Amiss, Source};
 use operators::value::Value;
@@ -280,6 +281,7 @@ impl Loaded {
         let files = Files {
             settings: &self.settings,
             pinned,
+            connections: RefCell::new(self.settings.connections.clone()),
         };
         let diagnostics = self.diagnostics.clone();
         Plan::of(
@@ -318,10 +320,12 @@ fn pins(memo: Json) -> Pins {
 /// Types that were inferred, by source and column.
 pub type Pins = BTreeMap<String, BTreeMap<String, Type>>;
 
-/// Opens sources in the file system.
+/// Opens sources in the file system, and on servers.
 struct Files<'a> {
     settings: &'a Settings,
     pinned: &'a Pins,
+    /// The connections, without those that have no session: that is told, and waited for, once.
+    connections: RefCell<Connections>,
 }
 
 impl Open for Files<'_> {
@@ -336,9 +340,17 @@ impl Open for Files<'_> {
             path,
             timezone: self.settings.timezone,
             pinned: self.pinned.get(name).unwrap_or(&none),
-            connections: &self.settings.connections,
+            connections: &self.connections.borrow().clone(),
         };
-        config.check(name, given)
+        let checked = config.check(name, given);
+        let is_at_connection = |problem: &Problem| problem.field == [Step::from("connection")];
+        if let (Err(amiss), Some(connection)) = (&checked, config.connection())
+            && given.connections.postgres(connection).is_ok()
+            && amiss.problems.iter().any(is_at_connection)
+        {
+            self.connections.borrow_mut().add(connection, None);
+        }
+        checked
     }
 
     fn sink(&self, config: &SinkConfig, path: Option<&Path>, sink: Option<&Sink>) -> Vec<Problem> {

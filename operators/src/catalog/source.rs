@@ -67,6 +67,17 @@ impl SourceConfig {
         }
     }
 
+    /// The connection that it names, if it names one.
+    pub fn connection(&self) -> Option<&str> {
+        match self {
+            SourceConfig::Postgres(config) => Some(&config.connection),
+            SourceConfig::Csv(_)
+            | SourceConfig::Ndjson(_)
+            | SourceConfig::Parquet(_)
+            | SourceConfig::Sqlite(_) => None,
+        }
+    }
+
     /// Its `where`, as the author wrote it.
     pub fn condition(&self) -> Option<&str> {
         match self {

@@ -130,3 +130,22 @@ key        = ["booking"]
         "main: nothing is to be mended\n"
     );
 }
+
+#[test]
+fn a_server_that_is_not_there_is_told_once() {
+    let project = Project::new();
+    let source = |name: &str| {
+        format!("[sources.{name}]\ntype = \"postgres\"\nconnection = \"main\"\ntable = \"t\"\n\n")
+    };
+    let connection = "[connections.main]\ntype = \"postgres\"\nhost = \"/nowhere\"\n\n";
+    let pipeline = format!(
+        "[pipeline]\nname = \"p\"\n\n{connection}{}{}",
+        source("a"),
+        source("b")
+    );
+    project.write("pipeline.toml", &pipeline);
+    let refused = project.tidemill("validate pipeline.toml");
+    assert_eq!(refused.code, 78, "{}", refused.err);
+    let told = refused.err.matches("cannot connect to main").count();
+    assert_eq!(told, 1, "{}", refused.err);
+}
