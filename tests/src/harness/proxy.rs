@@ -203,10 +203,11 @@ impl Link {
                     _ => self.allowed(way),
                 };
                 let (now, later) = rest.split_at(most.min(rest.len()));
+                // Before they are there: who has heard an answer may ask for harm to what comes next.
+                self.count(way, now.len() as u64);
                 if to.write_all(now).is_err() {
                     return;
                 }
-                self.count(way, now.len() as u64);
                 if let Harm::Slow(_) = harm {
                     self.pause();
                 }
