@@ -22,7 +22,7 @@ use timely::scheduling::SyncActivator;
 use crate::crossing::{Crossing, sent};
 use crate::error::RunError;
 use crate::job::{Job, Reading};
-use crate::recorder::{Lane, Phase, Task};
+use crate::recorder::{self, Lane, Phase, Task};
 
 /// What a thread tells its worker.
 pub(crate) enum Told {
@@ -126,7 +126,7 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) -> ControlFlo
         voice,
         stretch: 0,
         piece: None,
-        small: Vec::new(),
+        small: Small::default(),
         crossed: BTreeMap::new(),
     };
     while let Some(number) = work.next(job) {
@@ -200,7 +200,7 @@ struct Bearer<'a> {
     stretch: usize,
     /// The piece that is read.
     piece: Option<usize>,
-    small: Vec<Read>,
+    small: Small,
     /// How many rows of each input went to other processes.
     crossed: BTreeMap<usize, u64>,
 }
@@ -228,16 +228,14 @@ impl Bearer<'_> {
         if !keeps_rows {
             return self.bear(read, false);
         }
-        self.small.push(read);
-        let rows: usize = self.small.iter().map(|read| read.chunk.len()).sum();
-        if rows < ENOUGH {
+        if self.small.add(read).is_continue() {
             return ControlFlow::Continue(());
         }
         self.bear_small()
     }
 
     fn bear_small(&mut self) -> ControlFlow<()> {
-        match Read::together(std::mem::take(&mut self.small)) {
+        match Read::together(std::mem::take(&mut self.small).reads) {
             Some(read) => self.bear(read, true),
             None => ControlFlow::Continue(()),
         }
@@ -263,8 +261,36 @@ impl Bearer<'_> {
     }
 }
 
-/// The rows with which a chunk goes on by itself.
+/// Small chunks that go on as one.
+#[derive(Default)]
+struct Small {
+    reads: Vec<Read>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Small {
+    /// Adds a chunk; breaks when they are to go on now.
+    fn add(&mut self, read: Read) -> ControlFlow<()> {
+        let rows = read.chunk.len();
+        self.rows += rows;
+        self.bytes += recorder::bytes(&read.chunk);
+        self.reads.push(read);
+        if rows >= ENOUGH || self.rows >= TOGETHER || self.bytes >= BYTES {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The rows with which a chunk goes on, and with it smaller ones that came before.
 const ENOUGH: usize = 4096;
+
+/// The rows with which small chunks go on: of a key in several chunks more is done for each of them.
+const TOGETHER: usize = 16_384;
+
+/// The bytes with which they do, however few rows have them: so much is copied at most at once.
+const BYTES: usize = 16 << 20;
 
 /// How far the reading of a unit is, for whoever waits for it: by rows where their number is known.
 struct Progress<'a> {

@@ -9,7 +9,7 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
 use super::pattern::Pattern;
@@ -168,23 +168,24 @@ impl Search<'_> {
         let (pattern, is_hive) = match part {
             Part::Name(pattern, is_hive) => (pattern, *is_hive),
             Part::Folders => {
-                for (name, path) in entries(&folder.path)? {
+                for entry in entries(&folder.path)? {
                     // A link to a folder above would lead round and round.
-                    if !name.starts_with('.') && path.is_dir() && !path.is_symlink() {
-                        let texts = folder.texts.clone();
+                    if !entry.name.starts_with('.') && entry.kind.is_dir() {
+                        let (path, texts) = (entry.path, folder.texts.clone());
                         self.search(Located { path, texts }, parts)?;
                     }
                 }
                 return self.search(folder, rest);
             }
         };
-        for (name, path) in entries(&folder.path)? {
-            let Some(found) = pattern.matches(&name) else {
+        for entry in entries(&folder.path)? {
+            let Some(found) = pattern.matches(&entry.name) else {
                 continue;
             };
-            if rest.is_empty() == path.is_dir() {
+            if rest.is_empty() == entry.leads_to_folder() {
                 continue;
             }
+            let path = entry.path;
             let mut texts = folder.texts.clone();
             let is_new = !found.is_empty();
             texts.extend(found.into_iter().map(|text| of_hive(text, is_hive)));
@@ -198,8 +199,22 @@ impl Search<'_> {
     }
 }
 
+/// What is in a folder.
+struct Entry {
+    name: String,
+    path: PathBuf,
+    /// As the folder tells it, so no file is asked: of a link that it is one.
+    kind: FileType,
+}
+
+impl Entry {
+    fn leads_to_folder(&self) -> bool {
+        self.kind.is_dir() || self.kind.is_symlink() && self.path.is_dir()
+    }
+}
+
 /// What is in a folder, by name; names that are not UTF-8 match nothing.
-fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, SourceError> {
+fn entries(folder: &Path) -> Result<Vec<Entry>, SourceError> {
     let failure = |error| file::failure(folder, error);
     // The folder of a path that begins with a pattern is the current one.
     let here = if folder.as_os_str().is_empty() {
@@ -209,12 +224,21 @@ fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, SourceError> {
     };
     let mut entries = Vec::new();
     for entry in fs::read_dir(here).map_err(failure)? {
-        let name = entry.map_err(failure)?.file_name();
+        let entry = entry.map_err(failure)?;
+        let name = entry.file_name();
         if let Some(name) = name.to_str() {
-            entries.push((name.to_owned(), folder.join(name)));
+            // What is gone meanwhile is found missing when it is opened, if it is wanted.
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
+            entries.push(Entry {
+                name: name.to_owned(),
+                path: folder.join(name),
+                kind,
+            });
         }
     }
-    entries.sort();
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
 }
 

@@ -208,6 +208,10 @@ impl<F: Format> FileScan<F> {
             }
         }
         let rows = read.chunk.rows();
+        let fields = rows.schema_ref().fields().iter();
+        if fields.map(|field| field.name()).eq(&ask.columns) {
+            return;
+        }
         let first = UInt32Array::from(vec![0; rows.num_rows()]);
         let kind = |name: &String| {
             let position = self.schema.position(name);

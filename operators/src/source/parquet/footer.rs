@@ -3,6 +3,7 @@
 //! each row group is read of it once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,13 +31,22 @@ pub(super) struct Footers {
 /// Footers by file. No file is kept open for them.
 #[derive(Debug, Default)]
 struct Kept {
-    footers: BTreeMap<FileInstant, Footer>,
+    footers: BTreeMap<Of, Footer>,
     /// Those that came first go first.
-    order: VecDeque<FileInstant>,
+    order: VecDeque<Of>,
     /// The chunks of columns that they tell of.
     chunks: usize,
     /// The columns of the file that was read last, which are mostly those of the next one.
     columns: Option<Columns>,
+}
+
+/// Which file at which instant, as bytes: paths are compared part by part, which for some thousand
+/// footers takes longer than their files.
+type Of = (OsString, u64, i64);
+
+fn of(instant: &FileInstant) -> Of {
+    let path = instant.path.as_os_str().to_owned();
+    (path, instant.bytes, instant.modified)
 }
 
 impl Footers {
@@ -50,7 +60,7 @@ impl Footers {
 
     /// The footer of a file as it was at the instant.
     pub(super) fn of(&self, instant: &FileInstant) -> Result<Footer, SourceError> {
-        let kept = self.kept().footers.get(instant).cloned();
+        let kept = self.kept().footers.get(&of(instant)).cloned();
         kept.map_or_else(|| self.open(instant).map(|(_, footer)| footer), Ok)
     }
 
@@ -60,7 +70,7 @@ impl Footers {
         file::is_of(&file, instant)?;
         let content = Content::of(file, instant.bytes);
         let content = content.map_err(|error| file::failure(&instant.path, error))?;
-        let kept = self.kept().footers.get(instant).cloned();
+        let kept = self.kept().footers.get(&of(instant)).cloned();
         let footer = match kept {
             Some(footer) => footer,
             None => self.read_of(&content, instant)?,
@@ -96,9 +106,9 @@ impl Footers {
 impl Kept {
     /// Keeps a footer, and lets go of others beyond `room`.
     fn keep(&mut self, instant: &FileInstant, footer: &Footer, room: usize) {
-        let before = self.footers.insert(instant.clone(), footer.clone());
+        let before = self.footers.insert(of(instant), footer.clone());
         if before.is_none() {
-            self.order.push_back(instant.clone());
+            self.order.push_back(of(instant));
             self.chunks += footer.chunks();
         }
         while self.chunks > room && self.order.len() > 1 {
@@ -162,13 +172,13 @@ impl Footer {
 
     /// Where the column of this name stands, which was of type `ty` when the source was checked.
     pub(super) fn position(&self, name: &str, ty: Type) -> Result<usize, SourceError> {
-        let columns = (0..).zip(columns(&self.schema));
-        let mut found = columns.filter(|(_, (column, _))| column == name);
+        let columns = self.schema.fields().iter().enumerate();
+        let mut found = columns.filter(|(_, column)| column.name() == name);
         let reason = match (found.next(), found.next()) {
-            (Some((position, (_, Ok(found)))), None) if found == ty => return Ok(position),
-            (Some((_, (_, found))), None) => {
-                format!("its column `{name}` is {} now, not {ty}", told(&found))
-            }
+            (Some((position, column)), None) => match type_of(column.data_type()) {
+                Ok(found) if found == ty => return Ok(position),
+                found => format!("its column `{name}` is {} now, not {ty}", told(&found)),
+            },
             (None, _) => format!("it has no column `{name}` any more"),
             (Some(_), Some(_)) => format!("it has the column `{name}` twice"),
         };
@@ -193,13 +203,14 @@ impl Footer {
             .sum()
     }
 
-    /// How many rows make a chunk of about [`BYTES`] at most.
+    /// How many rows make a chunk: of about [`BYTES`] at most, and no more than there are, as the
+    /// library makes room for so many.
     pub(super) fn batch_rows(&self, group: usize) -> usize {
         let bytes = u64::try_from(self.group(group).total_byte_size()).unwrap_or_default();
-        let fit = (BYTES * self.rows(group))
-            .checked_div(bytes)
-            .unwrap_or(ROWS);
-        usize::try_from(fit.clamp(1, ROWS)).expect("a few thousand fit the memory")
+        let rows = self.rows(group);
+        let fit = (BYTES * rows).checked_div(bytes).unwrap_or(ROWS);
+        let fit = fit.min(rows).clamp(1, ROWS);
+        usize::try_from(fit).expect("a few thousand fit the memory")
     }
 
     fn chunks(&self) -> usize {
@@ -357,7 +368,7 @@ mod tests {
             let footer = Footers::default().of(&instant).unwrap();
             kept.keep(&instant, &footer, 7);
             kept.keep(&instant, &footer, 7);
-            assert!(kept.footers.contains_key(&instant));
+            assert!(kept.footers.contains_key(&of(&instant)));
         }
         assert_eq!(
             (kept.footers.len(), kept.order.len(), kept.chunks),

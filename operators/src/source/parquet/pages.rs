@@ -43,12 +43,13 @@ pub(super) enum Content {
 
 impl Content {
     /// That of a file of so many bytes.
-    pub(super) fn of(mut file: File, bytes: u64) -> io::Result<Content> {
+    pub(super) fn of(file: File, bytes: u64) -> io::Result<Content> {
         if bytes > SMALL {
             return Ok(Content::Lies(file));
         }
         let mut whole = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default() + 1);
-        file.read_to_end(&mut whole)?;
+        // Its size is known: a file alone would be asked for it twice.
+        file.take(bytes + 1).read_to_end(&mut whole)?;
         Ok(Content::Whole(whole.into()))
     }
 }
