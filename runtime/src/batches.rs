@@ -77,7 +77,7 @@ pub(crate) fn batches<'scope>(
                         continue;
                     };
                     in_flight.retain(|(epoch, _)| committed.less_equal(epoch));
-                    let bytes = keeper.weight(stretches[reached].open.get(&cut));
+                    let bytes = stretches[reached].weigh(&cut, &keeper);
                     match start(&job, (&in_flight, bytes), epoch + number) {
                         Start::Now => {}
                         Start::NotYet => {
@@ -139,6 +139,8 @@ struct Stretch {
     cuts: BTreeSet<Cut>,
     /// How many batches there were.
     batches: Epoch,
+    /// How many bytes the rows of the next batch take: while it waits it is asked again and again.
+    weight: Option<u64>,
 }
 
 impl Stretch {
@@ -148,9 +150,16 @@ impl Stretch {
         Some((self.batches + 1, cut.clone()))
     }
 
+    /// How many bytes the rows of the cut that is next take, about.
+    fn weigh(&mut self, cut: &Cut, keeper: &Keeper) -> u64 {
+        let keys = self.open.get(cut);
+        *self.weight.get_or_insert_with(|| keeper.weight(keys))
+    }
+
     /// The keys of the cut that is next.
     fn take(&mut self, cut: &Cut) -> BTreeSet<Key> {
         self.cuts.remove(cut);
+        self.weight = None;
         self.batches += 1;
         self.open.remove(cut).unwrap_or_default()
     }
