@@ -10,6 +10,7 @@
 //! told rows are of the kind that the pipeline brings; and it is made of them where it is missing.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use operators::key::Key;
 use operators::row_id::RowId;
@@ -61,11 +62,27 @@ impl Owners {
 /// The index of a sink, to be changed.
 pub(super) struct Index<'a> {
     owners: Table<'a, Bytes, Bytes>,
+    /// What is not in the table yet.
+    changes: Vec<IndexChange>,
 }
+
+/// A row that a key is told, or lets go of.
+struct IndexChange {
+    id: Vec<u8>,
+    key: Rc<[u8]>,
+    is_told: bool,
+}
+
+/// How many changes are put in order at once: some tens of MB of them, and of ids in order several lie
+/// in one page, while the ids of one key are all over the index.
+const AT_ONCE: usize = 1 << 18;
 
 impl<'a> Index<'a> {
     pub(super) fn of(owners: Table<'a, Bytes, Bytes>) -> Self {
-        Index { owners }
+        Index {
+            owners,
+            changes: Vec::new(),
+        }
     }
 
     /// Takes over what changes of the key that stands at `key`. A row that it lets go of stays that
@@ -73,14 +90,34 @@ impl<'a> Index<'a> {
     pub(super) fn change(&mut self, key: &[u8], changes: &[Row<'_>]) -> Result<(), StateError> {
         let split = tables::split_beneath(key);
         let (key, _) = split.ok_or_else(|| StateError::record("staged"))?;
-        for (id, hash) in changes {
-            if hash.is_some() {
-                self.owners.insert(*id, key.bytes())?;
-                continue;
-            }
-            let owner = self.owners.get(*id)?;
-            if owner.is_some_and(|owner| owner.value() == key.bytes()) {
-                self.owners.remove(*id)?;
+        let key: Rc<[u8]> = key.bytes().into();
+        self.changes
+            .extend(changes.iter().map(|(id, hash)| IndexChange {
+                id: id.to_vec(),
+                key: Rc::clone(&key),
+                is_told: hash.is_some(),
+            }));
+        if self.changes.len() >= AT_ONCE {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is not in the table yet.
+    pub(super) fn finish(mut self) -> Result<(), StateError> {
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), StateError> {
+        self.changes.sort_by(|one, other| one.id.cmp(&other.id));
+        for IndexChange { id, key, is_told } in self.changes.drain(..) {
+            let owner = self.owners.get(id.as_slice())?;
+            let is_owner = owner.is_some_and(|owner| *owner.value() == *key);
+            // A page in which nothing changes is not written.
+            match (is_told, is_owner) {
+                (true, false) => drop(self.owners.insert(id.as_slice(), &*key)?),
+                (false, true) => drop(self.owners.remove(id.as_slice())?),
+                (true, true) | (false, false) => {}
             }
         }
         Ok(())

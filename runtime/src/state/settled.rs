@@ -31,8 +31,8 @@ pub(super) fn settle(
 ) -> Result<(), StateError> {
     let mut digests = transaction.open_table(tables::DIGESTS)?;
     let mut errors = transaction.open_table(tables::ERRORS)?;
-    for settled in keys {
-        let place = tables::placed(&settled.key);
+    let keys = keys.iter().map(|key| (tables::placed(&key.key), key));
+    for (place, settled) in tables::in_order(keys) {
         match settled.clean.as_deref() {
             None => digests.insert(place.as_slice(), UNCLEAN)?,
             Some([]) => digests.remove(place.as_slice())?,

@@ -124,11 +124,12 @@ pub(super) fn stage(transaction: &WriteTransaction, staged: &Staged) -> Result<(
     if staged.replaces_all {
         table.insert(EMPTIED, &[][..])?;
     }
-    for (key, pieces) in &staged.changes.keys {
-        for (number, piece) in (0_u32..).zip(pieces) {
-            let place = tables::beneath(key, &number.to_be_bytes());
-            table.insert(place.as_slice(), piece.as_slice())?;
-        }
+    let pieces = staged.changes.keys.iter().flat_map(|(key, pieces)| {
+        let numbered = (0_u32..).zip(pieces);
+        numbered.map(|(number, piece)| (tables::beneath(key, &number.to_be_bytes()), piece))
+    });
+    for (place, piece) in tables::in_order(pieces) {
+        table.insert(place.as_slice(), piece.as_slice())?;
     }
     record.staged = Some(staged.epoch);
     put_sink_record(transaction, &staged.sink, &record)
@@ -167,8 +168,9 @@ fn mark_unclean(transaction: &WriteTransaction, staged: &Staged) -> Result<(), S
     if staged.replaces_all {
         mark_all_unclean(&mut digests)?;
     }
-    for key in staged.changes.keys() {
-        digests.insert(tables::placed(key).as_slice(), UNCLEAN)?;
+    let places = staged.changes.keys().map(|key| (tables::placed(key), ()));
+    for (place, ()) in tables::in_order(places) {
+        digests.insert(place.as_slice(), UNCLEAN)?;
     }
     Ok(())
 }
@@ -225,7 +227,8 @@ fn apply(
         }
         bytes.extend(piece.value());
     }
-    change(&key, &bytes)
+    change(&key, &bytes)?;
+    index.map_or(Ok(()), Index::finish)
 }
 
 /// Where the key of a piece stands.

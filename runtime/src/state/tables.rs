@@ -82,6 +82,14 @@ pub(super) fn placed(key: &Key) -> Vec<u8> {
     [&[partition(key)], key.bytes()].concat()
 }
 
+/// Places in the order in which they lie in a table, which is not that of keys: written in it, several
+/// go to one page in turn.
+pub(super) fn in_order<T>(places: impl Iterator<Item = (Vec<u8>, T)>) -> Vec<(Vec<u8>, T)> {
+    let mut places: Vec<(Vec<u8>, T)> = places.collect();
+    places.sort_by(|(one, _), (other, _)| one.cmp(other));
+    places
+}
+
 /// The key of [`placed`]; `None` when the bytes are not of that layout.
 pub(super) fn key_placed(bytes: &[u8]) -> Option<Key> {
     let (_, key) = bytes.split_first()?;
