@@ -22,12 +22,14 @@ mod parameters;
 mod passfile;
 mod service;
 
+mod backend;
 mod pool;
 mod retry;
 mod server;
 mod session;
 mod snapshot;
 
+mod client;
 mod connect;
 mod target;
 mod tls;
@@ -37,6 +39,7 @@ mod doctor;
 mod error;
 mod reactor;
 
+pub use backend::Backend;
 pub use config::{PoolConfig, PostgresConfig, Tls};
 pub use doctor::{Finding, TableOf, Use};
 pub use error::{Cause, PostgresError, Refusal, Unfit};

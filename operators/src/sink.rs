@@ -266,6 +266,13 @@ pub trait Writer: Send {
         Ok(false)
     }
 
+    /// Whether a commit that failed by this error can be begun anew, with the same fence and updates:
+    /// its target was lost, did not commit it, and may come back; `begin` waits for that. Else gives the
+    /// error back.
+    fn regain(&mut self, lost: SinkError) -> Result<(), SinkError> {
+        Err(lost)
+    }
+
     /// Forgets everything since `begin`, where there is something to forget.
     fn rollback(&mut self) -> Result<(), SinkError>;
 

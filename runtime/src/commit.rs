@@ -21,6 +21,7 @@
 mod claims;
 mod keys;
 mod target;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,8 +45,8 @@ use crate::report::batches::{BatchWeight, HEAVIEST};
 use crate::report::keys::Opened;
 use crate::state::State;
 use keys::Keys;
-use target::Turn;
 pub(crate) use target::{Counts, Difference, Target};
+use turn::Turn;
 
 /// What came of a run.
 #[derive(Default)]

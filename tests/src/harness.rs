@@ -33,7 +33,7 @@ pub use namespace::Machines;
 pub use parquet_file::{read_parquet, write_parquet};
 pub use postgres::{Database, Postgres};
 pub use process::Outcome;
-pub use proxy::{Harm, Proxy, Way};
+pub use proxy::{Harm, Place, Proxy, Way};
 pub use scratch::{Backup, Scratch, scratch_folder};
 pub use sheet::Sheet;
 pub use web::{Answer, ask, get};

@@ -19,6 +19,7 @@ mod memory;
 mod meters;
 mod parquet_readers;
 mod postgres;
+mod postgres_runs;
 mod postgres_sink;
 mod promise;
 mod reference;

@@ -9,8 +9,9 @@ use tokio::time;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, Error, NoTls, Socket};
+use tokio_postgres::{Config, Error, NoTls, Socket};
 
+use super::client::Client;
 use super::error::{Cause, PostgresError, Refusal};
 use super::reactor::spawn;
 use super::target::{Target, Targets, Wanted};
@@ -49,7 +50,7 @@ pub(super) async fn connect(server: &str, targets: &Targets) -> Result<Client, P
 
 /// Opens a session with a host, if it is what is wanted.
 async fn open(targets: &Targets, target: &Target, wanted: Wanted) -> Result<Client, Cause> {
-    let client = protected(targets, target).await?;
+    let client = Client::of(protected(targets, target).await?, &targets.protection);
     let (question, expected, otherwise) = match wanted {
         Wanted::Any | Wanted::PreferStandby => return Ok(client),
         Wanted::ReadWrite => (READ_ONLY, "off", "its sessions do not write"),
@@ -72,7 +73,7 @@ const READ_ONLY: &str = "SELECT current_setting('transaction_read_only')";
 const FOLLOWS: &str = "SELECT pg_is_in_recovery()::text";
 
 /// Opens a session that is as protected as is asked for.
-async fn protected(targets: &Targets, target: &Target) -> Result<Client, Error> {
+async fn protected(targets: &Targets, target: &Target) -> Result<tokio_postgres::Client, Error> {
     let mut config = target.config.clone();
     if target.is_unix() {
         return plain(config).await;
@@ -90,11 +91,11 @@ async fn protected(targets: &Targets, target: &Target) -> Result<Client, Error> 
     }
 }
 
-async fn plain(mut config: Config) -> Result<Client, Error> {
+async fn plain(mut config: Config) -> Result<tokio_postgres::Client, Error> {
     run(config.ssl_mode(SslMode::Disable), NoTls).await
 }
 
-async fn run<T>(config: &Config, tls: T) -> Result<Client, Error>
+async fn run<T>(config: &Config, tls: T) -> Result<tokio_postgres::Client, Error>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,

@@ -50,6 +50,9 @@ pub enum PostgresError {
     /// The server did not do what it was asked, or was lost meanwhile.
     #[error("{}", said(.0))]
     Call(#[from] tokio_postgres::Error),
+    /// The server only reads: it follows another one, or was told to, as while it fails over.
+    #[error("the server only reads for now")]
+    ReadsOnly,
     /// The server's bytes are no rows of the columns that it was asked for.
     #[error("the server sent what are no rows of these columns")]
     Malformed,
@@ -141,7 +144,9 @@ impl PostgresError {
     pub fn is_transient(&self) -> bool {
         match self {
             PostgresError::Call(error) => is_transient(error),
-            PostgresError::Silent(_) | PostgresError::Rewritten { .. } => true,
+            PostgresError::Silent(_)
+            | PostgresError::ReadsOnly
+            | PostgresError::Rewritten { .. } => true,
             PostgresError::Connect { refusals, .. } => {
                 refusals.iter().any(|refusal| match &refusal.cause {
                     Cause::Said(error) => is_transient(error),

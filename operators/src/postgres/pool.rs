@@ -15,8 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
-use tokio_postgres::Client;
 
+use super::client::Client;
 use super::reactor::spawn;
 
 /// The sessions of a server.

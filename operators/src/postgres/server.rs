@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_postgres::Client;
-
+use super::client::Client;
 use super::environment::Environment;
 use super::error::Unfit;
 use super::parameters::Parameters;

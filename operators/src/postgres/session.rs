@@ -10,10 +10,11 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{
-    Client, CopyInSink, CopyOutStream, Error, Row, RowStream, SimpleQueryMessage, Statement,
+    CopyInSink, CopyOutStream, Error, Row, RowStream, SimpleQueryMessage, Statement,
 };
 
 use super::PostgresError;
+use super::client::Client;
 use super::pool::Pool;
 use super::reactor::wait;
 
@@ -117,6 +118,19 @@ impl Session {
         })
     }
 
+    /// Insists that rows can be written in it.
+    ///
+    /// # Errors
+    /// [`PostgresError::ReadsOnly`], and nobody is given the session again; or when it is lost.
+    pub fn insist_on_writing(&mut self) -> Result<(), PostgresError> {
+        let sql = "SELECT current_setting('transaction_read_only') = 'on'";
+        if self.query(sql, &[])?[0].get(0) {
+            self.is_in_doubt = true;
+            return Err(PostgresError::ReadsOnly);
+        }
+        Ok(())
+    }
+
     /// Commits the transaction that is open.
     ///
     /// # Errors
@@ -190,7 +204,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         let client = self.client.take().expect(HELD);
         if self.is_in_doubt || client.is_closed() {
-            drop(client);
+            client.abandon();
             self.pool.lose();
         } else {
             self.pool.give_back(client);

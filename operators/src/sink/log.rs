@@ -240,6 +240,10 @@ impl Writer for LogWriter {
         self.entries.happened(next)
     }
 
+    fn regain(&mut self, lost: SinkError) -> Result<(), SinkError> {
+        self.entries.regain(lost)
+    }
+
     fn rollback(&mut self) -> Result<(), SinkError> {
         self.entries.rollback()
     }

@@ -10,7 +10,7 @@ use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::sink::Refused;
 
-use super::target::Turn;
+use super::turn::Turn;
 use crate::state::SettledKey;
 
 /// The keys that were evaluated and are not settled yet.

@@ -1,25 +1,21 @@
 //! A sink as the committer sees it: what is held of it, and how a commit is written to it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use arrow::array::RecordBatch;
-use arrow::compute::interleave_record_batch;
-use operators::fault::{self, die_at};
+use operators::fault::die_at;
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::sink::policy::Lookups;
-use operators::sink::{
-    Applied, Change, Fence, Fenced, Refused, SinkError, Updates, Writer, console,
-};
+use operators::sink::{Applied, Change, Fence, Fenced, Refused, Writer, console};
 use pipelines::plan::SinkPlan;
 use serde::Serialize;
 
-use super::claims::{self, Claims, Lost, OwnerOf, Written};
+use super::claims::{self, Claims, OwnerOf};
+use super::turn::{Commit, Turn};
 use crate::error::RunError;
 use crate::part::{Row, Update};
-use crate::recorder::{Lane, Recorder, Task};
-use crate::state::{Owners, Snapshot, Staged, State, StateError, ToldChanges};
+use crate::recorder::Recorder;
+use crate::state::{Owners, Snapshot, State, StateError};
 
 /// A sink of the run.
 pub(crate) struct Target<'a> {
@@ -60,30 +56,6 @@ pub(crate) struct Counts {
     pub(crate) refused: usize,
     /// Commits with rows.
     pub(crate) commits: usize,
-}
-
-/// What one commit does to one sink.
-pub(crate) struct Turn {
-    pub(crate) sink: String,
-    /// In the order of their ids.
-    rows: Vec<(RowId, Written<Row>)>,
-    retractions: Vec<(RowId, Key)>,
-    pub(crate) lost: BTreeSet<Lost>,
-    pub(crate) waiting: BTreeSet<Key>,
-    printed: Vec<Update>,
-}
-
-impl Turn {
-    /// Whether nothing becomes of it, neither of the sink nor of the keys of its rows.
-    pub(crate) fn does_nothing(&self) -> bool {
-        let settles = !self.lost.is_empty() || !self.waiting.is_empty();
-        !settles && self.is_empty() && self.printed.is_empty()
-    }
-
-    /// Whether the sink is to be told something.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.retractions.is_empty()
-    }
 }
 
 /// A row that differs between a sink and the pipeline.
@@ -246,8 +218,7 @@ impl<'a> Target<'a> {
         print(&turn.printed, &mut self.counts)
     }
 
-    /// Writes a commit: fence, rows, state, and only then the sink's own commit. Gives the refused
-    /// rows, each with the key that had the row before.
+    /// Writes a commit. Gives the refused rows, each with the key that had the row before.
     pub(crate) fn write(
         &mut self,
         turn: &Turn,
@@ -266,52 +237,22 @@ impl<'a> Target<'a> {
             state_id: state.id().to_owned(),
             epoch,
         };
-        let expected = if fault::seeded("fence-not-compared") {
-            writer.fence()?
-        } else {
-            fence.clone()
+        let mut commit = Commit {
+            sink: &self.plan.name,
+            turn,
+            fences: (fence.as_ref(), &next),
+            updates: turn.updates(self.plan),
+            lookups,
+            writer: writer.as_mut(),
         };
-        let mut span = recorder.span(Lane::Writer, Task::Apply, &self.plan.name);
-        fault::wait("slow-sink");
-        let updates = turn.updates(self.plan);
-        span.count(turn.rows.len() + turn.retractions.len(), 0);
-        let mut applied = apply(writer, (expected.as_ref(), &next), (&updates, lookups))?;
-        drop(span);
-        let span = recorder.span(Lane::Writer, Task::Stage, &self.plan.name);
-        let refused = turn.refused(&applied);
-        let changes = turn.told(&applied);
-        let sink = self.plan.name.clone();
-        let staged = Staged {
-            sink,
-            epoch,
-            changes,
-            replaces_all: false,
-        };
-        if let Err(error) = state.stage(staged) {
-            writer.rollback()?;
-            return Err(error.into());
-        }
-        drop(span);
-        let _span = recorder.span(Lane::Writer, Task::Commit, &self.plan.name);
-        die_at("staged");
-        match writer.commit() {
-            Err(_) if fault::seeded("commit-retried-blindly") => {
-                let stands = writer.fence()?;
-                applied = apply(writer, (stands.as_ref(), &next), (&updates, lookups))?;
-                writer.commit()?;
-            }
-            // Only the sink knows whether it happened. Where it cannot be asked now, the next start
-            // sees it by the fence.
-            Err(lost) if !writer.happened(&next).unwrap_or(false) => return Err(lost.into()),
-            Ok(()) | Err(_) => {}
-        }
+        let applied = commit.made(state, recorder)?;
         die_at("committed");
         state.publish(&self.plan.name)?;
         die_at("published");
         *fence = Some(next);
         self.counts.add(&applied);
         recorder.tell(|status| status.wrote(&self.plan.name, &applied));
-        Ok(refused)
+        Ok(turn.refused(&applied))
     }
 
     /// Keeps updates until the last commit.
@@ -348,54 +289,6 @@ impl<'a> Target<'a> {
     }
 }
 
-impl Turn {
-    fn updates(&self, plan: &SinkPlan) -> Updates {
-        let written = || self.rows.iter().map(|(_, written)| written);
-        let rows: Vec<&Row> = written().map(|written| &written.row).collect();
-        Updates {
-            rows: gather(plan, &rows),
-            owners: written().map(|written| written.owner.clone()).collect(),
-            known: written().map(|written| written.before.is_some()).collect(),
-            retractions: self.retractions.clone(),
-        }
-    }
-
-    /// The refused rows, each with the key that had it before.
-    fn refused(&self, applied: &Applied) -> Vec<(Refused, Option<Key>)> {
-        let before = |row: &Refused| {
-            let found = self.rows.binary_search_by(|(id, _)| id.cmp(&row.id));
-            self.rows[found.ok()?].1.before.clone()
-        };
-        applied
-            .refused
-            .iter()
-            .map(|row| (row.clone(), before(row)))
-            .collect()
-    }
-
-    /// What the sink holds now; not what it refused.
-    fn told(&self, applied: &Applied) -> ToldChanges {
-        let refused: BTreeSet<&RowId> = if fault::seeded("refused-as-told") {
-            BTreeSet::new()
-        } else {
-            applied.refused.iter().map(|row| &row.id).collect()
-        };
-        let mut changes = ToldChanges::default();
-        let rows = self.rows.iter().filter(|(id, _)| !refused.contains(id));
-        for (id, Written { owner, before, row }) in rows {
-            if let Some(before) = before.as_ref().filter(|before| *before != owner) {
-                changes.retract(before, id);
-            }
-            changes.tell(owner, id, row.hash);
-        }
-        let retractions = self.retractions.iter();
-        for (id, owner) in retractions.filter(|(id, _)| !refused.contains(id)) {
-            changes.retract(owner, id);
-        }
-        changes
-    }
-}
-
 impl Counts {
     fn add(&mut self, applied: &Applied) {
         self.inserted += applied.inserted;
@@ -405,39 +298,6 @@ impl Counts {
         self.refused += applied.refused.len();
         self.commits += 1;
     }
-}
-
-/// Begins a commit and writes updates in it; after an error nothing is begun.
-fn apply(
-    writer: &mut Box<dyn Writer>,
-    (expected, next): (Option<&Fence>, &Fence),
-    (updates, lookups): (&Updates, &Lookups),
-) -> Result<Applied, SinkError> {
-    writer.begin(expected, next)?;
-    let applied = writer.apply(updates, lookups, None);
-    if applied.is_err() {
-        writer.rollback()?;
-    }
-    applied
-}
-
-/// These rows, which stand in several batches, as one.
-fn gather(plan: &SinkPlan, rows: &[&Row]) -> RecordBatch {
-    if rows.is_empty() {
-        return RecordBatch::new_empty(plan.schema.arrow());
-    }
-    // Rows of one epoch share their batch: each batch is named once.
-    let mut number: BTreeMap<*const RecordBatch, usize> = BTreeMap::new();
-    let mut batches: Vec<&RecordBatch> = Vec::new();
-    let mut places = Vec::with_capacity(rows.len());
-    for row in rows {
-        let batch = *number.entry(Arc::as_ptr(&row.batch)).or_insert_with(|| {
-            batches.push(&row.batch);
-            batches.len() - 1
-        });
-        places.push((batch, row.at as usize));
-    }
-    interleave_record_batch(&batches, &places).expect("the rows of a sink have one schema")
 }
 
 /// Prints updates to standard output.

@@ -5,8 +5,8 @@
 //!          <---- bytes that pass, as long as the proxy lets them ---->
 //! ```
 //!
-//! Harms come at once, or when so many bytes have passed in a direction: so a test says where in a
-//! conversation the link breaks, and not when.
+//! Harms come at once, when so many bytes have passed in a direction, or at some text: so a test says
+//! where in a conversation the link breaks, and not when.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -59,14 +59,37 @@ struct Link {
 struct State {
     harm: Harm,
     /// A harm to come, when so many bytes more have passed one way.
-    next: Option<(Way, u64, Harm)>,
-    /// How many connections were made.
+    next: Option<Next>,
+    /// How many connections were made: each has its number.
     connections: u64,
+    /// What harms connections up to one, whatever harms those that came later.
+    former: (u64, Harm),
     /// How many bytes have passed in and out.
     passed: [u64; 2],
-    /// How often what was open was cut: what is younger lives on.
-    cuts: u64,
+    /// The last connection that was cut: those that came later live on.
+    cut: u64,
     is_gone: bool,
+}
+
+/// A harm to come.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    way: Way,
+    place: Place,
+    harm: Harm,
+    /// Whether what is opened later is spared.
+    spares: bool,
+}
+
+/// Where in what passes one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Behind so many bytes.
+    Bytes(u64),
+    /// Before this text.
+    Before(&'static str),
+    /// Behind this text.
+    Behind(&'static str),
 }
 
 /// How many bytes are passed on at once.
@@ -117,7 +140,27 @@ impl Proxy {
 
     /// Harms everything when so many bytes more have passed one way.
     pub fn harm_after(&self, way: Way, bytes: u64, harm: Harm) {
-        self.link.lock().next = Some((way, bytes, harm));
+        self.link.lock().next = Some(Next {
+            way,
+            place: Place::Bytes(bytes),
+            harm,
+            spares: false,
+        });
+    }
+
+    /// Harms what is open when it comes to a place; what is opened then passes.
+    pub fn harm_open_at(&self, way: Way, place: Place, harm: Harm) {
+        self.link.lock().next = Some(Next {
+            way,
+            place,
+            harm,
+            spares: true,
+        });
+    }
+
+    /// Whether no harm is to come any more.
+    pub fn has_harmed(&self) -> bool {
+        self.link.lock().next.is_none()
     }
 
     /// How many connections were made through it.
@@ -155,7 +198,7 @@ impl Link {
     fn connected(self: &Arc<Self>, client: &TcpStream) {
         let mut state = self.lock();
         state.connections += 1;
-        let (harm, born) = (state.harm, state.cuts);
+        let (harm, number) = (state.harm, state.connections);
         drop(state);
         will_reset(client);
         // A client of a server that is gone finds nobody.
@@ -173,18 +216,18 @@ impl Link {
             let from = from.try_clone().expect("it is open");
             let to = to.try_clone().expect("it is open");
             let link = Arc::clone(self);
-            thread::spawn(move || link.pump(way, born, from, to));
+            thread::spawn(move || link.pump(way, number, from, to));
         };
         pump(Way::In, client, &server);
         pump(Way::Out, &server, client);
     }
 
     /// Passes bytes one way until an end closes, or is cut.
-    fn pump(&self, way: Way, born: u64, mut from: TcpStream, mut to: TcpStream) {
+    fn pump(&self, way: Way, number: u64, mut from: TcpStream, mut to: TcpStream) {
         let mut block = vec![0; BLOCK];
         loop {
             let client = if way == Way::In { &from } else { &to };
-            if self.harm(born, client).is_none() {
+            if self.harm(number, client).is_none() {
                 return;
             }
             let mut rest = match from.read(&mut block) {
@@ -195,12 +238,12 @@ impl Link {
             };
             while !rest.is_empty() {
                 let client = if way == Way::In { &from } else { &to };
-                let Some(harm) = self.harm(born, client) else {
+                let Some(harm) = self.harm(number, client) else {
                     return;
                 };
                 let most = match harm {
                     Harm::Slow(bytes) => bytes,
-                    _ => self.allowed(way),
+                    _ => self.allowed(way, rest),
                 };
                 let (now, later) = rest.split_at(most.min(rest.len()));
                 // Before they are there: who has heard an answer may ask for harm to what comes next.
@@ -218,41 +261,47 @@ impl Link {
     }
 
     /// The harm that holds, once a stall is over; none when the connection has come to its end by it.
-    fn harm(&self, born: u64, client: &TcpStream) -> Option<Harm> {
-        let stalls = |state: &mut State| state.harm == Harm::Stall;
+    fn harm(&self, number: u64, client: &TcpStream) -> Option<Harm> {
+        let stalls = |state: &mut State| state.of(number) == Some(Harm::Stall);
         let state = self.changed.wait_while(self.lock(), stalls).expect(WHOLE);
-        if state.cuts > born {
-            return None;
-        }
-        if state.harm == Harm::HalfOpen {
+        let harm = state.of(number);
+        if harm == Some(Harm::HalfOpen) {
             client.shutdown(Shutdown::Both).ok();
-            let is_silent = |state: &mut State| state.harm == Harm::HalfOpen;
+            let is_silent = |state: &mut State| state.of(number) == Some(Harm::HalfOpen);
             drop(self.changed.wait_while(state, is_silent).expect(WHOLE));
             return None;
         }
-        Some(state.harm)
+        harm
     }
 
-    /// How many bytes may pass before the next harm comes.
-    fn allowed(&self, way: Way) -> usize {
-        match self.lock().next {
-            Some((of, bytes, _)) if of == way => {
-                usize::try_from(bytes).map_or(BLOCK, |bytes| bytes.clamp(1, BLOCK))
-            }
-            _ => BLOCK,
+    /// How many of some bytes may pass before the next harm comes; it comes now where none may.
+    fn allowed(&self, way: Way, bytes: &[u8]) -> usize {
+        let mut state = self.lock();
+        let Some(next) = state.next.as_mut().filter(|next| next.way == way) else {
+            return BLOCK;
+        };
+        if let Some(before) = next.place.within(bytes) {
+            next.place = Place::Bytes(before as u64);
         }
+        let Place::Bytes(allowed) = next.place else {
+            return BLOCK;
+        };
+        if allowed == 0 {
+            state.strike();
+            self.changed.notify_all();
+        }
+        usize::try_from(allowed).map_or(BLOCK, |allowed| allowed.min(BLOCK))
     }
 
     fn count(&self, way: Way, bytes: u64) {
         let mut state = self.lock();
         state.passed[way as usize] += bytes;
-        if let Some((of, left, harm)) = state.next
-            && of == way
+        if let Some(next) = &mut state.next
+            && let (true, Place::Bytes(left)) = (next.way == way, &mut next.place)
         {
-            state.next = Some((of, left.saturating_sub(bytes), harm));
-            if left <= bytes {
-                state.next = None;
-                state.harm(harm);
+            *left = left.saturating_sub(bytes);
+            if *left == 0 {
+                state.strike();
             }
         }
         self.changed.notify_all();
@@ -269,10 +318,48 @@ impl Link {
     }
 }
 
+impl Place {
+    /// How many of some bytes come before it, if it is a text among them.
+    fn within(self, bytes: &[u8]) -> Option<usize> {
+        let (text, behind) = match self {
+            Place::Bytes(_) => return None,
+            Place::Before(text) => (text, 0),
+            Place::Behind(text) => (text, text.len()),
+        };
+        let is_it = |window: &[u8]| window == text.as_bytes();
+        let found = bytes.windows(text.len()).position(is_it);
+        found.map(|before| before + behind)
+    }
+}
+
 impl State {
+    /// What was to come has come.
+    fn strike(&mut self) {
+        let Some(next) = self.next.take() else { return };
+        if next.spares {
+            self.harm_open(next.harm);
+        } else {
+            self.harm(next.harm);
+        }
+    }
+
     fn harm(&mut self, harm: Harm) {
         self.harm = harm;
-        self.cuts += u64::from(harm == Harm::Cut);
+        self.harm_open(harm);
+    }
+
+    fn harm_open(&mut self, harm: Harm) {
+        if harm == Harm::Cut {
+            self.cut = self.connections;
+        }
+        self.former = (self.connections, harm);
+    }
+
+    /// The harm of a connection; none when it is cut.
+    fn of(&self, number: u64) -> Option<Harm> {
+        let (last, harm) = self.former;
+        let harm = if number <= last { harm } else { self.harm };
+        (number > self.cut).then_some(harm)
     }
 }
 

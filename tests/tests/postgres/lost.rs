@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use operators::postgres::{PostgresError, Retry, Server, Session, System};
 use serde_json::json;
-use tests::harness::{Database, Harm, Postgres, Proxy, Way};
+use tests::harness::{Database, Harm, Place, Postgres, Proxy, Way};
 
 use super::{asked, declared, of};
 
@@ -198,6 +198,30 @@ fn a_session_whose_client_is_gone_holds_its_locks_until_the_server_hears_of_it()
     next.execute("SET lock_timeout = '60s'; UPDATE f SET n = 3")
         .unwrap();
     assert_eq!(database.sql("SELECT n FROM f"), "3\n");
+}
+
+/// The server does not know that nobody waits any more, and is told so by another connection.
+#[test]
+fn a_statement_that_is_given_up_is_cancelled_on_the_server() {
+    let database = Database::create();
+    let proxy = Proxy::before(database.server().port());
+    let server = declared(json!({
+        "url": database.url_through(proxy.port()),
+        "statement_timeout": "100ms",
+    }));
+    let mut session = server.session().unwrap();
+    session.execute("SET statement_timeout = 0").unwrap();
+    proxy.harm_open_at(Way::In, Place::Behind("pg_sleep(300)\0"), Harm::Stall);
+    let error = session.execute("SELECT pg_sleep(300)").unwrap_err();
+    assert!(matches!(error, PostgresError::Silent(_)), "{error}");
+    let sleeps = "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    assert_eq!(database.sql(sleeps), "1\n");
+    let began = Instant::now();
+    drop(session);
+    while database.sql(sleeps) != "0\n" {
+        assert!(began.elapsed() < Duration::from_mins(1), "it sleeps on");
+    }
 }
 
 #[test]

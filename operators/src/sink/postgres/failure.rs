@@ -14,6 +14,29 @@ pub(super) fn of(sink: &str, doing: &'static str, error: PostgresError) -> SinkE
     }
 }
 
+/// By what a session was lost, of an error of its sink; gives the error back where it was not.
+pub(super) fn loss(error: SinkError) -> Result<PostgresError, SinkError> {
+    let SinkError::Transient {
+        sink,
+        doing,
+        source,
+    } = error
+    else {
+        return Err(error);
+    };
+    let source = match source.downcast::<PostgresError>().map(|error| *error) {
+        Ok(PostgresError::CommitUnknown(lost)) => return Ok(*lost),
+        Ok(lost) if lost.is_transient() => return Ok(lost),
+        Ok(other) => other.into(),
+        Err(other) => other,
+    };
+    Err(SinkError::Transient {
+        sink,
+        doing,
+        source,
+    })
+}
+
 /// Why the server did not take a row; `None` when it is not the row that is at fault. The server's
 /// own words often quote the row, so it is told by what the server names beside them.
 pub(super) fn refusal(error: &PostgresError) -> Option<String> {

@@ -1,7 +1,6 @@
 //! How the rows of a sink lie in a table: made where it is missing, mended where that is allowed,
 //! refused where it cannot hold them. Columns that others added are left alone.
 
-use super::failure;
 use super::found::{self, Found};
 use super::kind::{self, Kind};
 use super::layout::{Beside, Column, LIVE, Layout, OWNER, quoted};
@@ -63,20 +62,22 @@ impl Table {
     }
 
     /// Makes the table or its missing columns, or says what stands against it.
-    pub(super) fn prepare(&self, session: &mut Session) -> Result<Layout, SinkError> {
-        let failed = |error| failure::of(&self.sink, "making the table", error);
-        let looked = self.look(session).map_err(failed)?;
+    pub(super) fn prepare(
+        &self,
+        session: &mut Session,
+    ) -> Result<Result<Layout, SinkError>, PostgresError> {
+        let looked = self.look(session)?;
         if let Some(Unfit { what, help }) = self.unfit(&looked).into_iter().next() {
             let sink = self.sink.clone();
-            return Err(SinkError::Unfit { sink, what, help });
+            return Ok(Err(SinkError::Unfit { sink, what, help }));
         }
         let layout = self.layout(&looked);
         let sql = match &looked.found {
             None => self.create(&layout),
             Some(found) => self.add(&layout, found),
         };
-        session.execute(&sql).map_err(failed)?;
-        Ok(layout.made())
+        session.execute(&sql)?;
+        Ok(Ok(layout.made()))
     }
 
     /// What stands against writing to the table, all of it.

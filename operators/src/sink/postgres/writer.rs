@@ -1,18 +1,31 @@
 //! The sessions of a run with a sink's server.
+//!
+//! ```text
+//!  begin --> apply --> commit --> answered
+//!    ^         |          |
+//!    |       lost       lost: in doubt --> fence asked --> it happened
+//!    |         |                                |
+//!    +--pause--+------------ it did not --------+
+//! ```
+//!
+//! A session that is lost takes what was not committed with it, and its commit is begun anew in another.
+//! Invariant: one in doubt is not, before the fence says that it did not happen.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Plan;
 use super::apply::Applying;
 use super::decode::{Column, Rows, text};
+use super::failure;
 use super::fence::FenceTable;
 use super::found;
 use super::layout::Layout;
 use super::search::Search;
 use crate::chunk::batch;
 use crate::fault;
-use crate::postgres::{PostgresError, Retry, Session, System};
+use crate::postgres::{Backend, PostgresError, Retry, Session, System};
 use crate::schema::{Schema, Type};
 use crate::sink::mode::Mode;
 use crate::sink::policy::Lookups;
@@ -21,19 +34,38 @@ use crate::sink::{Applied, Change, Fence, Receive, SinkError, Updates, Writer};
 /// How many rows are handed on at once: as many as a chunk has.
 const CHUNK_ROWS: usize = 8192;
 
+/// How often a commit is begun anew. A server that is lost as often, each time behind a begin that it
+/// answered, does not fail over: it fails by what is written.
+const LOSSES: usize = 5;
+
 /// Writes one sink. It has a session from the begin of a commit to its end; what stands outside of a
 /// commit takes one for the time that it needs.
 pub(super) struct PostgresWriter {
     plan: Arc<Plan>,
     /// The commit that was begun.
     open: Option<Open>,
+    /// Whether it came behind its begin, which waits by itself.
+    is_begun: bool,
+    /// Whether it may have happened.
+    in_doubt: bool,
+    /// How often it lost its session, and by what, if it is to be begun anew.
+    losses: usize,
+    lost: Option<PostgresError>,
+    /// What the session that was lost last left on the server: it may still hold the lock on the fence.
+    left: Option<Backend>,
     dry: bool,
 }
 
 /// A transaction, and the table as it writes it.
 struct Open {
-    session: Session,
+    held: Held,
     layout: Layout,
+}
+
+/// A session, and the server's process behind it.
+struct Held {
+    session: Session,
+    backend: Backend,
 }
 
 impl PostgresWriter {
@@ -42,43 +74,47 @@ impl PostgresWriter {
         PostgresWriter {
             plan: Arc::clone(plan),
             open: None,
+            is_begun: false,
+            in_doubt: false,
+            losses: 0,
+            lost: None,
+            left: None,
             dry,
         }
     }
 
-    /// The transaction in which rows are to be written, up to its first row.
-    fn prepared(&self, expected: Option<&Fence>, next: &Fence) -> Result<Open, SinkError> {
-        let plan = &*self.plan;
-        let failed = |error| plan.failed("taking the lock", error);
-        let session = Retry::default().run(&System::default(), || {
-            let mut session = plan.server.session()?;
-            session.execute(&settings(plan))?;
-            Ok(session)
-        });
-        let mut session = session.map_err(failed)?;
-        let begin =
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE";
-        session.execute(begin).map_err(failed)?;
-        let schema = plan.schema(&mut session).map_err(failed)?;
-        let found = plan
-            .locked(&mut session, schema.as_deref())
-            .map_err(failed)?;
-        if found.as_ref() != expected {
-            return Err(SinkError::FenceMoved {
-                sink: plan.table.sink.clone(),
-                expected: expected.cloned(),
-                found,
-            });
+    /// The transaction in which rows are to be written, up to its first row. The inner error stays,
+    /// whoever asks again.
+    fn prepared(
+        &mut self,
+        expected: Option<&Fence>,
+        next: &Fence,
+    ) -> Result<Result<Open, SinkError>, PostgresError> {
+        let mut held = self.held()?;
+        let begun = self.plan.begin(&mut held.session, expected, next);
+        self.leaves(&held);
+        Ok(begun?.map(|layout| Open { held, layout }))
+    }
+
+    /// A session that can write where it is to, and is rid of what the one before it left on the
+    /// server: but for a COMMIT that may be under way there.
+    fn held(&mut self) -> Result<Held, PostgresError> {
+        let mut session = self.plan.server.session()?;
+        session.execute(&settings(&self.plan))?;
+        if !self.dry {
+            session.insist_on_writing()?;
         }
-        let layout = plan.table.prepare(&mut session)?;
-        let stages = format!("{}{}", layout.rows().make(), layout.ids().make());
-        let moved = session.execute(&stages).and_then(|()| {
-            let fence = plan.fence(schema.as_deref());
-            let fence = fence.expect("a table that was prepared lies in a schema");
-            fence.write(&mut session, next)
-        });
-        moved.map_err(|error| plan.failed("moving the fence", error))?;
-        Ok(Open { session, layout })
+        if let Some(left) = self.left {
+            left.end(&mut session, self.in_doubt)?;
+            self.left = None;
+        }
+        let backend = Backend::of(&mut session)?;
+        Ok(Held { session, backend })
+    }
+
+    /// Notes what a session leaves on the server if it is lost.
+    fn leaves(&mut self, held: &Held) {
+        self.left = held.session.is_closed().then_some(held.backend);
     }
 }
 
@@ -86,13 +122,13 @@ impl Writer for PostgresWriter {
     /// Waits for the lock on the fence: so a commit whose end was not heard of has happened by then,
     /// or never will.
     fn fence(&mut self) -> Result<Option<Fence>, SinkError> {
-        self.plan.ask("reading the fence", |session, plan| {
-            session.execute("BEGIN")?;
-            let schema = plan.schema(session)?;
-            let found = plan.locked(session, schema.as_deref())?;
-            session.execute("ROLLBACK")?;
-            Ok(found)
-        })
+        let found = Retry::default().run(&System::default(), || {
+            let mut held = self.held()?;
+            let found = self.plan.fenced(&mut held.session);
+            self.leaves(&held);
+            found
+        });
+        found.map_err(|error| self.plan.failed("reading the fence", error))
     }
 
     /// Of a table that is only updated no row is ours.
@@ -112,7 +148,16 @@ impl Writer for PostgresWriter {
     }
 
     fn begin(&mut self, expected: Option<&Fence>, next: &Fence) -> Result<(), SinkError> {
-        self.open = Some(self.prepared(expected, next)?);
+        self.is_begun = false;
+        let mut lost = self.lost.take();
+        let begun = Retry::default().run(&System::default(), || match lost.take() {
+            // What was lost was the first try: a pause comes before the next.
+            Some(lost) => Err(lost),
+            None => self.prepared(expected, next),
+        });
+        let begun = begun.map_err(|error| self.plan.failed("beginning a commit", error))?;
+        self.open = Some(begun?);
+        self.is_begun = true;
         Ok(())
     }
 
@@ -126,7 +171,7 @@ impl Writer for PostgresWriter {
         let applying = Applying {
             plan: &self.plan,
             layout: &open.layout,
-            search: Search::of(&mut open.session),
+            search: Search::of(&mut open.held.session),
             lookups,
             changes,
             locks: !self.dry,
@@ -137,28 +182,46 @@ impl Writer for PostgresWriter {
 
     /// After an error the session is let go of, and what was begun with it.
     fn commit(&mut self) -> Result<(), SinkError> {
-        let Open { mut session, .. } = self.open.take().expect(BEGUN);
-        let done = if self.dry {
-            session.execute("ROLLBACK")
+        let Open { mut held, .. } = self.open.take().expect(BEGUN);
+        let mut done = if self.dry {
+            held.session.execute("ROLLBACK")
         } else {
-            session.commit()
+            held.session.commit()
         };
         // A fault: the answer to the first commit is lost.
         if fault::first("lose-answer") {
-            let (sink, lost) = (&self.plan.table.sink, "the answer is lost");
-            return Err(SinkError::failed(false, sink, "committing", lost));
+            let silence = PostgresError::Silent(Duration::ZERO);
+            done = Err(PostgresError::CommitUnknown(Box::new(silence)));
         }
+        self.leaves(&held);
+        self.in_doubt = matches!(done, Err(PostgresError::CommitUnknown(_)));
+        self.losses = if done.is_ok() { 0 } else { self.losses };
         done.map_err(|error| self.plan.failed("committing", error))
     }
 
     fn happened(&mut self, next: &Fence) -> Result<bool, SinkError> {
-        Ok(self.fence()?.as_ref() == Some(next))
+        let happened = self.fence()?.as_ref() == Some(next);
+        self.in_doubt = false;
+        self.losses = if happened { 0 } else { self.losses };
+        Ok(happened)
+    }
+
+    fn regain(&mut self, lost: SinkError) -> Result<(), SinkError> {
+        if !self.is_begun || self.in_doubt || self.losses == LOSSES {
+            return Err(lost);
+        }
+        self.lost = Some(failure::loss(lost)?);
+        self.losses += 1;
+        Ok(())
     }
 
     /// A session that does not answer is let go of: the server rolls back what was open in it.
     fn rollback(&mut self) -> Result<(), SinkError> {
         if let Some(mut open) = self.open.take() {
-            open.session.execute("ROLLBACK").ok();
+            if !open.held.session.is_closed() {
+                open.held.session.execute("ROLLBACK").ok();
+            }
+            self.leaves(&open.held);
         }
         Ok(())
     }
@@ -243,6 +306,43 @@ impl Plan {
             ask(&mut session, self)
         });
         asked.map_err(|error| self.failed(doing, error))
+    }
+
+    /// Reads the fence in a transaction of its own.
+    fn fenced(&self, session: &mut Session) -> Result<Option<Fence>, PostgresError> {
+        session.execute("BEGIN")?;
+        let schema = self.schema(session)?;
+        let found = self.locked(session, schema.as_deref())?;
+        session.execute("ROLLBACK")?;
+        Ok(found)
+    }
+
+    /// Begins a transaction, compares the fence and moves it, and makes what is missing of the table.
+    fn begin(
+        &self,
+        session: &mut Session,
+        expected: Option<&Fence>,
+        next: &Fence,
+    ) -> Result<Result<Layout, SinkError>, PostgresError> {
+        session.execute("BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE")?;
+        let schema = self.schema(session)?;
+        let found = self.locked(session, schema.as_deref())?;
+        if found.as_ref() != expected {
+            return Ok(Err(SinkError::FenceMoved {
+                sink: self.table.sink.clone(),
+                expected: expected.cloned(),
+                found,
+            }));
+        }
+        let layout = match self.table.prepare(session)? {
+            Ok(layout) => layout,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        session.execute(&format!("{}{}", layout.rows().make(), layout.ids().make()))?;
+        let fence = self.fence(schema.as_deref());
+        let fence = fence.expect("a table that was prepared lies in a schema");
+        fence.write(session, next)?;
+        Ok(Ok(layout))
     }
 
     /// The schema of the table and of its fence; `None` when the search path has none.

@@ -1,0 +1,64 @@
+//! The client's end of a session, and the way to stop what the server does for it.
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use tokio::time;
+use tokio_postgres::NoTls;
+
+use super::reactor::spawn;
+use super::tls::Protection;
+
+/// The client's end of a session.
+pub(super) struct Client {
+    client: tokio_postgres::Client,
+    protection: Protection,
+}
+
+/// How long the server is tried to be told that nobody waits any more.
+const CANCELLING: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// That of a connection, protected as others to its server are.
+    pub(super) fn of(client: tokio_postgres::Client, protection: &Protection) -> Self {
+        let protection = protection.clone();
+        Client { client, protection }
+    }
+
+    /// Ends the session. What the server still does in it nobody waits for any more: it is told so, by
+    /// a connection of its own and beside everything else, since this one may be silent.
+    pub(super) fn abandon(self) {
+        if self.client.is_closed() {
+            return;
+        }
+        let token = self.client.cancel_token();
+        let protection = self.protection;
+        spawn(async move {
+            let told = async {
+                match protection {
+                    Protection::Without => token.cancel_query(NoTls).await,
+                    Protection::WherePossible(tls) | Protection::Always(tls) => {
+                        token.cancel_query(tls).await
+                    }
+                }
+            };
+            // A server that cannot be told notices when it next speaks to us.
+            time::timeout(CANCELLING, told).await.ok();
+        });
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.client.fmt(f)
+    }
+}
+
+impl Deref for Client {
+    type Target = tokio_postgres::Client;
+
+    fn deref(&self) -> &tokio_postgres::Client {
+        &self.client
+    }
+}
