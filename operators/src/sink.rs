@@ -366,7 +366,7 @@ impl SinkError {
     pub fn help(&self) -> Option<String> {
         match self {
             SinkError::FenceMoved { sink, .. } => Some(format!(
-                "if the sink or the state was restored or replaced, run `tidemill adopt {sink}`"
+                "if the sink or the state was restored or replaced, run `tidemill adopt PIPELINE {sink}`"
             )),
             SinkError::Unfit { help, .. } => Some(help.clone()),
             SinkError::Transient { .. } => {

@@ -3,12 +3,17 @@
 //! Method: the program, over a file of visits, with a proxy before a real server; [`Visits`] is the
 //! pipeline, its file and its table.
 
+mod killed;
 mod lost;
+mod refused;
+mod restored;
 
 use std::fmt::Write;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
 
-use tests::harness::{Database, Outcome, Proxy, Scratch, scratch_folder};
+use operators::postgres::{Server, Session};
+use tests::harness::{Database, Outcome, Postgres, Proxy, Scratch, scratch_folder};
 
 use crate::visits::PROGRAM;
 
@@ -17,9 +22,22 @@ struct Visits<'a> {
     scratch: Scratch,
     database: Database<'a>,
     proxy: Proxy,
+    /// Where the program finds the database, and the server that we ask.
+    url: String,
+    server: &'a Postgres,
     /// What the sink says besides.
     sink: &'static str,
+    /// How many bytes the note of each visit has.
+    note: usize,
 }
+
+/// The ways in which rows are written: by sets, through policies, as entries of a log, to a table
+/// that has no other rows, and to one whose rows are others'.
+const SETS: &str = "";
+const POLICIES: &str = "on_retract = \"delete\"\ncolumns.hours = { update = \"new.hours\" }";
+const LOG: &str = "write = \"append\"";
+const REPLACED: &str = "write = \"replace\"";
+const UPDATED: &str = "write = \"update-only\"";
 
 /// How the visits come to the table.
 const PIPELINE: &str = r#"
@@ -55,7 +73,7 @@ const LIVE: &str = "
 /// A row: person, visit and hours.
 type Row = (String, u32, u32);
 
-/// Each visit has a note of so many bytes: so rows take several messages.
+/// Notes of so many bytes make rows take several messages.
 const NOTE: usize = 400;
 
 impl<'a> Visits<'a> {
@@ -65,9 +83,12 @@ impl<'a> Visits<'a> {
         let proxy = Proxy::before(database.server().port());
         let visits = Visits {
             scratch,
+            url: database.url_through(proxy.port()),
+            server: database.server(),
             database,
             proxy,
             sink,
+            note: NOTE,
         };
         visits.configure("statement_timeout = \"30s\"");
         visits
@@ -75,11 +96,10 @@ impl<'a> Visits<'a> {
 
     /// Writes the pipeline, with what is to be said of the connection.
     fn configure(&self, connection: &str) {
-        let url = self.database.url_through(self.proxy.port());
         let toml = format!(
-            "{PIPELINE}{}\n[connections.main]\ntype = \"postgres\"\nurl = \"{url}\"\n\
+            "{PIPELINE}{}\n[connections.main]\ntype = \"postgres\"\nurl = \"{}\"\n\
              tls = \"disable\"\nconnect_timeout = \"2s\"\n{connection}\n",
-            self.sink
+            self.sink, self.url
         );
         self.scratch.write("pipeline.toml", toml);
     }
@@ -88,13 +108,13 @@ impl<'a> Visits<'a> {
     fn are(&self, rows: &[Row]) {
         let mut csv = String::from("person,visit,hours,note\n");
         for (person, visit, hours) in rows {
-            writeln!(csv, "{person},{visit},{hours},{}", "x".repeat(NOTE)).unwrap();
+            writeln!(csv, "{person},{visit},{hours},{}", "x".repeat(self.note)).unwrap();
         }
         self.scratch.write("visits.csv", csv);
     }
 
     /// A run, which is under way.
-    fn spawn(&self) -> std::process::Child {
+    fn spawn(&self) -> Child {
         let mut command: Command = self.scratch.command(&["run"]);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("the program starts")
@@ -104,7 +124,7 @@ impl<'a> Visits<'a> {
     /// left to do.
     fn hold(&self, rows: &[Row], how: &str) {
         let mut expected: Vec<String> = (rows.iter())
-            .map(|(person, visit, hours)| format!("{person}|{visit}|{hours}|{NOTE}"))
+            .map(|(person, visit, hours)| format!("{person}|{visit}|{hours}|{}", self.note))
             .collect();
         expected.sort();
         let mut held = self.query(if self.sink.contains("append") {
@@ -121,9 +141,31 @@ impl<'a> Visits<'a> {
     }
 
     fn query(&self, sql: &str) -> Vec<String> {
-        self.database.sql(sql).lines().map(str::to_owned).collect()
+        let found = self.server.execute(self.database.name(), sql);
+        found.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until a query finds something.
+    fn until(&self, sql: &str) {
+        while self.query(sql).is_empty() {
+            thread::yield_now();
+        }
+    }
+
+    /// Keeps everybody else from writing the table, as long as it lives.
+    fn lock(&self) -> Session {
+        let server = Server::of(&self.database.url()).unwrap();
+        let mut session = server.session().unwrap();
+        session
+            .execute("BEGIN; LOCK TABLE visits IN EXCLUSIVE MODE")
+            .unwrap();
+        session
     }
 }
+
+/// What the server does for the program, where it waits as is then said.
+const WRITER: &str = "FROM pg_stat_activity WHERE datname = current_database()
+    AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND wait_event";
 
 /// So many visits of nine people, of which each has other hours in each version; some come and go.
 fn version(visits: u32, version: u32) -> Vec<Row> {
@@ -134,6 +176,6 @@ fn version(visits: u32, version: u32) -> Vec<Row> {
 }
 
 /// What came of a run that was under way.
-fn ended(run: std::process::Child) -> Outcome {
+fn ended(run: Child) -> Outcome {
     Outcome::ended(&run.wait_with_output().expect("the program ends"))
 }

@@ -1,16 +1,8 @@
 //! The server is lost in the middle of a commit: the run waits, makes it anew, and ends well.
 
-use std::thread;
-
-use operators::postgres::{Server, Session};
-use tests::harness::{Database, Harm, Place, Postgres, Way};
+use tests::harness::{Harm, Place, Way};
 
 use super::*;
-
-/// The ways in which rows are written: by sets, through policies, and as entries of a log.
-const SETS: &str = "";
-const POLICIES: &str = "on_retract = \"delete\"\ncolumns.hours = { update = \"new.hours\" }";
-const LOG: &str = "write = \"append\"";
 
 /// How many visits.
 const VISITS: u32 = 60;
@@ -116,23 +108,12 @@ enum Blow {
     ReadOnly,
 }
 
-/// The process of the server that writes for us, where it waits as is asked for.
-const WRITER: &str = "FROM pg_stat_activity WHERE datname = current_database()
-    AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND wait_event";
-
-/// Waits for a row.
-fn until(visits: &Visits, sql: &str) {
-    while visits.query(sql).is_empty() {
-        thread::yield_now();
-    }
-}
-
 impl Blow {
     /// Strikes while the writer waits for something, of which `release` rids it.
     fn strike(self, visits: &Visits, event: &str, release: impl FnOnce()) {
         let server = visits.database.server();
         let writer = format!("{WRITER} = '{event}'");
-        until(visits, &format!("SELECT pid {writer}"));
+        visits.until(&format!("SELECT pid {writer}"));
         let terminate = || visits.query(&format!("SELECT pg_terminate_backend(pid) {writer}"));
         match self {
             Blow::Terminate => {
@@ -147,10 +128,7 @@ impl Blow {
             Blow::ReadOnly => {
                 visits.query("ALTER SYSTEM SET default_transaction_read_only = on");
                 visits.query("SELECT pg_reload_conf()");
-                until(
-                    visits,
-                    "SELECT 1 WHERE current_setting('transaction_read_only') = 'on'",
-                );
+                visits.until("SELECT 1 WHERE current_setting('transaction_read_only') = 'on'");
                 let before = visits.proxy.connections();
                 terminate();
                 release();
@@ -163,16 +141,6 @@ impl Blow {
             }
         }
     }
-}
-
-/// A session that keeps everybody else from writing the table.
-fn lock(database: &Database) -> Session {
-    let server = Server::of(&database.url()).unwrap();
-    let mut session = server.session().unwrap();
-    session
-        .execute("BEGIN; LOCK TABLE visits IN EXCLUSIVE MODE")
-        .unwrap();
-    session
 }
 
 #[test]
@@ -190,7 +158,7 @@ fn a_server_that_ends_a_session_while_it_writes_is_waited_for() {
             }
             let rows = version(VISITS, at);
             visits.are(&rows);
-            let locked = lock(&visits.database);
+            let locked = visits.lock();
             let run = visits.spawn();
             blow.strike(&visits, "relation", || drop(locked));
             let ran = ended(run).exits(0);

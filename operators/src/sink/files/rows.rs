@@ -87,7 +87,7 @@ impl Plan {
                 sink: self.sink.clone(),
                 what: format!("`{path}` does not lie {expected}"),
                 help: format!(
-                    "move {} away and run `tidemill adopt {}`: all rows are written anew",
+                    "move {} away and run `tidemill adopt PIPELINE {}`: all rows are written anew",
                     self.place.path().display(),
                     self.sink
                 ),
@@ -111,7 +111,7 @@ impl Plan {
     /// What to do where files are not as they were written.
     pub(super) fn restore(&self) -> String {
         format!(
-            "put it back as it was; or move {} away and run `tidemill adopt {}`: what is missing \
+            "put it back as it was; or move {} away and run `tidemill adopt PIPELINE {}`: what is missing \
              then is written anew by the next run",
             self.place.path().display(),
             self.sink

@@ -232,7 +232,7 @@ fn the_fence_keeps_other_states_and_lost_epochs_out() {
 fn files_that_somebody_changed_are_named() {
     let what = |fixture: &Fixture| match fixture.open().intact() {
         Err(SinkError::Unfit { what, help, .. }) => {
-            assert!(help.contains("tidemill adopt s"), "{help}");
+            assert!(help.contains("tidemill adopt PIPELINE s"), "{help}");
             what
         }
         other => panic!("{other:?}"),
@@ -313,7 +313,7 @@ fn files_of_another_layout_are_refused() {
         .begin(fixture.stands().as_ref(), &fence(9))
         .unwrap_err();
     assert!(
-        error.help().unwrap().contains("tidemill adopt s"),
+        error.help().unwrap().contains("tidemill adopt PIPELINE s"),
         "{error}"
     );
 }

@@ -61,7 +61,7 @@ fn another_fence_stops_the_run_before_it_touches_anything() {
     for expected in [None, Some(&fence(2)), Some(&other)] {
         let error = writer.begin(expected, &fence(3)).unwrap_err();
         assert!(!error.is_transient());
-        assert!(error.help().unwrap().contains("tidemill adopt s"));
+        assert!(error.help().unwrap().contains("tidemill adopt PIPELINE s"));
         assert!(
             error
                 .to_string()
