@@ -31,7 +31,7 @@ pub use cluster::{Cluster, Meeting, signal};
 pub use database::{Counts, Row, Rows, Table, Tables, tables};
 pub use namespace::Machines;
 pub use parquet_file::{read_parquet, write_parquet};
-pub use postgres::{Database, Postgres};
+pub use postgres::{Database, Postgres, tables_at};
 pub use process::Outcome;
 pub use proxy::{Harm, Place, Proxy, Way};
 pub use scratch::{Backup, Scratch, scratch_folder};

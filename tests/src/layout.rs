@@ -1,4 +1,6 @@
-//! How the tables of a pipeline lie on disk, and how its sinks do.
+//! How the tables of a pipeline lie on disk, and how its sinks do; or in a database of a server.
+
+mod server;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,9 +17,11 @@ use operators::schema::Type;
 use operators::value::{Value, column};
 use proptest::prelude::*;
 
-use crate::harness::{self, Row, write_parquet};
+use crate::harness::{self, Row, Tables, write_parquet};
 use crate::meaning::Columns;
 use crate::tables::Table;
+
+pub use server::database_of;
 
 /// How the tables lie on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub enum Sources {
     Parquet,
     /// A folder of Parquet files each.
     Folders,
+    /// A table of a server each.
+    Server,
 }
 
 /// Where rows lie in Parquet: it may be another in each run, as it changes no row.
@@ -63,9 +69,11 @@ pub enum Sinks {
     Lines,
     /// A file of a JSON array each.
     Json,
+    /// A table of a server each.
+    Server,
 }
 
-/// Any of them.
+/// Any kind of files.
 pub fn sources() -> impl Strategy<Value = Sources> {
     use Sources::{Csv, Folders, Lines, Packed, PackedLines, Parquet};
     prop_oneof![
@@ -78,7 +86,7 @@ pub fn sources() -> impl Strategy<Value = Sources> {
     ]
 }
 
-/// Any of them; tables most of the time, which are the fastest.
+/// Any kind of files; tables most of the time, which are the fastest.
 pub fn sinks() -> impl Strategy<Value = Sinks> {
     use Sinks::{Csv, Files, Folders, Json, Lines, Tables};
     prop_oneof![
@@ -88,6 +96,15 @@ pub fn sinks() -> impl Strategy<Value = Sinks> {
         1 => Just(Csv),
         1 => Just(Lines),
         1 => Just(Json),
+    ]
+}
+
+/// On a server at one end, or at both.
+pub fn on_server() -> impl Strategy<Value = (Sources, Sinks)> {
+    prop_oneof![
+        1 => sinks().prop_map(|sinks| (Sources::Server, sinks)),
+        1 => sources().prop_map(|sources| (sources, Sinks::Server)),
+        2 => Just((Sources::Server, Sinks::Server)),
     ]
 }
 
@@ -108,6 +125,9 @@ impl Sources {
     /// # Panics
     /// When the folder cannot be written.
     pub fn write(self, folder: &Path, tables: &BTreeMap<String, Table>, layout: Layout) {
+        if self == Sources::Server {
+            return server::write(folder, tables);
+        }
         for (name, table) in tables {
             match self {
                 Sources::Csv => {
@@ -142,12 +162,13 @@ impl Sources {
                         write_parquet(&path, &rows.slice(first, length), layout.group_rows);
                     }
                 }
+                Sources::Server => {}
             }
         }
     }
 
-    /// A pipeline file that reads `<name>.csv` with declared types, brought to these files.
-    pub fn brought(self, toml: &str) -> String {
+    /// A pipeline file in a folder that reads `<name>.csv` with declared types, brought to these.
+    pub fn brought(self, folder: &Path, toml: &str) -> String {
         let is_lines = matches!(self, Sources::Lines | Sources::PackedLines);
         let line = |line: &str| match (self, line) {
             (Sources::Csv, line) => Some(line.to_owned()),
@@ -155,15 +176,23 @@ impl Sources {
             (_, "type = \"csv\"") if is_lines => Some("type = \"ndjson\"".to_owned()),
             (Sources::Lines, line) => Some(line.replace(".csv\"", ".ndjson\"")),
             (Sources::PackedLines, line) => Some(line.replace(".csv\"", ".ndjson.gz\"")),
+            (Sources::Server, "type = \"csv\"") => Some("type = \"postgres\"".to_owned()),
+            (Sources::Server, line) if line.ends_with(".csv\"") => Some(
+                line.replace("path = ", "connection = \"main\"\ntable = ")
+                    .replace(".csv\"", "\""),
+            ),
             (_, "type = \"csv\"") => Some("type = \"parquet\"".to_owned()),
             (_, line) if line.starts_with("types = ") => None,
             (Sources::Parquet, line) => Some(line.replace(".csv\"", ".parquet\"")),
             (Sources::Folders, line) => Some(line.replace(".csv\"", "/*.parquet\"")),
+            (Sources::Server, line) => Some(line.to_owned()),
         };
-        toml.lines()
-            .filter_map(line)
-            .map(|line| line + "\n")
-            .collect()
+        let lines = toml.lines().filter_map(line);
+        let toml = lines.map(|line| line + "\n").collect();
+        match self {
+            Sources::Server => server::connected(folder, toml),
+            _ => toml,
+        }
     }
 }
 
@@ -205,8 +234,8 @@ fn write_packed(path: &Path, bytes: &[u8]) {
 }
 
 impl Sinks {
-    /// A pipeline file that writes tables of `out.db`, brought to these.
-    pub fn brought(self, toml: &str) -> String {
+    /// A pipeline file in a folder that writes tables of `out.db`, brought to these.
+    pub fn brought(self, folder: &Path, toml: &str) -> String {
         let (format, ending) = match self {
             Sinks::Tables => return toml.to_owned(),
             Sinks::Files => ("parquet\"\nrow_group_rows = 3", ".parquet"),
@@ -214,9 +243,14 @@ impl Sinks {
             Sinks::Csv => ("csv\"", ".csv"),
             Sinks::Lines => ("ndjson\"", ".ndjson"),
             Sinks::Json => ("json\"", ".json"),
+            Sinks::Server => {
+                let toml = toml.replace("path = \"out.db\"", "connection = \"main\"");
+                let toml = toml.replace("type = \"sqlite\"", "type = \"postgres\"");
+                return server::connected(folder, toml);
+            }
         };
-        let line = |line: &str| match line.strip_prefix("table = \"") {
-            Some(table) => format!("path = \"{}{ending}\"\n", table.trim_end_matches('"')),
+        let line = |line: &str| match line.strip_prefix("table = \"out") {
+            Some(number) => format!("path = \"out{}{ending}\"\n", number.trim_end_matches('"')),
             None => match line {
                 "path = \"out.db\"" | "on_retract = \"mark\"" => String::new(),
                 "type = \"sqlite\"" => format!("type = \"{format}\n"),
@@ -233,13 +267,8 @@ impl Sinks {
         let path = |ending: &str| folder.join(format!("{sink}.{ending}"));
         let text = |ending| fs::read_to_string(path(ending)).unwrap_or_default();
         match self {
-            Sinks::Tables => {
-                let tables = harness::tables(&folder.join("out.db"));
-                let table = tables.get(sink).map(|table| table.live(&[]));
-                let table = table.unwrap_or_default();
-                let row = |row: &Row| columns.iter().map(|(name, _)| row[name].clone()).collect();
-                table.values().map(row).collect()
-            }
+            Sinks::Tables => of_table(&harness::tables(&folder.join("out.db")), sink, columns),
+            Sinks::Server => of_table(&server::read(folder), sink, columns),
             Sinks::Files => of_parquet(&path("parquet"), columns),
             Sinks::Folders => of_parquet(&folder.join(sink), columns),
             Sinks::Csv => of_csv(&text("csv"), columns),
@@ -258,6 +287,13 @@ impl Sinks {
             }
         }
     }
+}
+
+fn of_table(tables: &Tables, sink: &str, columns: &Columns) -> Vec<Vec<Value>> {
+    let table = tables.get(sink).map(|table| table.live(&[]));
+    let table = table.unwrap_or_default();
+    let row = |row: &Row| columns.iter().map(|(name, _)| row[name].clone()).collect();
+    table.values().map(row).collect()
 }
 
 fn of_parquet(path: &Path, columns: &Columns) -> Vec<Vec<Value>> {

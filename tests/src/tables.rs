@@ -105,9 +105,9 @@ pub fn rows(plan: &Plan, tables: &BTreeMap<String, Table>) -> Tables {
 }
 
 /// Opens sources as a run does.
-struct Files(chrono_tz::Tz);
+struct Sources(chrono_tz::Tz, Connections);
 
-impl Open for Files {
+impl Open for Sources {
     fn source(
         &self,
         name: &str,
@@ -118,7 +118,7 @@ impl Open for Files {
             path,
             timezone: self.0,
             pinned: &BTreeMap::new(),
-            connections: &Connections::default(),
+            connections: &self.1,
         };
         config.check(name, given)
     }
@@ -135,16 +135,11 @@ pub fn plan(folder: &Path, toml: &str, now: DateTime<Utc>) -> Result<Plan, Vec<D
     let settings = settings.map_err(|more| [diagnostics.clone(), more].concat())?;
     let timezone = settings.timezone;
     let params = settings.params.clone();
+    let sources = Sources(timezone, settings.connections.clone());
     let language = Language::new(operators::expression::Settings {
         now,
         timezone,
         params,
     });
-    Plan::of(
-        &document,
-        settings,
-        &language,
-        &Files(timezone),
-        diagnostics,
-    )
+    Plan::of(&document, settings, &language, &sources, diagnostics)
 }

@@ -1,7 +1,7 @@
 //! The promise, for any pipeline: after every run each sink holds what a run from nothing yields.
 //!
 //! Random pipelines meet random changes of their tables, parameter and time, in files of any format
-//! and layout, on any number of workers, with much memory or so little that rows go to disk; the
+//! and layout or in tables of a server, on any number of workers, with much memory or so little that rows go to disk; the
 //! other side of the comparison is the reference, which shares no stage with the
 //! product. `PROPTEST_CASES` and `PROPTEST_RNG_SEED` try more and other cases.
 
@@ -18,7 +18,7 @@ use runtime::report::run::Report;
 use runtime::run;
 use tests::generator::{Case, World, cases};
 use tests::harness;
-use tests::layout::{Layout, Sinks, Sources, layout, sinks, sources};
+use tests::layout::{Layout, Sinks, Sources, database_of, layout, on_server, sinks, sources};
 use tests::meaning::Columns;
 use tests::reference::{Given, Owned};
 use tests::{reference, tables};
@@ -81,18 +81,37 @@ proptest! {
         disk in (sources(), sinks()),
         hows in vec(how(), RUNS + 1),
     ) {
-        let folder = harness::scratch_folder();
-        let mut world = case.world.clone();
-        let owned = check(folder.path(), (&case, disk), (&world, Owned::new()), &hows[0]);
-        let mut owned = owned?;
-        for (updates, how) in case.updates.iter().zip(&hows[1..]) {
-            for update in updates {
-                world.apply(update);
-            }
-            owned = check(folder.path(), (&case, disk), (&world, owned), how)?;
-        }
-        is_at_rest(folder.path(), &world)?;
+        keeps(harness::scratch_folder().path(), (&case, disk), &hows)?;
     }
+}
+
+proptest! {
+    // A database for each case takes its time.
+    #![proptest_config(config(24))]
+
+    #[test]
+    fn so_do_tables_of_a_server_and_what_is_read_of_one(
+        case in cases(RUNS),
+        disk in on_server(),
+        hows in vec(how(), RUNS + 1),
+    ) {
+        let folder = harness::scratch_folder();
+        let _database = database_of(folder.path());
+        keeps(folder.path(), (&case, disk), &hows)?;
+    }
+}
+
+/// The promise holds after each run of a case.
+fn keeps(folder: &Path, of: (&Case, Disk), hows: &[How]) -> Result<(), TestCaseError> {
+    let mut world = of.0.world.clone();
+    let mut owned = check(folder, of, (&world, Owned::new()), &hows[0])?;
+    for (updates, how) in of.0.updates.iter().zip(&hows[1..]) {
+        for update in updates {
+            world.apply(update);
+        }
+        owned = check(folder, of, (&world, owned), how)?;
+    }
+    is_at_rest(folder, &world)
 }
 
 /// Runs in a world, and compares all sinks with what the reference yields of it. Given and gives
@@ -170,7 +189,7 @@ pub(crate) fn compare(
 
 /// Writes the tables of a world and the pipeline file.
 pub(crate) fn write(folder: &Path, (case, disk): (&Case, Disk), world: &World, how: &How) {
-    let toml = toml((case, disk), world, how);
+    let toml = toml(folder, (case, disk), world, how);
     disk.0.write(folder, &world.tables, how.layout);
     std::fs::write(folder.join("pipeline.toml"), toml).expect("the folder is ours");
 }
@@ -189,8 +208,14 @@ pub(crate) fn is_at_rest(folder: &Path, world: &World) -> Result<(), TestCaseErr
     Ok(())
 }
 
-fn toml((case, (sources, sinks)): (&Case, Disk), world: &World, how: &How) -> String {
-    let toml = sinks.brought(&sources.brought(&case.toml(world)));
+fn toml(
+    folder: &Path,
+    (case, (sources, sinks)): (&Case, Disk),
+    world: &World,
+    how: &How,
+) -> String {
+    let toml = sources.brought(folder, &case.toml(world));
+    let toml = sinks.brought(folder, &toml);
     let mut settings = format!("[pipeline]\nmemory = \"{}B\"\n", how.memory);
     if how.one_by_one {
         settings.push_str("epochs_in_flight = 1\n");
@@ -233,7 +258,7 @@ fn stored(row: &[Value], sinks: Sinks) -> Vec<Value> {
         cell => cell.clone(),
     };
     match sinks {
-        Sinks::Tables => row.iter().map(stored).collect(),
+        Sinks::Tables | Sinks::Server => row.iter().map(stored).collect(),
         _ => row.to_vec(),
     }
 }

@@ -24,6 +24,7 @@ use std::sync::LazyLock;
 use socket2::{Domain, Socket, Type};
 
 pub use database::Database;
+pub use tables::tables_at;
 
 /// A server, which is stopped when it is dropped.
 #[derive(Debug)]

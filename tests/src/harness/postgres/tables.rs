@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDateTime;
 use operators::postgres::{Server, Session};
 use operators::value::Value;
+use serde_json::Value as Json;
 
 use super::Database;
 use crate::harness::{Table, Tables};
@@ -12,44 +13,12 @@ use crate::harness::{Table, Tables};
 impl Database<'_> {
     /// The tables by name; without those in which fences are kept.
     pub fn tables(&self) -> Tables {
-        let mut session = self.session();
-        let mut columns: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-        for [table, name, kind] in rows(&mut session, COLUMNS) {
-            let column = (text(name), text(kind));
-            columns.entry(text(table)).or_default().push(column);
-        }
-        let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for [table, name] in rows(&mut session, KEYS) {
-            keys.entry(text(table)).or_default().push(text(name));
-        }
-        let table = |(name, columns): (String, Vec<(String, String)>)| {
-            let quoted: Vec<String> = columns
-                .iter()
-                .map(|(name, _)| format!("\"{name}\""))
-                .collect();
-            let sql = format!("SELECT {} FROM \"{name}\"", quoted.join(", "));
-            let answers = session.execute_each(&sql).expect("the table can be read");
-            let cells = answers
-                .into_iter()
-                .flat_map(|answer| answer.rows)
-                .map(|row| {
-                    let kinds = columns.iter().map(|(_, kind)| kind.as_str());
-                    row.into_iter()
-                        .zip(kinds)
-                        .map(|(cell, kind)| value(cell, kind))
-                        .collect()
-                });
-            let key = keys.remove(&name).unwrap_or_default();
-            let names = columns.iter().map(|(name, _)| name.clone()).collect();
-            let table = Table::of(&key, names, cells);
-            (name, table)
-        };
-        columns.into_iter().map(table).collect()
+        tables_at(&self.url())
     }
 
     /// All rows of all tables, each with the transaction that wrote it.
     pub fn dump(&self) -> String {
-        let mut session = self.session();
+        let mut session = session(&self.url());
         let tables: Vec<[Option<String>; 1]> = rows(&mut session, TABLES);
         let dumps = tables.into_iter().map(|[table]| {
             let table = text(table);
@@ -60,11 +29,51 @@ impl Database<'_> {
         });
         dumps.collect()
     }
+}
 
-    fn session(&self) -> Session {
-        let server = Server::of(&self.url()).expect("it is a URL");
-        server.session().expect("the server takes connections")
+/// The tables of the database at a URL by name; without those in which fences are kept.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn tables_at(url: &str) -> Tables {
+    let mut session = session(url);
+    let mut columns: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for [table, name, kind] in rows(&mut session, COLUMNS) {
+        let column = (text(name), text(kind));
+        columns.entry(text(table)).or_default().push(column);
     }
+    let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for [table, name] in rows(&mut session, KEYS) {
+        keys.entry(text(table)).or_default().push(text(name));
+    }
+    let table = |(name, columns): (String, Vec<(String, String)>)| {
+        let quoted: Vec<String> = columns
+            .iter()
+            .map(|(name, _)| format!("\"{name}\""))
+            .collect();
+        let sql = format!("SELECT {} FROM \"{name}\"", quoted.join(", "));
+        let answers = session.execute_each(&sql).expect("the table can be read");
+        let cells = answers
+            .into_iter()
+            .flat_map(|answer| answer.rows)
+            .map(|row| {
+                let kinds = columns.iter().map(|(_, kind)| kind.as_str());
+                row.into_iter()
+                    .zip(kinds)
+                    .map(|(cell, kind)| value(cell, kind))
+                    .collect()
+            });
+        let key = keys.remove(&name).unwrap_or_default();
+        let names = columns.iter().map(|(name, _)| name.clone()).collect();
+        let table = Table::of(&key, names, cells);
+        (name, table)
+    };
+    columns.into_iter().map(table).collect()
+}
+
+fn session(url: &str) -> Session {
+    let server = Server::of(url).expect("it is a URL");
+    server.session().expect("the server takes connections")
 }
 
 /// In the order of their names, as the rows of `SQLite`'s tables have them.
@@ -106,6 +115,10 @@ fn value(cell: Option<String>, kind: &str) -> Value {
             let time = NaiveDateTime::parse_from_str(&cell, "%Y-%m-%d %H:%M:%S%.f");
             let time = time.expect("it is a time").format("%Y-%m-%d %H:%M:%S%.f");
             Value::Text(time.to_string())
+        }
+        "jsonb" => {
+            let document: Json = serde_json::from_str(&cell).expect("it is a document");
+            Value::Text(document.to_string())
         }
         _ => Value::Text(cell),
     }
