@@ -20,6 +20,7 @@ use crate::error::{ADOPT_ALL, Exit, Refused, RunError};
 use crate::launch;
 use crate::load::{Loaded, Request};
 use crate::progress;
+use crate::refresh::Refresh;
 use crate::report::{diagnostics, text};
 use crate::run::{self, Event, Ran};
 use crate::stop;
@@ -138,6 +139,7 @@ fn run(arguments: &RunArguments) -> Result<i32, RunError> {
     let output = |what: String| move |source| RunError::Output { what, source };
     let request = Request {
         no_skip: arguments.no_skip,
+        refresh: Refresh::of(arguments.full_refresh.as_deref()),
         http: Http {
             listen: arguments.http,
             public: arguments.http_public,

@@ -63,7 +63,7 @@ pub enum RunError {
         /// What does not fit.
         why: String,
     },
-    /// There is no sink of this name that can be adopted.
+    /// There is no sink of this name that can be adopted or refreshed.
     #[error("there is no sink with a fence called `{sink}`")]
     NoSink {
         /// The name.

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use operators::digest::row_hashes;
 use operators::key::Key;
+use operators::problem::suggest;
 use operators::row_id::RowId;
 use operators::sink::{Fence, Fenced, Writer};
 use operators::value::Value;
@@ -22,6 +23,25 @@ pub(crate) fn all_held(plan: &Plan, state: &State) -> Result<Vec<Held>, RunError
         None => Ok(Held::new()),
     };
     plan.sinks.iter().map(of).collect()
+}
+
+/// The sink of this name that keeps rows behind a fence.
+pub(crate) fn sink_called<'a>(
+    plan: &'a Plan,
+    name: &str,
+) -> Result<(&'a SinkPlan, &'a dyn Fenced), RunError> {
+    let fenced = plan
+        .sinks
+        .iter()
+        .filter_map(|plan| Some((plan, plan.sink.fenced()?)));
+    let found = fenced.clone().find(|(plan, _)| plan.name == name);
+    found.ok_or_else(|| {
+        let known = fenced.map(|(plan, _)| plan.name.as_str());
+        RunError::NoSink {
+            sink: name.to_owned(),
+            help: suggest(name, known, "sinks with a fence"),
+        }
+    })
 }
 
 /// Takes what a sink holds for what it was told, and opens every key. Gives how many rows it holds.

@@ -29,6 +29,7 @@ mod pulse;
 mod reader;
 mod recorder;
 mod recover;
+pub mod refresh;
 mod render;
 pub mod report;
 pub mod run;

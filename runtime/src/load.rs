@@ -25,6 +25,7 @@ use crate::error::{Refused, RunError};
 use crate::follow::Follow;
 use crate::instants::Instants;
 use crate::progress::Shown;
+use crate::refresh::Refresh;
 use crate::sample::Sample;
 use crate::state::{Snapshot, State};
 use crate::stop;
@@ -50,6 +51,8 @@ pub struct Request {
     pub progress: Shown,
     /// Whether keys are evaluated that the gate leaves closed.
     pub no_skip: bool,
+    /// The sinks that are refreshed.
+    pub refresh: Refresh,
     /// The keys that `verify` looks at, if not all.
     pub sample: Option<Sample>,
     /// How it follows its sources, if it does.
@@ -75,6 +78,7 @@ impl Request {
             stop: stop::Asked::default(),
             progress: Shown::default(),
             no_skip: false,
+            refresh: Refresh::default(),
             sample: None,
             follow: None,
             trace: None,

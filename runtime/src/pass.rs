@@ -40,6 +40,7 @@ use crate::load::{Loaded, Request};
 use crate::progress::{Progress, Shown};
 use crate::recorder::{Phase, Recorder};
 use crate::recover::recover;
+use crate::refresh::Refresh;
 use crate::report::run::Report;
 use crate::scan::Scan;
 use crate::state::State;
@@ -162,7 +163,8 @@ impl Pass<'_> {
         if few {
             prepared.scan.expect_few();
         }
-        let targets = targets(plan, state, self.purpose, &prepared.dimensions)?;
+        let refresh = &self.request.refresh;
+        let targets = targets((plan, refresh), state, self.purpose, &prepared.dimensions)?;
         let dimensions_loaded = started.elapsed();
         let (messages, inbox) = unbounded();
         let passing = lead.go(few, &messages);
@@ -207,7 +209,7 @@ impl Pass<'_> {
             let of = format!("{stamp:?}{:?}", contents.collect::<Vec<_>>());
             passes.number(&mut scan, bytes_hash(of.as_bytes()));
         }
-        let few = !opens_all && knows(state, stamp)?;
+        let few = !opens_all && !self.request.refresh.is_asked() && knows(state, stamp)?;
         let bytes = scan.pieces.iter().map(|piece| piece.unit.bytes);
         recorder.expect(Phase::Fetch, bytes.sum());
         Ok(Prepared {
@@ -294,7 +296,7 @@ fn stamp_parts(plan: &Plan, dimensions: &Dimensions) -> BTreeMap<String, u128> {
 
 /// The sinks, each brought together with the state.
 fn targets<'a>(
-    plan: &'a Plan,
+    (plan, refresh): (&'a Plan, &Refresh),
     state: &State,
     purpose: Purpose,
     dimensions: &Dimensions,
@@ -306,45 +308,49 @@ fn targets<'a>(
             continue;
         };
         let mut writer = fenced.open(purpose != Purpose::Commit)?;
-        let fence = match purpose {
-            Purpose::Compare => None,
-            _ => together((sink, fenced), writer.as_mut(), state, purpose)?,
+        let refreshes = refresh.holds(&sink.name);
+        let (fence, refreshed) = match purpose {
+            Purpose::Compare => (None, 0),
+            _ => together((sink, fenced), writer.as_mut(), state, (purpose, refreshes))?,
         };
-        targets.push(Target::fenced(
-            sink,
-            writer,
-            fence,
-            lookups(sink, fenced, dimensions),
-        ));
+        let lookups = lookups(sink, fenced, dimensions);
+        let target = Target::fenced(sink, writer, fence, lookups);
+        // Where there was nothing, nobody can see that only a part of it is there.
+        targets.push(if refreshed > 0 {
+            target.at_once()
+        } else {
+            target
+        });
     }
     Ok(targets)
 }
 
-/// Brings a sink together with the state, and gives the fence that it has then. One that is ours
-/// alone is taken over as it is, where it is not as it was told: so what others wrote there goes.
+/// Brings a sink together with the state, and gives the fence that it has then. One that is refreshed
+/// is taken over as it is, and its rows are counted; so is one that is ours alone, where it is not as it
+/// was told: so what others wrote there goes.
 fn together(
     (sink, fenced): (&SinkPlan, &dyn Fenced),
     writer: &mut dyn Writer,
     state: &State,
-    purpose: Purpose,
-) -> Result<Option<Fence>, RunError> {
+    (purpose, refreshes): (Purpose, bool),
+) -> Result<(Option<Fence>, usize), RunError> {
     let recovered = recover(state, &sink.name, fenced, writer);
     if recovered.is_ok() {
         state.set_key_in_id(&sink.name, sink.key_in_id())?;
     }
-    if !fenced.replaces() {
-        return recovered;
+    if !fenced.replaces() && !refreshes {
+        return Ok((recovered?, 0));
     }
     match recovered {
-        Ok(fence) if is_as_told((sink, fenced), state)? => return Ok(fence),
+        Ok(fence) if !refreshes && is_as_told((sink, fenced), state)? => return Ok((fence, 0)),
         Ok(_) | Err(RunError::Adopt { .. } | RunError::Sink(SinkError::Unfit { .. })) => {}
         Err(error) => return Err(error),
     }
     let before = writer.fence()?;
-    let (_, next) = take_over((sink, fenced), writer, state)?;
+    let (rows, next) = take_over((sink, fenced), writer, state)?;
     Ok(match purpose {
-        Purpose::Commit => Some(next),
-        _ => before,
+        Purpose::Commit => (Some(next), rows),
+        _ => (before, rows),
     })
 }
 

@@ -19,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::crew::{Begin, LEAD, Lead, Member, Next, meet};
 use crate::error::RunError;
 use crate::follow;
-use crate::held::take_over;
+use crate::held::{sink_called, take_over};
 use crate::http;
 use crate::instants::Instants;
 use crate::job::Purpose;
@@ -76,6 +76,7 @@ fn once(request: &Request, loaded: &Loaded, cluster: Option<&Cluster>) -> Result
     let started = Instant::now();
     lead(request, loaded, cluster, |crew| {
         let (plan, state) = open(loaded, crew.0)?;
+        request.refresh.check(&plan)?;
         let status = http::show(request, &loaded.settings, &plan)?;
         let pass = Pass {
             request,
@@ -330,18 +331,7 @@ fn look(
 pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
     let loaded = Loaded::of(request)?;
     let (plan, state) = open_by(&loaded, State::open_all)?;
-    let fenced = plan
-        .sinks
-        .iter()
-        .filter_map(|plan| Some((plan, plan.sink.fenced()?)));
-    let Some((plan, fenced)) = fenced.clone().find(|(plan, _)| plan.name == sink) else {
-        let known = fenced.map(|(plan, _)| plan.name.as_str());
-        let help = operators::problem::suggest(sink, known, "sinks with a fence");
-        return Err(RunError::NoSink {
-            sink: sink.to_owned(),
-            help,
-        });
-    };
+    let (plan, fenced) = sink_called(&plan, sink)?;
     let mut writer = fenced.open(false)?;
     let (rows, _) = take_over((plan, fenced), writer.as_mut(), &state)?;
     Ok(rows)

@@ -5,6 +5,7 @@
 
 mod killed;
 mod lost;
+mod refreshed;
 mod refused;
 mod restored;
 
@@ -53,7 +54,7 @@ types = { person = "text", visit = "int", hours = "int", note = "text" }
 type  = "batch-partition"
 input = "visits"
 by    = "person"
-cut   = { prefix = 1 }
+cut   = { prefix = 2 }
 
 [sinks.table]
 type       = "postgres"

@@ -223,6 +223,15 @@ fn a_lost_state_is_made_good_by_adopting_what_is_there() {
 }
 
 #[test]
+fn a_lost_state_is_made_good_by_a_full_refresh() {
+    let scratch = ran();
+    change_much(&scratch);
+    fs::remove_dir_all(scratch.path("output/.tidemill")).unwrap();
+    scratch.refresh().exits(0);
+    is_current(&scratch, "refreshed");
+}
+
+#[test]
 fn a_file_that_somebody_changed_is_named_and_can_be_mended() {
     let scratch = ran();
     let mut lines = scratch.bytes("output/bookings.csv");

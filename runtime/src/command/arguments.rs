@@ -86,8 +86,12 @@ pub(super) struct RunArguments {
     /// Evaluate every key, also those of which nothing changed.
     #[arg(long)]
     pub(super) no_skip: bool,
+    /// Put right all that sinks hold, whatever is known of it: all sinks, or these, as in
+    /// --full-refresh=a,b.
+    #[arg(long, value_name = "SINK,..", num_args = 0.., require_equals = true, value_delimiter = ',')]
+    pub(super) full_refresh: Option<Vec<String>>,
     /// Stay, and bring the sinks up to date whenever the sources change.
-    #[arg(long, conflicts_with_all = ["no_skip", "now", "trace"])]
+    #[arg(long, conflicts_with_all = ["no_skip", "full_refresh", "now", "trace"])]
     pub(super) follow: bool,
     /// With --follow: how far passes are apart at least.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration, requires = "follow")]
@@ -386,6 +390,23 @@ mod tests {
             assert_eq!((processes, run.pipeline.workers), (3, 2), "{words}");
             assert!(run.no_skip && run.pipeline.file.ends_with("p.toml"));
         }
+    }
+
+    #[test]
+    fn sinks_that_are_refreshed_are_all_or_those_that_are_named() {
+        let refreshed = |words: &str| {
+            let words = format!("tidemill run {words}");
+            let command = Command::try_parse_from(words.split_whitespace()).unwrap();
+            let Verb::Run(run) = command.verb else {
+                panic!("another verb");
+            };
+            assert!(run.pipeline.file.ends_with("p.toml"), "{words}");
+            run.full_refresh
+        };
+        assert_eq!(refreshed("p.toml"), None);
+        assert_eq!(refreshed("--full-refresh p.toml"), Some(vec![]));
+        let named = Some(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(refreshed("--full-refresh=a,b p.toml"), named);
     }
 
     #[test]

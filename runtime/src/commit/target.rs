@@ -26,6 +26,8 @@ pub(crate) struct Target<'a> {
     /// Updates that wait for a commit that is worth it, and their keys.
     gathered: Vec<Update>,
     waiting: BTreeSet<Key>,
+    /// Whether it is written in one commit, whatever it holds.
+    at_once: bool,
     /// The keys whose rows stay theirs in this run: their batch failed, or a check blocks them.
     kept: BTreeSet<Key>,
 }
@@ -106,7 +108,16 @@ impl<'a> Target<'a> {
             counts: Counts::default(),
             gathered: Vec::new(),
             waiting: BTreeSet::new(),
+            at_once: false,
             kept: BTreeSet::new(),
+        }
+    }
+
+    /// Written in one commit: who reads it sees it before or after.
+    pub(crate) fn at_once(self) -> Self {
+        Target {
+            at_once: true,
+            ..self
         }
     }
 
@@ -134,7 +145,7 @@ impl<'a> Target<'a> {
 
     /// The updates that are to be written now: none as long as the sink gathers them.
     pub(crate) fn due(&mut self, updates: Vec<Update>, last: bool) -> Vec<Update> {
-        let gathers = self.plan.sink.fenced().map_or(0, Fenced::gathers);
+        let gathers = self.gathering();
         if self.gathered.is_empty() && (last || updates.len() >= gathers) {
             return updates;
         }
@@ -150,7 +161,15 @@ impl<'a> Target<'a> {
 
     /// Whether it waits for commits that are worth it.
     pub(crate) fn gathers(&self) -> bool {
-        (self.plan.sink.fenced()).is_some_and(|sink| sink.gathers() > 0)
+        self.gathering() > 0
+    }
+
+    /// How many updates a commit of it waits for.
+    fn gathering(&self) -> usize {
+        if self.at_once {
+            return usize::MAX;
+        }
+        self.plan.sink.fenced().map_or(0, Fenced::gathers)
     }
 
     /// Whether a commit writes the sink: with rows, or at the end of the run so that its target is

@@ -59,6 +59,7 @@ fn facts(request: &Request, loaded: &Loaded) -> Facts {
         .with("pipeline", format!("{:032x}", loaded.fingerprint()))
         .with("--workers", request.workers)
         .with("--no-skip", request.no_skip)
+        .with("--full-refresh", &request.refresh)
         .with("--follow", request.follow.is_some())
 }
 

@@ -247,6 +247,11 @@ impl Scratch {
         Outcome::of(&mut self.command(&["run"]))
     }
 
+    /// `tidemill run --full-refresh` of all sinks.
+    pub fn refresh(&self) -> Outcome {
+        Outcome::of(self.command(&["run"]).arg("--full-refresh"))
+    }
+
     /// How often the database itself says that the last run executed a statement of this verb on a table.
     pub fn executed(&self, verb: &str, table: &str) -> u64 {
         let statements = fs::read_to_string(self.path(STATEMENTS)).expect("a run was observed");

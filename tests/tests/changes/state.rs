@@ -42,6 +42,20 @@ fn a_lost_state_is_made_anew_from_the_sinks() {
     days_1().into_iter().for_each(lose_state);
 }
 
+#[test]
+fn what_was_lost_and_what_others_wrote_is_put_right_by_a_full_refresh() {
+    for mut scratch in days_1() {
+        fs::remove_dir_all(scratch.path("output/.tidemill")).unwrap();
+        scratch.sql("DELETE FROM conflictvisitmaps");
+        data::update_visit(&mut scratch);
+        scratch.refresh().exits(0);
+        is_current(&scratch).unwrap();
+        scratch.sql("UPDATE conflictvisitmaps SET \"VisitDate\" = NULL");
+        scratch.refresh().exits(0);
+        is_current(&scratch).unwrap();
+    }
+}
+
 fn lose_state(mut scratch: Scratch) {
     fs::remove_dir_all(scratch.path("output/.tidemill")).unwrap();
     data::update_visit(&mut scratch);

@@ -72,9 +72,15 @@ fn another_file_or_other_options_are_refused() {
             command.arg("--no-skip");
         }
     };
+    let refresh = |process: usize, command: &mut Command| {
+        if process == 1 {
+            command.arg("--full-refresh");
+        }
+    };
     let nothing = |_: usize, _: &mut Command| {};
     let cases = [
         (refused([&scratch, &scratch], no_skip), "--no-skip"),
+        (refused([&scratch, &scratch], refresh), "--full-refresh"),
         (refused([&scratch, &two_workers], nothing), "--workers"),
         (refused([&scratch, &other_file], nothing), "pipeline"),
     ];

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use tests::harness::Scratch;
+use tests::harness::{Cluster, Scratch};
 
 use super::run;
-use crate::visits::{SINKS, example, is_verified};
+use crate::visits::{SINKS, example, is_verified, live};
 
 /// What of a report does not depend on how many do the work.
 const SAME: [&str; 5] = ["now", "keys", "errors", "checks", "exit"];
@@ -47,6 +47,25 @@ fn several_processes_find_what_one_finds() {
         is_looked_at_by_one_process(&scratch, processes);
         does_nothing(&scratch, processes);
     }
+}
+
+#[test]
+fn several_processes_put_right_what_others_wrote() {
+    let alone = example();
+    alone.run().exits(0);
+    let scratch = example();
+    run(&scratch, 2, 0);
+    scratch.sql("DELETE FROM conflictvisitmaps");
+    let refresh = |_: usize| {
+        let mut command = scratch.command(&["run"]);
+        command.arg("--full-refresh");
+        command
+    };
+    for ran in Cluster::start_each(2, refresh).end() {
+        ran.exits(0);
+    }
+    assert!(live(&scratch.tables()) == live(&alone.tables()));
+    does_nothing(&scratch, 2);
 }
 
 /// One process sees the state of all.
