@@ -28,17 +28,17 @@ pub(super) struct Pool {
     most: usize,
 }
 
-#[derive(Debug, Default)]
-struct Sessions {
+#[derive(Debug)]
+struct Sessions<C = Client> {
     /// Clean, the one that was used last at the end.
-    idle: Vec<Idle>,
+    idle: Vec<Idle<C>>,
     /// How many there are, idle or not.
     count: usize,
 }
 
 #[derive(Debug)]
-struct Idle {
-    client: Client,
+struct Idle<C> {
+    client: C,
     since: Instant,
 }
 
@@ -126,16 +126,31 @@ impl Pool {
 
     /// Closes sessions that nobody has needed for long.
     fn retire(&self) {
-        let mut sessions = self.lock();
-        let is_old = |idle: &Idle| idle.since.elapsed() >= KEPT;
-        while sessions.count > self.least && sessions.idle.first().is_some_and(is_old) {
-            sessions.idle.remove(0);
-            sessions.count -= 1;
-        }
+        self.lock().retire(Instant::now(), self.least);
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().expect(WHOLE)
+    }
+}
+
+impl<C> Sessions<C> {
+    /// Closes those that were idle for long by now, but for the least number.
+    fn retire(&mut self, now: Instant, least: usize) {
+        let is_old = |idle: &Idle<C>| now.duration_since(idle.since) >= KEPT;
+        while self.count > least && self.idle.first().is_some_and(is_old) {
+            self.idle.remove(0);
+            self.count -= 1;
+        }
+    }
+}
+
+impl<C> Default for Sessions<C> {
+    fn default() -> Self {
+        Sessions {
+            idle: Vec::new(),
+            count: 0,
+        }
     }
 }
 
@@ -154,6 +169,42 @@ const WHOLE: &str = "the pool is left whole";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Sessions that were given back after so many seconds each, in a pool that keeps the least number;
+    /// which of them are left, second by second, wherever that changes.
+    fn kept(given_back: &[u64], in_use: usize, least: usize) -> Vec<(u64, Vec<u64>)> {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let idle = |seconds: &u64| Idle {
+            client: *seconds,
+            since: after(*seconds),
+        };
+        let mut sessions = Sessions {
+            idle: given_back.iter().map(idle).collect(),
+            count: given_back.len() + in_use,
+        };
+        let mut seen = Vec::new();
+        for second in 0..100 {
+            let before = sessions.idle.len();
+            sessions.retire(after(second), least);
+            if sessions.idle.len() < before {
+                let left = sessions.idle.iter().map(|idle| idle.client);
+                seen.push((second, left.collect()));
+            }
+            assert_eq!(sessions.count, sessions.idle.len() + in_use);
+        }
+        seen
+    }
+
+    #[test]
+    fn a_session_that_nobody_needs_for_thirty_seconds_is_closed_but_for_the_least_number() {
+        let all = [(30, vec![10, 25]), (40, vec![25]), (55, vec![])];
+        assert_eq!(kept(&[0, 10, 25], 0, 0), all);
+        assert_eq!(kept(&[0, 10, 25], 0, 1), all[..2]);
+        assert_eq!(kept(&[0, 10, 25], 0, 3), []);
+        // What is in use is one of the least number, too.
+        assert_eq!(kept(&[0, 10, 25], 2, 3), all[..2]);
+    }
 
     #[test]
     fn there_is_no_more_room_than_the_limit_says() {
