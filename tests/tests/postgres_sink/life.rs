@@ -122,6 +122,25 @@ fn what_people_write_in_a_column_of_theirs_stays() {
     assert_eq!(fixture.query("SELECT v, status FROM t"), ["2|W"]);
 }
 
+/// Their old cells are not held all at once.
+#[test]
+fn more_rows_than_go_through_policies_at_once_go_through_them() {
+    let columns = [("id", Type::Text), ("v", Type::Int)];
+    let mut fixture = Fixture::new(&columns, &["id"])
+        .column("v", &[("update", "old.v + new.v")])
+        .on_retract("mark");
+    let ids = 0..70_000_i64;
+    let row = |v: i64| move |id: i64| vec![text(&format!("{id}")), int(v)];
+    let rows = |v: i64| ids.clone().map(row(v)).collect::<Vec<_>>();
+    let gone: Vec<Vec<Value>> = ids.clone().map(|id| vec![text(&format!("{id}"))]).collect();
+    assert_eq!(counts(&fixture.tell(&rows(1), &[])), [70_000, 0, 0, 0, 0]);
+    assert_eq!(counts(&fixture.tell(&rows(2), &[])), [0, 70_000, 0, 0, 0]);
+    let sum = "SELECT count(*), sum(v), count(*) FILTER (WHERE _tidemill_live) FROM t";
+    assert_eq!(fixture.query(sum), ["70000|210000|70000"]);
+    assert_eq!(counts(&fixture.tell(&[], &gone)), [0, 0, 0, 70_000, 0]);
+    assert_eq!(fixture.query(sum), ["70000|210000|0"]);
+}
+
 #[test]
 fn changes_tell_rows_before_and_after() {
     let mut fixture = Fixture::new(&ROW, &["id"]).on_retract("delete");

@@ -15,19 +15,24 @@ use std::sync::Arc;
 use arrow::array::{Array, RecordBatch};
 
 use super::Plan;
-use super::encode::{Buffer, Encoder};
+use super::encode::Encoder;
 use super::failure;
 use super::layout::Layout;
 use super::search::{Attempt, Refusals, Search};
 use super::stage::{IDS, ROWS, Sent, Stage};
 use crate::fault;
 use crate::key::Key;
-use crate::postgres::{Answer, PostgresError, Session};
+use crate::postgres::{Answer, PostgresError};
+use crate::row_id::RowId;
 use crate::sink::life::OnRetract;
 use crate::sink::mode::Mode;
 use crate::sink::policy::{Lookups, Transition};
 use crate::sink::step::retracted;
 use crate::sink::{Applied, Change, SinkError, Updates};
+
+/// How many rows go through policies at once: their old cells are held beside the new ones. As many as
+/// the largest commits of most pipelines have; more make no statement faster.
+const HELD: usize = 64 << 10;
 
 /// Writes updates in the transaction that is open.
 pub(super) struct Applying<'a> {
@@ -41,9 +46,9 @@ pub(super) struct Applying<'a> {
     pub(super) applied: Applied,
 }
 
-impl<'a> Applying<'a> {
+impl Applying<'_> {
     /// Retractions first, so that a deleted row makes room for one that must differ from it.
-    pub(super) fn apply(mut self, updates: &'a Updates) -> Result<Applied, SinkError> {
+    pub(super) fn apply(mut self, updates: &Updates) -> Result<Applied, SinkError> {
         assert_eq!(
             updates.rows.num_rows(),
             updates.owners.len(),
@@ -51,15 +56,27 @@ impl<'a> Applying<'a> {
         );
         let plain = self.plan.policies.is_plain() && self.layout.is_plain;
         let plain = plain && self.changes.is_none();
-        self.retract(updates, plain)
-            .and_then(|()| self.merge(&updates.rows, &updates.owners, plain))
+        self.write_all(updates, plain)
             .map_err(|error| failure::of(&self.plan.table.sink, "writing rows", error))?;
         Ok(self.applied)
     }
 
-    fn retract(&mut self, updates: &'a Updates, plain: bool) -> Result<(), PostgresError> {
-        let retractions = &updates.retractions;
-        if retractions.is_empty() || self.plan.on_retract == OnRetract::Ignore {
+    fn write_all(&mut self, updates: &Updates, plain: bool) -> Result<(), PostgresError> {
+        let most = if plain { usize::MAX } else { HELD };
+        for retractions in updates.retractions.chunks(most) {
+            self.retract(retractions, plain)?;
+        }
+        let mut first = 0;
+        for owners in updates.owners.chunks(most) {
+            let rows = updates.rows.slice(first, owners.len());
+            self.merge(&rows, owners, plain)?;
+            first += owners.len();
+        }
+        Ok(())
+    }
+
+    fn retract(&mut self, retractions: &[(RowId, Key)], plain: bool) -> Result<(), PostgresError> {
+        if self.plan.on_retract == OnRetract::Ignore {
             self.applied.unchanged += retractions.len();
             return Ok(());
         }
@@ -97,8 +114,8 @@ impl<'a> Applying<'a> {
 
     fn merge(
         &mut self,
-        rows: &'a RecordBatch,
-        owners: &'a [Key],
+        rows: &RecordBatch,
+        owners: &[Key],
         plain: bool,
     ) -> Result<(), PostgresError> {
         let key = self.plan.table.key.iter();
@@ -139,7 +156,9 @@ impl<'a> Applying<'a> {
     fn copy(&mut self, sent: &Sent<'_>) -> Result<bool, PostgresError> {
         let (layout, session) = (self.layout, &mut *self.search.session);
         session.execute("SAVEPOINT _tidemill")?;
-        match copy(layout, session, sent) {
+        let encoder = Encoder::of(sent.columns, |at| layout.columns[at].kind.is_jsonb());
+        let owners = layout.owner.is_kept();
+        match sent.copy(session, &layout.copy(), &encoder, (false, owners)) {
             Ok(()) => {
                 session.execute("RELEASE _tidemill")?;
                 self.applied.count(Transition::Insert, sent.positions.len());
@@ -291,27 +310,6 @@ fn merged(layout: &Layout, plan: &Plan, answers: &[Answer]) -> Vec<(Transition, 
             .zip(counts),
     );
     done
-}
-
-fn copy(layout: &Layout, session: &mut Session, sent: &Sent<'_>) -> Result<(), PostgresError> {
-    let encoder = Encoder::of(sent.columns, |at| layout.columns[at].kind.is_jsonb());
-    let mut copy = session.copy_in(&layout.copy())?;
-    let mut buffer = Buffer::new();
-    let fields = encoder.fields() + usize::from(layout.owner.is_kept());
-    for position in &sent.positions {
-        let row = *position as usize;
-        buffer.row(fields);
-        encoder.put(row, &mut buffer);
-        if layout.owner.is_kept() {
-            buffer.text(&sent.owners[row].owner());
-        }
-        if let Some(full) = buffer.full() {
-            copy.send(full)?;
-        }
-    }
-    copy.send(buffer.end())?;
-    copy.finish()?;
-    Ok(())
 }
 
 /// A count of rows.

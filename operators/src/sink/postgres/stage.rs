@@ -34,6 +34,39 @@ pub(super) struct Sent<'a> {
     pub(super) retraction: bool,
 }
 
+impl Sent<'_> {
+    /// Copies the rows by a `COPY .. FROM STDIN`: cells, before them the number of the row and behind
+    /// them its owner, where these are wanted.
+    pub(super) fn copy(
+        &self,
+        session: &mut Session,
+        sql: &str,
+        encoder: &Encoder<'_>,
+        (numbers, owners): (bool, bool),
+    ) -> Result<(), PostgresError> {
+        let fields = encoder.fields() + usize::from(numbers) + usize::from(owners);
+        let mut copy = session.copy_in(sql)?;
+        let mut buffer = Buffer::new();
+        for (number, position) in self.positions.iter().enumerate() {
+            let row = *position as usize;
+            buffer.row(fields);
+            if numbers {
+                buffer.int4(i32::try_from(number).expect("an epoch has fewer rows"));
+            }
+            encoder.put(row, &mut buffer);
+            if owners {
+                buffer.text(&self.owners[row].owner());
+            }
+            if let Some(full) = buffer.full() {
+                copy.send(full)?;
+            }
+        }
+        copy.send(buffer.end())?;
+        copy.finish()?;
+        Ok(())
+    }
+}
+
 impl<'a> Stage<'a> {
     pub(super) fn of(name: &'static str, columns: Vec<&'a Column>, owner: bool) -> Self {
         Stage {
@@ -72,23 +105,7 @@ impl<'a> Stage<'a> {
             columns.collect::<String>()
         );
         let encoder = Encoder::of(cells, |_| false);
-        let mut copy = session.copy_in(&sql)?;
-        let mut buffer = Buffer::new();
-        for (number, position) in sent.positions.iter().enumerate() {
-            let row = *position as usize;
-            buffer.row(encoder.fields() + 1 + usize::from(self.owner));
-            buffer.int4(i32::try_from(number).expect("an epoch has fewer rows"));
-            encoder.put(row, &mut buffer);
-            if self.owner {
-                buffer.text(&sent.owners[row].owner());
-            }
-            if let Some(full) = buffer.full() {
-                copy.send(full)?;
-            }
-        }
-        copy.send(buffer.end())?;
-        copy.finish()?;
-        Ok(())
+        sent.copy(session, &sql, &encoder, (true, self.owner))
     }
 
     /// Finds the rows of which a cell would not come back as it is. Gives why, by their numbers.
