@@ -147,7 +147,9 @@ impl Postgres {
 
 impl Fenced for Postgres {
     fn target(&self) -> Target<'_> {
-        Target::Table(&self.plan.connection, self.plan.table.written())
+        let (schema, name) = self.plan.table.known_as();
+        let schema = schema.map_or_else(String::new, |schema| format!("{schema:?}."));
+        Target::Table(&self.plan.connection, format!("{schema}{name:?}"))
     }
 
     fn table(&self) -> Option<TableOf<'_>> {
@@ -181,7 +183,7 @@ impl Fenced for Postgres {
             format!("{name:?} {ty}")
         });
         let key = key.collect::<Vec<_>>().join(", ");
-        let name = (&table.schema, &table.name);
+        let name = table.known_as();
         format!("postgres {name:?} ({key}) {on_retract:?}")
     }
 

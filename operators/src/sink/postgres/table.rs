@@ -171,7 +171,7 @@ impl Table {
 
     /// The table as it is, with the columns that it will have.
     pub(super) fn layout(&self, looked: &Looked) -> Layout {
-        let schema = looked.schema.as_deref().unwrap_or("public");
+        let schema = looked.schema.as_deref().unwrap_or(PUBLIC);
         let found = looked.found.as_ref();
         let columns = self.columns.columns().iter().map(|(name, ty)| {
             let column = found.and_then(|found| found.column(name));
@@ -247,6 +247,13 @@ impl Table {
         live.into_iter().chain(owner)
     }
 
+    /// The table as it is told from others: `public.t` is `t`. Where a search path says otherwise the two
+    /// are different tables all the same, and have their fences in different schemas.
+    pub(super) fn known_as(&self) -> (Option<&str>, &str) {
+        let schema = self.schema.as_deref().filter(|schema| *schema != PUBLIC);
+        (schema, &self.name)
+    }
+
     /// The table as its author would write it in SQL.
     pub(super) fn written(&self) -> String {
         let schema = self
@@ -261,6 +268,9 @@ impl Table {
         self.key.iter().map(name)
     }
 }
+
+/// The schema in which tables lie whose name says none, unless a search path names another.
+const PUBLIC: &str = "public";
 
 fn define(name: &str, ty: Type) -> String {
     format!("{} {}", quoted(name), kind::made(ty))
