@@ -201,6 +201,12 @@ pub trait Fenced {
         false
     }
 
+    /// Rows in the one form that all have which mean the same to the target: what is compared of them is
+    /// hashed in it.
+    fn meant(&self, rows: &RecordBatch) -> RecordBatch {
+        rows.clone()
+    }
+
     /// The columns of the input whose value in a live row is not simply the pipeline's.
     fn policy_columns(&self) -> Vec<usize> {
         Vec::new()

@@ -132,7 +132,7 @@ fn held(
     let mut held = Held::new();
     let mut writer = fenced.open(true)?;
     writer.live_rows(&mut |rows, owners| {
-        let hashes = row_hashes(&rows, hashed);
+        let hashes = row_hashes(&fenced.meant(&rows), hashed);
         for (row, owner) in owners.into_iter().enumerate() {
             let cell = |column: usize| Value::at(rows.column(column), row);
             let owner = owner.map(|owner| Key::of_owner(&owner));

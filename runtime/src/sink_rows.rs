@@ -127,8 +127,8 @@ fn named(
     hashed: &[usize],
     errors: &mut Vec<(u32, ErrorRow)>,
 ) -> SinkRows {
-    let hashes = row_hashes(rows, hashed);
-    if sink.sink.fenced().is_none() {
+    let Some(fenced) = sink.sink.fenced() else {
+        let hashes = row_hashes(rows, hashed);
         // Without a key the row is its own id.
         let id = |hash: u128| RowId::from_bytes(&hash.to_be_bytes());
         let ids = hashes
@@ -139,7 +139,8 @@ fn named(
             rows: rows.clone(),
             ids: ids.collect(),
         };
-    }
+    };
+    let hashes = row_hashes(&fenced.meant(rows), hashed);
     let (key, newest_by) = sink.sink.identity();
     let mut wrong = |origin: u32, message: String| {
         let stage = Arc::from(sink.name.as_str());

@@ -3,6 +3,7 @@
 //! Method: the program, over a file of visits, with a proxy before a real server; [`Visits`] is the
 //! pipeline, its file and its table.
 
+mod documents;
 mod killed;
 mod lost;
 mod refreshed;

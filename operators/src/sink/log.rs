@@ -129,6 +129,10 @@ impl Fenced for Log {
         self.entries.look()
     }
 
+    fn meant(&self, rows: &RecordBatch) -> RecordBatch {
+        self.entries.meant(rows)
+    }
+
     fn gathers(&self) -> usize {
         self.entries.gathers()
     }

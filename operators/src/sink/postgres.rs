@@ -31,6 +31,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use serde::Deserialize;
 
+use crate::chunk::batch;
 use crate::expression::Language;
 use crate::postgres::{PostgresError, Server, TableOf};
 use crate::problem::{Problem, Step};
@@ -220,18 +221,19 @@ impl Fenced for Postgres {
         self.plan.on_retract == OnRetract::Ignore
     }
 
-    /// Those of json, too: what comes back of one means the same, in other words.
+    /// What comes back of a document means the same, in other words.
+    fn meant(&self, rows: &RecordBatch) -> RecordBatch {
+        let is_json = |column: &usize| self.plan.table.columns.kind(*column) == Type::Json;
+        let documents = (0..rows.num_columns()).filter(is_json);
+        let mut columns = rows.columns().to_vec();
+        for column in documents {
+            columns[column] = meaning::canonical_of(&columns[column]);
+        }
+        batch(rows.schema(), columns, rows.num_rows()).expect("documents stay texts")
+    }
+
     fn policy_columns(&self) -> Vec<usize> {
-        let Plan {
-            policies, table, ..
-        } = &*self.plan;
-        let json = |column: &usize| table.columns.kind(*column) == Type::Json;
-        let mut columns = policies.policy_columns();
-        let plain = (0..policies.pipeline()).filter(|column| !columns.contains(column));
-        let json: Vec<usize> = plain.filter(json).collect();
-        columns.extend(json);
-        columns.sort_unstable();
-        columns
+        self.plan.policies.policy_columns()
     }
 
     fn allows(&self, column: usize, held: &Value, yielded: &Value) -> bool {

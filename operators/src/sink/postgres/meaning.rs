@@ -28,6 +28,20 @@ pub(super) fn reworded(old: &ArrayRef, new: &ArrayRef) -> ArrayRef {
     Arc::new(reworded.collect::<StringArray>())
 }
 
+/// The documents in the one form that all have which mean the same; one that is none stays.
+///
+/// # Panics
+/// When the column holds no texts.
+pub(super) fn canonical_of(documents: &ArrayRef) -> ArrayRef {
+    let documents = documents.as_string::<i32>().iter();
+    let canonical = |document: &str| canonical(document).unwrap_or_else(|_| document.to_owned());
+    Arc::new(
+        documents
+            .map(|document| document.map(canonical))
+            .collect::<StringArray>(),
+    )
+}
+
 /// The document in the one form that all have which mean the same.
 fn canonical(document: &str) -> Result<String, Malformed> {
     let mut form = String::new();
