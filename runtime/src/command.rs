@@ -184,6 +184,10 @@ fn run(arguments: &RunArguments) -> Result<i32, RunError> {
             complain(&format!("tried again in {seconds} s\n"));
             Ok(())
         }
+        Event::Lost(error) => {
+            complain(&format!("{}the pass begins anew\n", chain(error)));
+            Ok(())
+        }
         Event::Passed(ran) => {
             // Those of a pass that are those of the pass before are not told again.
             let warnings = format!("{:?}", ran.plan.warnings);

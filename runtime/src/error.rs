@@ -236,8 +236,32 @@ impl From<ClusterError> for RunError {
 }
 
 impl RunError {
+    /// Whether the run ended because it was asked to stop.
+    pub(crate) fn is_stop(&self) -> bool {
+        let is_stop = |error: &PostgresError| matches!(error, PostgresError::Stopped);
+        match self {
+            RunError::Stopped => true,
+            RunError::Source(SourceError::Database { source, .. }) => is_stop(source),
+            RunError::Sink(SinkError::Transient { source, .. }) => {
+                source.downcast_ref().is_some_and(is_stop)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether what was read of a server is lost with its snapshot, so that a pass can only begin anew.
+    pub(crate) fn is_lost_snapshot(&self) -> bool {
+        let RunError::Source(SourceError::Database { source, .. }) = self else {
+            return false;
+        };
+        matches!(source, PostgresError::SnapshotLost(_))
+    }
+
     /// What the process ends with.
     pub fn exit(&self) -> Exit {
+        if self.is_stop() {
+            return Exit::Stopped;
+        }
         match self {
             RunError::File { .. } => Exit::NoInput,
             RunError::Refused(_)
@@ -297,6 +321,7 @@ impl RunError {
     /// What to do, where something is known.
     pub fn help(&self) -> Option<String> {
         match self {
+            stopped if stopped.is_stop() => None,
             RunError::Adopt { sink, .. } | RunError::Sink(SinkError::FenceMoved { sink, .. }) => {
                 Some(adopt(sink))
             }

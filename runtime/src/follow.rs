@@ -124,7 +124,7 @@ impl Following<'_> {
                         timetable.again = timetable.again.min(Instant::now() + UNCLEAN_AGAIN);
                     }
                 }
-                Err(RunError::Stopped) => return Ok(Exit::Done as i32),
+                Err(error) if error.is_stop() => return Ok(Exit::Done as i32),
                 Err(error) if error.may_pass() => {
                     let wait = self.failed(&error);
                     say(Event::Failed(&error, wait))?;

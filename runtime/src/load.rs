@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use operators::catalog::{Connections, Sink, SinkConfig, SourceConfig, SourceGiven};
+use operators::catalog::{Connection, Connections, Sink, SinkConfig, SourceConfig, SourceGiven};
 use operators::digest::bytes_hash;
 use operators::expression::{self, Language};
 use operators::problem::{Problem, Step};
@@ -124,6 +124,9 @@ impl Loaded {
             Ok(mut settings) => {
                 if let Some(state_dir) = &request.state_dir {
                     settings.state_dir.clone_from(state_dir);
+                }
+                for (_, Connection::Postgres(server)) in settings.connections.iter() {
+                    server.stops_by(stop::Asked::clone(&request.stop));
                 }
                 Ok(Loaded {
                     document,

@@ -28,6 +28,7 @@ use crate::load::{Loaded, Pins, Request};
 use crate::pass::Pass;
 use crate::report::run::Report;
 use crate::state::{Share, State, StateError};
+use crate::stop::is_asked;
 use crate::worker::Workers;
 
 /// What came of a pipeline file.
@@ -46,11 +47,24 @@ pub enum Event<'a> {
     Passed(&'a Ran),
     /// A pass failed, and is tried again after this time.
     Failed(&'a RunError, Duration),
+    /// A pass lost what it was reading, and begins anew.
+    Lost(&'a RunError),
 }
 
 /// Runs a pipeline as is asked for: once or following its sources, alone, leading other processes or
 /// led by one. Gives what the process ends with.
 pub fn start(
+    request: &Request,
+    say: &mut dyn FnMut(Event) -> Result<(), RunError>,
+) -> Result<i32, RunError> {
+    started(request, say).map_err(|error| match error {
+        // What was not waited for any longer is no mistake of the file.
+        RunError::Refused(_) if is_asked(&request.stop) => RunError::Stopped,
+        error => error,
+    })
+}
+
+fn started(
     request: &Request,
     say: &mut dyn FnMut(Event) -> Result<(), RunError>,
 ) -> Result<i32, RunError> {
@@ -60,7 +74,7 @@ pub fn start(
         (Some(cluster), _) if cluster.process != LEAD => assist(request, loaded, cluster),
         (cluster, Some(follow)) => follow::run(request, loaded, cluster.as_ref(), follow, say),
         (cluster, None) => {
-            let ran = once(request, &loaded, cluster.as_ref())?;
+            let ran = once(request, &loaded, cluster.as_ref(), say)?;
             say(Event::Passed(&ran))?;
             Ok(ran.report.exit)
         }
@@ -69,31 +83,55 @@ pub fn start(
 
 /// Runs a pipeline once, in this process alone: its sinks hold what its sources yield now.
 pub fn run(request: &Request) -> Result<Ran, RunError> {
-    once(request, &Loaded::of(request)?, None)
+    once(request, &Loaded::of(request)?, None, &mut |_| Ok(()))
 }
 
-fn once(request: &Request, loaded: &Loaded, cluster: Option<&Cluster>) -> Result<Ran, RunError> {
+/// A pass that loses what it reads begins anew: what it has committed is of an instant that was, and all
+/// keys are looked at again. With other processes, which end with the pass, it is left to the next run.
+fn once(
+    request: &Request,
+    loaded: &Loaded,
+    cluster: Option<&Cluster>,
+    say: &mut dyn FnMut(Event) -> Result<(), RunError>,
+) -> Result<Ran, RunError> {
     let started = Instant::now();
     lead(request, loaded, cluster, |crew| {
         let (plan, state) = open(loaded, crew.0)?;
         request.refresh.check(&plan)?;
         let status = http::show(request, &loaded.settings, &plan)?;
-        let pass = Pass {
-            request,
-            loaded,
-            plan: &plan,
-            state: &state,
-            purpose: Purpose::Commit,
-            process: (LEAD, crew.0.processes()),
-            status: status.as_ref(),
-            passes: None,
-            instants: Instants::hold(&plan)?,
+        let pass = || {
+            let pass = Pass {
+                request,
+                loaded,
+                plan: &plan,
+                state: &state,
+                purpose: Purpose::Commit,
+                process: (LEAD, crew.0.processes()),
+                status: status.as_ref(),
+                passes: None,
+                instants: Instants::hold(&plan)?,
+            };
+            commit(&pass, crew, started)
         };
-        let ran = commit(&pass, crew, started)?;
+        let mut ran = pass();
+        for _ in 1..PASSES {
+            match &ran {
+                Err(error) if error.is_lost_snapshot() && !crew.0.has_members() => {
+                    say(Event::Lost(error))?;
+                    ran = pass();
+                }
+                _ => break,
+            }
+        }
+        let ran = ran?;
         let exit = ran.report.exit;
         Ok((ran, exit))
     })
 }
+
+/// How many passes a run has at most: a server fails over once, and one that does so
+/// again and again is for somebody to look at.
+const PASSES: usize = 3;
 
 /// Leads the processes of a run through what `work` does, and ends them with the exit that it gives.
 pub(crate) fn lead<T>(

@@ -131,7 +131,7 @@ impl<'a> Following<'a> {
     fn hear(&mut self, folder: &Path, event: &Event) -> Result<(), TestCaseError> {
         let report = match *event {
             Event::Passed(ran) => &ran.report,
-            Event::Failed(error, _) => {
+            Event::Failed(error, _) | Event::Lost(error) => {
                 return Err(TestCaseError::fail(format!("a pass failed: {error:?}")));
             }
         };

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::connection_string;
 use super::parameters::Parameters;
+use super::retry::Retry;
 use super::server::{Declared, Limits, Server, Text};
 use crate::duration;
 use crate::problem::{Problem, Step};
@@ -38,6 +39,8 @@ pub struct PostgresConfig {
     pub connect_timeout: Option<String>,
     /// How long a statement may take, as in `"10m"`; without an end when it is left out.
     pub statement_timeout: Option<String>,
+    /// How long a server that fails over is asked again, as in `"2m"`.
+    pub retry_timeout: Option<String>,
     /// What the server shows of who is connected.
     pub application_name: Option<String>,
     /// How many sessions are kept.
@@ -216,9 +219,11 @@ impl Checking<'_> {
 
     fn limits(&mut self, config: &PostgresConfig) -> Limits {
         let PoolConfig { min, max } = config.pool;
+        let retry_timeout = self.time("retry_timeout", config.retry_timeout.as_deref());
         let limits = Limits {
             connect: self.time("connect_timeout", config.connect_timeout.as_deref()),
             statement: self.time("statement_timeout", config.statement_timeout.as_deref()),
+            retry: retry_timeout.map_or_else(Retry::default, Retry::within),
             least: min.unwrap_or(0),
             most: max.unwrap_or_else(|| min.unwrap_or(0).max(Limits::SESSIONS)),
         };

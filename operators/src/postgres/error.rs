@@ -53,6 +53,12 @@ pub enum PostgresError {
     /// The server only reads: it follows another one, or was told to, as while it fails over.
     #[error("the server only reads for now")]
     ReadsOnly,
+    /// The process was asked to stop before the server was there.
+    #[error("stopped on request while the server was waited for")]
+    Stopped,
+    /// What a snapshot shows cannot be read any more.
+    #[error("the snapshot is lost: {0}")]
+    SnapshotLost(&'static str),
     /// The server's bytes are no rows of the columns that it was asked for.
     #[error("the server sent what are no rows of these columns")]
     Malformed,
@@ -146,7 +152,8 @@ impl PostgresError {
             PostgresError::Call(error) => is_transient(error),
             PostgresError::Silent(_)
             | PostgresError::ReadsOnly
-            | PostgresError::Rewritten { .. } => true,
+            | PostgresError::Rewritten { .. }
+            | PostgresError::SnapshotLost(_) => true,
             PostgresError::Connect { refusals, .. } => {
                 refusals.iter().any(|refusal| match &refusal.cause {
                     Cause::Said(error) => is_transient(error),
@@ -157,8 +164,19 @@ impl PostgresError {
             | PostgresError::Secret(_)
             | PostgresError::Busy { .. }
             | PostgresError::CommitUnknown(_)
+            | PostgresError::Stopped
             | PostgresError::Malformed => false,
         }
+    }
+
+    /// Whether the same may succeed in another session, and not only when all begins anew with another
+    /// snapshot.
+    pub(crate) fn is_of_the_session(&self) -> bool {
+        let needs_another_snapshot = matches!(
+            self,
+            PostgresError::Rewritten { .. } | PostgresError::SnapshotLost(_)
+        );
+        self.is_transient() && !needs_another_snapshot
     }
 
     /// Whether the session has ended with it, or may have.

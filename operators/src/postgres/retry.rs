@@ -6,12 +6,18 @@
 //!   +-- definite: told at once                          told, when the next pause ends too late
 //! ```
 //!
-//! Invariant: nothing is tried again here that may have happened: of a lost COMMIT it is not known.
+//! Invariants: nothing is tried again here that may have happened: of a lost COMMIT it is not known;
+//! and whoever waits here ends when the process is asked to stop.
 
+use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use futures_util::future::{Either, select};
+use tokio::time::{Instant, interval, sleep};
 
 use super::PostgresError;
 use super::reactor::wait;
@@ -23,7 +29,7 @@ pub struct Retry {
     pub first: Duration,
     /// The longest pause of all.
     pub longest: Duration,
-    /// How long it is tried in all.
+    /// How long it is tried from the first failure on.
     pub deadline: Duration,
 }
 
@@ -35,13 +41,28 @@ pub trait Clock {
     /// Lets a pause go by.
     fn pause(&self, pause: Duration);
 
+    /// Whether nobody is to wait any more.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// A number that nobody can guess, from 0 to 1: so servers are not asked by all at once.
     fn chance(&self) -> f64;
 }
 
 /// The clock of the system.
 #[derive(Debug)]
-pub struct System(Instant);
+pub struct System {
+    begin: Instant,
+    asked: Asked,
+}
+
+/// Whether those who wait for a server are asked to end. All clones are one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked(Arc<OnceLock<Arc<AtomicBool>>>);
+
+/// How often who waits looks whether to end: a signal raises a flag, and wakes nobody.
+const TICK: Duration = Duration::from_millis(50);
 
 impl Default for Retry {
     /// Long enough for a standby to be promoted by a manager that notices the loss within 30 seconds, and
@@ -56,51 +77,110 @@ impl Default for Retry {
 }
 
 impl Retry {
+    /// As by default, but with this deadline.
+    pub(super) fn within(deadline: Duration) -> Self {
+        Retry {
+            deadline,
+            ..Retry::default()
+        }
+    }
+
     /// Tries until it succeeds, fails for good, or the deadline comes first. What is tried begins anew
     /// each time, from its start.
     ///
     /// # Errors
-    /// The last one.
+    /// The last one; [`PostgresError::Stopped`] when nobody is to wait any more.
     pub fn run<T>(
         &self,
         clock: &dyn Clock,
         mut attempt: impl FnMut() -> Result<T, PostgresError>,
     ) -> Result<T, PostgresError> {
-        let end = clock.elapsed() + self.deadline;
-        let mut longest = self.first;
+        let (mut end, mut longest) = (None, self.first);
         loop {
             let error = match attempt() {
-                Err(error) if error.is_transient() => error,
+                Err(error) if error.is_of_the_session() => error,
                 other => return other,
             };
+            let end = *end.get_or_insert(clock.elapsed() + self.deadline);
             let pause = longest.mul_f64(0.5 + clock.chance() / 2.0);
             if clock.elapsed() + pause > end {
                 return Err(error);
             }
             clock.pause(pause);
+            if clock.is_over() {
+                return Err(PostgresError::Stopped);
+            }
             longest = (longest * 2).min(self.longest);
+        }
+    }
+}
+
+impl Asked {
+    /// Ends all waits when this flag is raised. The first one counts.
+    pub(super) fn by(&self, flag: Arc<AtomicBool>) {
+        self.0.set(flag).ok();
+    }
+
+    fn is_raised(&self) -> bool {
+        let flag = self.0.get();
+        flag.is_some_and(|flag| flag.load(Ordering::Acquire))
+    }
+
+    /// What a future gives, unless it is asked to end before.
+    pub(super) async fn or<T>(
+        &self,
+        future: impl Future<Output = Result<T, PostgresError>>,
+    ) -> Result<T, PostgresError> {
+        let raised = async {
+            let mut ticks = interval(TICK);
+            while !self.is_raised() {
+                ticks.tick().await;
+            }
+        };
+        match select(pin!(future), pin!(raised)).await {
+            Either::Left((done, _)) => done,
+            Either::Right(_) => Err(PostgresError::Stopped),
         }
     }
 }
 
 impl Default for System {
     fn default() -> Self {
-        System(Instant::now())
+        System::until(&Asked::default())
+    }
+}
+
+impl System {
+    /// The clock of those who wait until they are asked to end.
+    pub(super) fn until(asked: &Asked) -> Self {
+        System {
+            begin: Instant::now(),
+            asked: asked.clone(),
+        }
     }
 }
 
 impl Clock for System {
     fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+        self.begin.elapsed()
     }
 
     fn pause(&self, pause: Duration) {
-        wait(async { sleep(pause).await });
+        let pause = async {
+            sleep(pause).await;
+            Ok(())
+        };
+        // Whoever asked is heard of by `is_over`.
+        wait(self.asked.or(pause)).ok();
+    }
+
+    fn is_over(&self) -> bool {
+        self.asked.is_raised()
     }
 
     fn chance(&self) -> f64 {
         // The standard library seeds each of these anew.
-        let drawn = RandomState::new().hash_one(self.0);
+        let drawn = RandomState::new().hash_one(self.begin);
         f64::from(u32::try_from(drawn >> 32).unwrap_or_default()) / f64::from(u32::MAX)
     }
 }
@@ -199,6 +279,43 @@ mod tests {
         });
         assert_eq!(outcome.unwrap(), 3);
         assert_eq!(clock.pauses.borrow().len(), 2);
+    }
+
+    #[test]
+    fn the_deadline_is_counted_from_the_first_failure() {
+        let clock = Paused {
+            chance: 1.0,
+            ..Paused::default()
+        };
+        let mut attempts = 0;
+        let outcome = RETRY.run(&clock, || -> Result<(), _> {
+            attempts += 1;
+            // It was there for an hour.
+            if attempts == 1 {
+                clock.now.set(Duration::from_hours(1));
+            }
+            Err(transient())
+        });
+        outcome.unwrap_err();
+        assert_eq!(attempts, 6);
+    }
+
+    #[test]
+    fn a_pause_ends_when_the_process_is_asked_to_stop() {
+        let (asked, flag) = (Asked::default(), Arc::new(AtomicBool::new(false)));
+        asked.by(Arc::clone(&flag));
+        let slow = Retry {
+            first: Duration::from_hours(1),
+            longest: Duration::from_hours(1),
+            deadline: Duration::from_hours(2),
+        };
+        let outcome = slow.run(&System::until(&asked), || -> Result<(), _> {
+            flag.store(true, Ordering::Release);
+            Err(transient())
+        });
+        assert!(matches!(outcome, Err(PostgresError::Stopped)));
+        let never = wait(asked.or(std::future::pending::<Result<(), _>>()));
+        assert!(matches!(never, Err(PostgresError::Stopped)));
     }
 
     #[test]

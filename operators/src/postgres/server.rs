@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::client::Client;
@@ -11,7 +12,7 @@ use super::error::Unfit;
 use super::parameters::Parameters;
 use super::pool::{Pool, Taken};
 use super::reactor::wait;
-use super::retry::{Retry, System};
+use super::retry::{Asked, Retry, System};
 use super::snapshot::Held;
 use super::target::Targets;
 use super::{PostgresError, Session, connect, connection_string};
@@ -26,6 +27,8 @@ pub struct Server {
     pub(super) pool: Arc<Pool>,
     /// See [`Server::snapshot`].
     pub(super) held: Held,
+    /// See [`Server::stops_by`].
+    asked: Asked,
 }
 
 /// What a pipeline says of a server.
@@ -59,6 +62,8 @@ pub(super) struct Limits {
     pub(super) connect: Option<Duration>,
     /// How long a statement may take.
     pub(super) statement: Option<Duration>,
+    /// How it is asked again while it fails over.
+    pub(super) retry: Retry,
     /// How many sessions stay open while nobody needs them.
     pub(super) least: usize,
     /// How many sessions there are at most.
@@ -76,6 +81,7 @@ impl Default for Limits {
         Limits {
             connect: None,
             statement: None,
+            retry: Retry::default(),
             least: 0,
             most: Limits::SESSIONS,
         }
@@ -104,6 +110,7 @@ impl Server {
             declared: Arc::new(declared),
             pool: Arc::new(Pool::of(least, most)),
             held: Held::default(),
+            asked: Asked::default(),
         }
     }
 
@@ -127,16 +134,22 @@ impl Server {
         Ok(Session::of(client, Arc::clone(&self.pool), limit))
     }
 
-    /// Does something in a session, and again from its start in another one while the server fails over.
+    /// Ends all waits for it when this flag is raised: those for a session, and those between two tries.
+    pub fn stops_by(&self, flag: Arc<AtomicBool>) {
+        self.asked.by(flag);
+    }
+
+    /// Does something, and again from its start while the server fails over.
     ///
     /// # Errors
-    /// What is definite, or the last one before the deadline.
+    /// What is definite, or the last one before the deadline; [`PostgresError::Stopped`] when the process
+    /// is asked to stop before.
     pub fn retried<T>(
         &self,
-        retry: Retry,
-        mut work: impl FnMut(&mut Session) -> Result<T, PostgresError>,
+        work: impl FnMut() -> Result<T, PostgresError>,
     ) -> Result<T, PostgresError> {
-        retry.run(&System::default(), || work(&mut self.session()?))
+        let clock = System::until(&self.asked);
+        self.declared.limits.retry.run(&clock, work)
     }
 
     /// How many sessions a process may have of it.
@@ -162,7 +175,7 @@ impl Server {
             unfit,
         })?;
         targets.timeout = connect.or(targets.timeout);
-        wait(connect::connect(&self.name, &targets))
+        wait(self.asked.or(connect::connect(&self.name, &targets)))
     }
 }
 

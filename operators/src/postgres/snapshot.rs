@@ -7,8 +7,9 @@
 //!                             +--> reader: ..                                      (also in other processes)
 //! ```
 //!
-//! Invariants: as long as a snapshot of a connection is held, whoever asks for one gets it; and what a
-//! reader has read was there, as it was, at the snapshot's instant. Tables that are rewritten are the
+//! Invariants: as long as a snapshot of a connection is held, whoever asks for one gets it; whoever reads
+//! sees this one, or is told that it is lost; and what a reader has read was there, as it was, at the
+//! snapshot's instant. Tables that are rewritten are the
 //! one thing that a transaction does not see as of its snapshot, so readers look for it.
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use tokio_postgres::error::SqlState;
 
 use super::{PostgresError, Server, Session};
 
@@ -72,18 +74,22 @@ impl Server {
         Ok(rows[0].try_get(0)?)
     }
 
+    /// Waits for a server that fails over.
     fn take(&self, zone: Tz) -> Result<Snapshot, PostgresError> {
-        let mut holder = self.session()?;
         let settings = settings(zone);
-        holder.execute(&format!("{BEGIN}; {settings}"))?;
-        let exported = holder.query("select pg_export_snapshot()", &[])?;
-        let instant = holder.query(INSTANT, &[])?;
-        let instant: String = instant[0].try_get(0)?;
+        let (holder, exported, instant) = self.retried(|| {
+            let mut holder = self.session()?;
+            holder.execute(&format!("{BEGIN}; {settings}"))?;
+            let exported = holder.query("select pg_export_snapshot()", &[])?;
+            let instant = holder.query(INSTANT, &[])?;
+            let (exported, instant) = (exported[0].try_get(0)?, instant[0].try_get(0)?);
+            Ok::<(Session, String, String), PostgresError>((holder, exported, instant))
+        })?;
         Ok(Snapshot {
             server: self.clone(),
             settings,
             shared: Mutex::new(Shared {
-                exported: exported[0].try_get(0)?,
+                exported,
                 instant: instant.clone(),
                 pages: BTreeMap::new(),
             }),
@@ -137,10 +143,12 @@ impl Snapshot {
         if let Some(pages) = locked(&self.shared).pages.get(table) {
             return Ok(*pages);
         }
-        let mut reader = self.reader()?;
-        let rows = reader.session().query(PAGES, &[&table])?;
-        let pages: i64 = rows[0].try_get(0)?;
-        reader.end()?;
+        let pages: i64 = self.server.retried(|| {
+            let mut reader = self.reader()?;
+            let rows = reader.session().query(PAGES, &[&table])?;
+            reader.end()?;
+            Ok(rows[0].try_get(0)?)
+        })?;
         let pages = u32::try_from(pages).unwrap_or(u32::MAX);
         locked(&self.shared).pages.insert(table.to_owned(), pages);
         Ok(pages)
@@ -153,7 +161,10 @@ impl Snapshot {
     /// When there is no session, or nobody holds the snapshot any more.
     pub fn reader(&self) -> Result<Reader<'_>, PostgresError> {
         let most = self.server.pool.most().saturating_sub(OTHERS).max(1);
-        let all_read = |readers: &mut Readers| readers.idle.is_empty() && readers.count >= most;
+        let all_read = |readers: &mut Readers| {
+            readers.forget_closed();
+            readers.idle.is_empty() && readers.count >= most
+        };
         let readers = self.ended.wait_while(locked(&self.readers), all_read);
         let mut readers = readers.unwrap_or_else(PoisonError::into_inner);
         let idle = readers.idle.pop();
@@ -175,9 +186,21 @@ impl Snapshot {
         let mut session = self.server.session()?;
         let exported = locked(&self.shared).exported.clone();
         let settings = &self.settings;
-        session.execute(&format!(
-            "{BEGIN}; set transaction snapshot '{exported}'; {settings}"
-        ))?;
+        let imported = session.execute_each(&format!(
+            "{BEGIN}; set transaction snapshot '{exported}'; {settings}; {INSTANT}"
+        ));
+        let answers = imported.map_err(|error| match error.code() {
+            Some(code) if GONE.contains(&code) => {
+                PostgresError::SnapshotLost("the session that held it has ended")
+            }
+            _ => error,
+        })?;
+        // Another session of another server may have exported one of the same name.
+        let seen = answers.last().and_then(|answer| answer.rows.first());
+        if seen.and_then(|row| row[0].as_deref()) != Some(&*self.instant) {
+            let why = "the server was started again";
+            return Err(PostgresError::SnapshotLost(why));
+        }
         Ok(session)
     }
 }
@@ -189,6 +212,15 @@ struct Readers {
     idle: Vec<Session>,
     /// How many there are, idle or not.
     count: usize,
+}
+
+impl Readers {
+    /// Forgets sessions that were lost while nobody read with them.
+    fn forget_closed(&mut self) {
+        let before = self.idle.len();
+        self.idle.retain(|session| !session.is_closed());
+        self.count -= before - self.idle.len();
+    }
 }
 
 /// A session that sees a snapshot. When it is dropped without an end, as one that fails or is in the
@@ -238,6 +270,12 @@ impl Drop for Reader<'_> {
     }
 }
 
+/// What a server says that knows no snapshot of a name.
+const GONE: [&SqlState; 2] = [
+    &SqlState::INVALID_PARAMETER_VALUE,
+    &SqlState::UNDEFINED_OBJECT,
+];
+
 /// How many sessions of a connection are left to others: the one that holds the snapshot, and the one
 /// that writes.
 const OTHERS: usize = 2;
@@ -259,11 +297,12 @@ impl Eq for Snapshot {}
 
 const BEGIN: &str = "begin isolation level repeatable read read only";
 
-/// What the notation of values depends on, and what would end a session that waits for others.
+/// What the notation of values depends on, and what would end a session that waits for others; and that
+/// a table is read from its beginning, so that its rows come in the same order when they are asked for again.
 fn settings(zone: Tz) -> String {
     let zone = zone.name();
     format!(
-        "set local datestyle = 'ISO, MDY'; set local intervalstyle = 'postgres'; \
+        "set local synchronize_seqscans = off; set local datestyle = 'ISO, MDY'; set local intervalstyle = 'postgres'; \
          set local bytea_output = 'hex'; set local extra_float_digits = 1; \
          set local standard_conforming_strings = on; \
          set local timezone = '{zone}'; set local idle_in_transaction_session_timeout = 0"

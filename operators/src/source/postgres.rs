@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Invariants: all rows of a pass are read in transactions that see one snapshot; what the server is
-//! asked to leave out is nothing that the pipeline's own evaluation would keep.
+//! asked to leave out is nothing that the pipeline's own evaluation would keep; and no row is given
+//! twice, though a session is lost and what it was asked is asked again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ mod columns;
 mod copy;
 mod digests;
 mod fetch;
+mod given;
 mod notation;
 mod pushed;
 

@@ -5,6 +5,7 @@
 //! for with what its log says.
 
 mod instant;
+mod lost;
 mod pipeline;
 mod pushed;
 mod values;

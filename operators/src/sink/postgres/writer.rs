@@ -25,7 +25,7 @@ use super::layout::Layout;
 use super::search::Search;
 use crate::chunk::batch;
 use crate::fault;
-use crate::postgres::{Backend, PostgresError, Retry, Session, System};
+use crate::postgres::{Backend, PostgresError, Session};
 use crate::schema::{Schema, Type};
 use crate::sink::mode::Mode;
 use crate::sink::policy::Lookups;
@@ -122,7 +122,8 @@ impl Writer for PostgresWriter {
     /// Waits for the lock on the fence: so a commit whose end was not heard of has happened by then,
     /// or never will.
     fn fence(&mut self) -> Result<Option<Fence>, SinkError> {
-        let found = Retry::default().run(&System::default(), || {
+        let plan = Arc::clone(&self.plan);
+        let found = plan.server.retried(|| {
             let mut held = self.held()?;
             let found = self.plan.fenced(&mut held.session);
             self.leaves(&held);
@@ -150,7 +151,8 @@ impl Writer for PostgresWriter {
     fn begin(&mut self, expected: Option<&Fence>, next: &Fence) -> Result<(), SinkError> {
         self.is_begun = false;
         let mut lost = self.lost.take();
-        let begun = Retry::default().run(&System::default(), || match lost.take() {
+        let plan = Arc::clone(&self.plan);
+        let begun = plan.server.retried(|| match lost.take() {
             // What was lost was the first try: a pause comes before the next.
             Some(lost) => Err(lost),
             None => self.prepared(expected, next),
@@ -288,9 +290,10 @@ impl Plan {
         doing: &'static str,
         mut ask: impl FnMut(&mut Session, &Plan) -> Result<T, PostgresError>,
     ) -> Result<T, SinkError> {
-        let asked = self.server.retried(Retry::default(), |session| {
+        let asked = self.server.retried(|| {
+            let mut session = self.server.session()?;
             session.execute(&settings(self))?;
-            ask(session, self)
+            ask(&mut session, self)
         });
         asked.map_err(|error| self.failed(doing, error))
     }

@@ -16,6 +16,9 @@ pub(super) struct Tuples {
     has_ended: bool,
 }
 
+/// Takes a row.
+pub(super) type Each<'a, E> = &'a mut dyn FnMut(&mut Tuple) -> Result<(), E>;
+
 /// The values of a row, one after the other.
 pub(super) struct Tuple<'a> {
     rest: &'a [u8],
@@ -23,12 +26,12 @@ pub(super) struct Tuple<'a> {
 
 impl Tuples {
     /// Takes more bytes, and gives each row that is whole, of so many values, to `row`.
-    pub(super) fn take(
+    pub(super) fn take<E: From<Malformed>>(
         &mut self,
         bytes: &[u8],
         columns: usize,
-        row: &mut dyn FnMut(&mut Tuple) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
+        row: Each<'_, E>,
+    ) -> Result<(), E> {
         if self.left.is_empty() {
             let taken = self.rows(bytes, columns, row)?;
             self.left.extend_from_slice(&bytes[taken..]);
@@ -48,12 +51,12 @@ impl Tuples {
     }
 
     /// Gives the rows that are whole, and how many bytes they and what is before them are.
-    fn rows(
+    fn rows<E: From<Malformed>>(
         &mut self,
         bytes: &[u8],
         columns: usize,
-        row: &mut dyn FnMut(&mut Tuple) -> Result<(), Malformed>,
-    ) -> Result<usize, Malformed> {
+        row: Each<'_, E>,
+    ) -> Result<usize, E> {
         let mut rest = bytes;
         if !self.is_past_head {
             let Some(behind) = behind_head(rest)? else {
@@ -64,7 +67,7 @@ impl Tuples {
         }
         while let Some((count, values)) = rest.split_first_chunk() {
             if self.has_ended {
-                return Err(Malformed);
+                return Err(Malformed.into());
             }
             let count = i16::from_be_bytes(*count);
             if count == END {
@@ -72,13 +75,13 @@ impl Tuples {
                 continue;
             }
             if usize::try_from(count) != Ok(columns) {
-                return Err(Malformed);
+                return Err(Malformed.into());
             }
             let Some(length) = length(values, columns)? else {
                 break;
             };
             let (values, behind) = values.split_at(length);
-            row(&mut Tuple { rest: values })?;
+            row(&mut Tuple::of(values))?;
             rest = behind;
         }
         Ok(bytes.len() - rest.len())
@@ -86,6 +89,16 @@ impl Tuples {
 }
 
 impl<'a> Tuple<'a> {
+    /// The row of these values, each with its length before it.
+    pub(super) fn of(values: &'a [u8]) -> Self {
+        Tuple { rest: values }
+    }
+
+    /// What is left of it.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next value; `None` is null.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
@@ -162,7 +175,7 @@ mod tests {
             tuples.take(piece, 2, &mut |row| {
                 rows.push(row.next()?.unwrap_or_default().to_vec());
                 assert_eq!(row.next()?, None);
-                Ok(())
+                Ok::<_, Malformed>(())
             })?;
         }
         Ok((rows, tuples.has_ended()))
@@ -188,6 +201,7 @@ mod tests {
         assert_eq!(read(&[&stream, &[0, 2]]), Err(Malformed));
         assert_eq!(read(&[&stream[1..]]), Err(Malformed));
         let mut tuples = Tuples::default();
-        assert_eq!(tuples.take(&stream, 3, &mut |_| Ok(())), Err(Malformed));
+        let taken = tuples.take(&stream, 3, &mut |_| Ok(()));
+        assert_eq!(taken, Err(Malformed));
     }
 }

@@ -8,6 +8,7 @@
 //! its settings are those of the snapshot. The sum of a key is that of the hashes of its rows, whoever
 //! sums them up.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, new_null_array};
@@ -15,11 +16,12 @@ use arrow::array::{ArrayRef, new_null_array};
 use super::cells::{Cells, Form, Malformed, array};
 use super::columns::Column;
 use super::copy::{Tuple, Tuples};
-use super::fetch::conditions;
+use super::fetch::{Failure, conditions};
+use super::given::Given;
 use super::{Postgres, pushed};
 use crate::chunk::{Chunk, batch};
 use crate::digest::Digest;
-use crate::postgres::{PostgresError, Session};
+use crate::postgres::Session;
 use crate::schema::Schema;
 use crate::source::{Condition, Read, Scanned};
 
@@ -106,25 +108,26 @@ fn joined(first: i128, second: i128) -> u128 {
 /// Reads the digest of each key: what `select` gives.
 pub(super) fn read(
     source: &Postgres,
-    session: &mut Session,
-    select: &str,
+    (session, select): (&mut Session, &str),
     (key, columns): (&str, &[String]),
-    receive: &mut dyn FnMut(Read) -> std::ops::ControlFlow<()>,
-) -> Result<Option<Scanned>, PostgresError> {
+    (given, receive): (&mut Given, &mut dyn FnMut(Read) -> ControlFlow<()>),
+) -> Result<Option<Scanned>, Failure> {
     let mut rows = session.copy_out(&format!("copy ({select}) to stdout (format binary)"))?;
     let (mut tuples, mut scanned) = (Tuples::default(), Scanned::default());
     let mut keys = Cells::new(&source.column(key).form, source.zone);
     let mut digests = Vec::new();
     while let Some(bytes) = rows.receive()? {
         scanned.bytes += bytes.len() as u64;
-        let taken = tuples.take(&bytes, 4, &mut |row| {
-            keys.push(row.next()?)?;
-            digests.push(digest(row)?);
-            Ok(())
-        });
-        taken.map_err(|Malformed| PostgresError::Malformed)?;
+        tuples.take(&bytes, 4, &mut |row| {
+            scanned.rows += 1;
+            if given.is_new(row)? {
+                keys.push(row.next()?)?;
+                digests.push(digest(row)?);
+            }
+            Ok::<_, Failure>(())
+        })?;
         if digests.len() >= KEYS {
-            scanned.rows += digests.len() as u64;
+            given.gives();
             let read = read_of(
                 source,
                 &mut keys,
@@ -137,9 +140,9 @@ pub(super) fn read(
         }
     }
     if !tuples.has_ended() {
-        return Err(PostgresError::Malformed);
+        return Err(Malformed.into());
     }
-    scanned.rows += digests.len() as u64;
+    given.gives();
     let read = read_of(source, &mut keys, digests, (key, columns));
     Ok(receive(read).is_continue().then_some(scanned))
 }

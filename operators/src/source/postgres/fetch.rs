@@ -7,7 +7,8 @@ use tokio_postgres::types::{FromSql, Type as Theirs};
 use tokio_postgres::{Row, Statement};
 
 use super::cells::{Cells, Malformed};
-use super::copy::Tuples;
+use super::copy::{Tuple, Tuples};
+use super::given::{Gathered, Given};
 use super::pushed::{self, Keys};
 use super::{Column, Postgres, digests};
 use crate::chunk::{Chunk, RowError, batch};
@@ -35,7 +36,7 @@ pub(super) fn read(
         }
         receive(read)
     };
-    let answered = question.ask(source, snapshot, &mut receive);
+    let answered = question.asked(source, snapshot, &mut receive);
     answered.map_err(|failure| match failure {
         Failure::Server(error) => source.failed(error),
         Failure::Altered(column) => SourceError::Altered {
@@ -88,11 +89,37 @@ impl<'a> Question<'a> {
         }
     }
 
-    fn ask(
+    /// Asks it, and again in another session where one is lost.
+    fn asked(
         &self,
         source: &Postgres,
         snapshot: &Snapshot,
         receive: &mut dyn FnMut(Read) -> ControlFlow<()>,
+    ) -> Result<Scanned, Failure> {
+        let mut given = Given::default();
+        loop {
+            let before = given.rows();
+            let answered = source.server.retried(|| {
+                given.begins();
+                match self.ask(source, snapshot, (&mut given, receive)) {
+                    Err(Failure::Server(error)) => Err(error),
+                    answered => Ok(answered),
+                }
+            });
+            match answered {
+                Ok(answered) => return answered,
+                // One that was there for long, and is lost again, is waited for anew.
+                Err(error) if error.is_of_the_session() && given.rows() > before => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn ask(
+        &self,
+        source: &Postgres,
+        snapshot: &Snapshot,
+        (given, receive): (&mut Given, &mut dyn FnMut(Read) -> ControlFlow<()>),
     ) -> Result<Scanned, Failure> {
         let mut reader = snapshot.reader()?;
         let session = reader.session();
@@ -101,17 +128,18 @@ impl<'a> Question<'a> {
         let mut scanned = Scanned::default();
         if let Some((key, select)) = &self.digests {
             let of_keys = (*key, self.columns.as_slice());
-            match digests::read(source, session, select, of_keys, receive)? {
+            match digests::read(source, (session, select), of_keys, (given, receive))? {
                 Some(read) => scanned += read,
                 None => return Ok(scanned),
             }
         }
         let mut chunks = Chunks::new(source, &self.columns, self.hashed);
         let flow = match &self.keys {
-            Some(keys) => stream(session, &statement, keys, (&mut chunks, receive))?,
-            None => copy(session, &self.select, (&mut chunks, receive))?,
+            Some(keys) => stream(session, &statement, keys, (&mut chunks, given, receive))?,
+            None => copy(session, &self.select, (&mut chunks, given, receive))?,
         };
         if flow.is_continue() {
+            given.ends()?;
             reader.end()?;
         }
         scanned += chunks.scanned;
@@ -158,7 +186,8 @@ fn of_pages(pages: Pages) -> String {
 }
 
 /// Why a reading fails.
-enum Failure {
+#[derive(Debug)]
+pub(super) enum Failure {
     Server(PostgresError),
     /// This column is not what it was.
     Altered(String),
@@ -192,6 +221,7 @@ fn is_as_checked(
 
 type Output<'a, 'b> = (
     &'a mut Chunks<'b>,
+    &'a mut Given,
     &'a mut dyn FnMut(Read) -> ControlFlow<()>,
 );
 
@@ -199,23 +229,24 @@ type Output<'a, 'b> = (
 fn copy(
     session: &mut Session,
     select: &str,
-    (chunks, receive): Output,
+    (chunks, given, receive): Output,
 ) -> Result<ControlFlow<()>, Failure> {
     let mut rows = session.copy_out(&format!("copy ({select}) to stdout (format binary)"))?;
     let (mut tuples, columns) = (Tuples::default(), chunks.values());
     while let Some(bytes) = rows.receive()? {
         chunks.scanned.bytes += bytes.len() as u64;
-        tuples.take(&bytes, columns, &mut |tuple| {
-            chunks.add(&mut || tuple.next())
-        })?;
-        if chunks.is_full() && receive(chunks.take()).is_break() {
-            return Ok(ControlFlow::Break(()));
+        tuples.take(&bytes, columns, &mut |tuple| chunks.add(tuple, given))?;
+        if chunks.is_full() {
+            given.gives();
+            if receive(chunks.take()).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
     }
     if !tuples.has_ended() {
         return Err(Malformed.into());
     }
-    Ok(chunks.end(receive))
+    Ok(chunks.end(given, receive))
 }
 
 /// The rows of a statement that has some keys as its parameter, so that they stand in no text.
@@ -223,18 +254,22 @@ fn stream(
     session: &mut Session,
     statement: &Statement,
     keys: &Keys,
-    (chunks, receive): Output,
+    (chunks, given, receive): Output,
 ) -> Result<ControlFlow<()>, Failure> {
+    let mut gathered = Gathered::default();
     let mut rows = session.stream(statement, &[keys.parameter.as_ref()])?;
     while let Some(row) = rows.receive()? {
         chunks.scanned.bytes += row.raw_size_bytes() as u64;
-        let mut at = 0..row.len();
-        chunks.add(&mut || value(&row, at.next().ok_or(Malformed)?))?;
-        if chunks.is_full() && receive(chunks.take()).is_break() {
-            return Ok(ControlFlow::Break(()));
+        let mut tuple = gathered.tuple((0..row.len()).map(|at| value(&row, at)))?;
+        chunks.add(&mut tuple, given)?;
+        if chunks.is_full() {
+            given.gives();
+            if receive(chunks.take()).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
     }
-    Ok(chunks.end(receive))
+    Ok(chunks.end(given, receive))
 }
 
 fn value(row: &Row, at: usize) -> Result<Option<&[u8]>, Malformed> {
@@ -292,12 +327,14 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    fn add<'v>(
-        &mut self,
-        next: &mut dyn FnMut() -> Result<Option<&'v [u8]>, Malformed>,
-    ) -> Result<(), Malformed> {
+    /// Adds a row, unless it was given.
+    fn add(&mut self, tuple: &mut Tuple, given: &mut Given) -> Result<(), Failure> {
+        self.scanned.rows += 1;
+        if !given.is_new(tuple)? {
+            return Ok(());
+        }
         for (at, cells) in self.cells.iter_mut().enumerate() {
-            if !cells.push(next()?)? {
+            if !cells.push(tuple.next()?)? {
                 self.errors.push(RowError {
                     origin: self.rows,
                     stage: Arc::clone(&self.source.stage),
@@ -306,12 +343,12 @@ impl<'a> Chunks<'a> {
             }
         }
         if let Some(digests) = &mut self.digests {
-            let (first, second) = (next()?.ok_or(Malformed)?, next()?.ok_or(Malformed)?);
+            let mut next = || tuple.next()?.ok_or(Malformed);
+            let (first, second) = (next()?, next()?);
             let sum = digests::hash(first, second)?;
             digests.push(Digest { rows: 1, sum });
         }
         self.rows += 1;
-        self.scanned.rows += 1;
         Ok(())
     }
 
@@ -326,8 +363,13 @@ impl<'a> Chunks<'a> {
     }
 
     /// Gives what is left.
-    fn end(&mut self, receive: &mut dyn FnMut(Read) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn end(
+        &mut self,
+        given: &mut Given,
+        receive: &mut dyn FnMut(Read) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         if self.rows > 0 {
+            given.gives();
             // Nothing follows that a break could stop.
             let _ = receive(self.take());
         }

@@ -63,7 +63,7 @@ const TABLES: &str = "
     from generate_series(1, 400) n;
     create index on work.visits (ssn);";
 
-fn folder(database: &Database) -> Scratch {
+pub(super) fn folder(database: &Database) -> Scratch {
     let empty = scratch_folder();
     let mut scratch = Scratch::of(empty.path(), PROGRAM);
     "output/visits.db".clone_into(&mut scratch.database);
@@ -72,7 +72,7 @@ fn folder(database: &Database) -> Scratch {
     scratch
 }
 
-fn rows(scratch: &Scratch) -> Vec<String> {
+pub(super) fn rows(scratch: &Scratch) -> Vec<String> {
     let connection = rusqlite::Connection::open(scratch.path(&scratch.database)).unwrap();
     let sql = "select visit || ' ' || ssn || ' ' || coalesce(starts, '-') || ' ' || hours || ' ' || tags || ' ' || \
                coalesce(office_name, '-') from visits order by visit";
@@ -287,7 +287,7 @@ fn several_processes_and_workers_see_one_snapshot() {
 }
 
 #[test]
-fn a_session_that_is_lost_in_the_middle_of_rows_is_made_up_for_by_the_next_run() {
+fn sessions_that_are_lost_again_and_again_are_made_up_for_by_the_next_run() {
     let server = Postgres::start("");
     let database = Database::of(&server);
     let scratch = folder(&database);
@@ -301,6 +301,12 @@ fn a_session_that_is_lost_in_the_middle_of_rows_is_made_up_for_by_the_next_run()
          select s.* from work.seen s left join work.bomb b on b.id = s.visit
          where b.id is null or pg_terminate_backend(pg_backend_pid());
          update work.seen set hours = 5 where visit in (1, 390)",
+    );
+    let connection = "type = \"postgres\"\nurl";
+    scratch.edit(
+        "pipeline.toml",
+        connection,
+        &format!("retry_timeout = \"600ms\"\n{connection}"),
     );
     let ran = scratch.run().exits(75);
     assert!(
