@@ -128,6 +128,17 @@ pub(crate) trait Scan: Send + Sync {
         None
     }
 
+    /// The type of the keys that the author's `only_when` names, where there is one.
+    fn only_when(&self) -> Option<Type> {
+        None
+    }
+
+    /// These keys, as texts, at the instant that is held; `None` where they are too many to be asked
+    /// for.
+    fn named(&self) -> Result<Option<Vec<String>>, SourceError> {
+        Ok(None)
+    }
+
     /// Whether the author wants rows to be hashed by the server.
     fn is_to_hash(&self) -> bool {
         false
@@ -235,6 +246,11 @@ impl Source {
         self.scan.table()
     }
 
+    /// Its condition with parameters and the pinned now put in.
+    pub fn folded(&self) -> Option<&str> {
+        self.condition.as_ref().map(Condition::folded)
+    }
+
     /// The columns that its condition reads.
     pub fn filters(&self) -> impl Iterator<Item = &str> {
         let columns = self.condition.iter().flat_map(Condition::columns);
@@ -252,6 +268,21 @@ impl Source {
     /// When it cannot be found out, as a file is gone or a server cannot be reached.
     pub fn now(&self) -> Result<Instant, SourceError> {
         self.scan.now(self.condition.as_ref())
+    }
+
+    /// The type of the keys that the author's `only_when` names, where there is one: all others have
+    /// the rows that they had.
+    pub fn only_when(&self) -> Option<Type> {
+        self.scan.only_when()
+    }
+
+    /// These keys, as texts, at the instant that is held; `None` where there is no such word, or they
+    /// are too many to be asked for.
+    ///
+    /// # Errors
+    /// When the server is lost, or the query fails.
+    pub fn named(&self) -> Result<Option<Vec<String>>, SourceError> {
+        self.scan.named()
     }
 
     /// Whether the author wants rows to be hashed by the server.

@@ -240,7 +240,7 @@ impl Assemble<'_> {
             };
             let passing = &self.checked.schemas[&sides[side]];
             let key = passing.key();
-            let key = key.and_then(|key| self.column_of(&branch, key));
+            let key = key.and_then(|key| self.checked.column_of(&branch, key));
             let key = key.map(|column| plan.columns[column].clone());
             InputPlan {
                 side,
@@ -275,7 +275,7 @@ impl Assemble<'_> {
                 by_source: false,
             };
         }
-        let is_brought = |column: &usize| self.column_of(branch, *column).is_none();
+        let is_brought = |column: &usize| self.checked.column_of(branch, *column).is_none();
         let columns: Vec<usize> = all.filter(is_brought).collect();
         let mut reads: BTreeSet<usize> = columns.iter().copied().chain(passing.key()).collect();
         for step in self.chain(branch).steps.iter().rev() {
@@ -293,14 +293,6 @@ impl Assemble<'_> {
             reads: reads.iter().map(|&at| source.columns[at].clone()).collect(),
             by_source: false,
         }
-    }
-
-    /// The position of the source's column that a column at the end of a chain holds, if the stages
-    /// of the chain bring it unchanged.
-    fn column_of(&self, branch: &[usize], column: usize) -> Option<usize> {
-        branch[1..].iter().rev().try_fold(column, |column, stage| {
-            self.checked.transforms[stage].stage().source_of(column)
-        })
     }
 
     /// The way along a chain of stages that a source begins. Of a union goes on what comes from the

@@ -314,6 +314,14 @@ impl Check<'_> {
 }
 
 impl Checked {
+    /// The position of the source's column that a column at the end of a chain of stages holds, if
+    /// these bring it unchanged.
+    pub fn column_of(&self, branch: &[usize], column: usize) -> Option<usize> {
+        branch[1..].iter().rev().try_fold(column, |column, stage| {
+            self.transforms.get(stage)?.stage().source_of(column)
+        })
+    }
+
     /// Which columns are needed of each stage: found from the sinks backwards.
     pub fn needed(&self, graph: &Graph) -> Needed {
         let mut needed: Needed = BTreeMap::new();

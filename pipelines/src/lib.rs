@@ -4,6 +4,7 @@
 //! the same plan. Files are opened by whoever runs the plan, through [`plan::Open`].
 
 pub mod assemble;
+mod asserted;
 pub mod check;
 pub mod cluster;
 mod connections;

@@ -17,11 +17,13 @@ use operators::catalog::{Sink, SinkConfig, SourceConfig, Transform};
 use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::Schema;
+use operators::sink::Fenced;
 use operators::source::{Amiss, Ask, Hashed, Source};
 use operators::transform::batch_partition::BatchPartition;
 use operators::way::{Feed, Way};
 
 use crate::assemble::Assemble;
+use crate::asserted;
 use crate::check::Check;
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::Document;
@@ -185,6 +187,20 @@ pub struct DigestPlan {
     pub by_source: bool,
 }
 
+impl Plan {
+    /// Whether a run may leave out keys that the authors of its sources do not name: each of these says
+    /// so, is not read as a dimension, too, and no sink is brought back whole to what it was told.
+    pub fn names_keys(&self) -> bool {
+        let names = |input: &InputPlan| {
+            let is_dimension = |it: &DimensionPlan| it.sources.contains(&input.source);
+            let source = &self.sources[input.source].source;
+            source.only_when().is_some() && !self.dimensions.iter().any(is_dimension)
+        };
+        let replaces = |sink: &SinkPlan| sink.sink.fenced().is_some_and(Fenced::replaces);
+        self.inputs.iter().all(names) && !self.sinks.iter().any(replaces)
+    }
+}
+
 /// A sink.
 pub struct SinkPlan {
     /// Its name.
@@ -258,6 +274,7 @@ impl Plan {
             amiss: &amiss,
         };
         let all = check.pass(None, &mut diagnostics);
+        asserted::check(&check, &all, &mut diagnostics);
         look_at_sinks(&graph, &settings, &all.sinks, open, &mut diagnostics);
         if !graph.nodes.iter().any(Node::is_sink) && diagnostics.is_empty() {
             diagnostics.push(

@@ -69,9 +69,16 @@ pub(crate) struct Outcome {
     pub(crate) differences: BTreeMap<String, Vec<Difference>>,
     /// Whether the run was asked to stop, and left something to the next one.
     pub(crate) stopped: bool,
+    /// Whether some key is left unclean.
+    pub(crate) unclean: bool,
 }
 
 impl Outcome {
+    /// Whether nothing is left to the next run.
+    pub(crate) fn leaves_nothing(&self) -> bool {
+        !self.stopped && !self.unclean && self.failed.is_empty()
+    }
+
     /// Notes what a part weighed. What a batch weighed that is tried again counts once more; its keys
     /// do not.
     fn weigh(&mut self, part: &Part) {
@@ -169,6 +176,7 @@ impl<'a> Committer<'a> {
         }
         let mut outcome = std::mem::take(&mut self.outcome);
         outcome.stopped = self.job.stop.leaves_some();
+        outcome.unclean = self.keys.leave_some();
         for target in std::mem::take(&mut self.targets) {
             outcome
                 .sinks

@@ -26,6 +26,7 @@ use operators::source::At;
 use pipelines::plan::Plan;
 
 use crate::error::{Exit, RunError};
+use crate::look::Look;
 use crate::scan::Scan;
 
 pub(crate) use lead::{Crew, Lead, Passing, Remote, TICK};
@@ -40,7 +41,7 @@ impl Agreed {
         plan: &Plan,
         stamp: &BTreeMap<String, u128>,
         dimensions: &[Dimension],
-        scan: &Scan,
+        (scan, look): (&Scan, &Look),
         few: bool,
     ) -> Agreed {
         let mut parts = stamp.clone();
@@ -62,6 +63,7 @@ impl Agreed {
                 bytes_hash(read.as_bytes()),
             );
         }
+        parts.insert("the keys that are named".to_owned(), look.content());
         Agreed { parts, few }
     }
 

@@ -25,6 +25,7 @@ use crate::instants::Instants;
 use crate::job::Purpose;
 use crate::known::Passes;
 use crate::load::{Loaded, Request};
+use crate::look;
 use crate::pass::Pass;
 use crate::run::{Event, Ran, commit, lead, open, pins};
 use crate::state::State;
@@ -156,6 +157,7 @@ impl Following<'_> {
             process: (LEAD, self.crew.0.processes()),
             status: self.status.as_ref(),
             passes: Some(&self.passes),
+            settled: look::settled(&self.plan, &self.state)?.filter(|_| !self.passes.wants_all()),
             instants: Instants::hold(&self.plan)?,
         };
         commit(&pass, self.crew, begun)

@@ -13,6 +13,7 @@ use pipelines::plan::{Plan, SinkPlan};
 
 use crate::error::RunError;
 use crate::job::{Held, HeldRow};
+use crate::look;
 use crate::sink_rows::{plain_columns, row_id};
 use crate::state::{Staged, State, ToldChanges};
 
@@ -50,6 +51,7 @@ pub(crate) fn take_over(
     writer: &mut dyn Writer,
     state: &State,
 ) -> Result<(usize, Fence), RunError> {
+    look::unsettle(state)?;
     let mut told = ToldChanges::default();
     let mut count = 0;
     for (owner, rows) in held((plan, fenced), &all_columns(plan), state)? {

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::crew::{Failure, Tail};
 use crate::error::RunError;
+use crate::look::Look;
 use crate::recorder::{Phase, Recorder};
 use crate::sample::Sample;
 use crate::scan::Scan;
@@ -64,6 +65,10 @@ pub(crate) struct Job {
     pub(crate) abort: Abort,
     /// What is read, and in which order.
     pub(crate) scan: Scan,
+    /// Which keys a run looks at.
+    pub(crate) look: Look,
+    /// Keys that are known, and that nobody looked at.
+    pub(crate) unlooked: AtomicU64,
     /// Where rows go that find no room in memory.
     pub(crate) spill: PathBuf,
     /// How it is stopped after what is finished.
@@ -262,6 +267,7 @@ impl Job {
             read: read.collect(),
             found: found.clone(),
             seen: self.seen.load(Ordering::Relaxed),
+            unlooked: self.unlooked.load(Ordering::Relaxed),
             cuts: cuts.clone(),
             phases: self.recorder.totals(),
         }
@@ -284,6 +290,7 @@ impl Job {
         drop(readings);
         self.has_found(&tail.found);
         self.seen.fetch_add(tail.seen, Ordering::Relaxed);
+        self.unlooked.fetch_add(tail.unlooked, Ordering::Relaxed);
         let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
         cuts.extend(tail.cuts);
         self.recorder.add(&tail.phases);
@@ -300,9 +307,14 @@ impl Job {
         self.no_skip || self.purpose == Purpose::Compare
     }
 
-    /// Whether a key is looked at.
+    /// Whether a key is evaluated when it is open.
     pub(crate) fn looks_at(&self, key: &Key) -> bool {
         self.sample.is_none_or(|sample| sample.holds(key))
+    }
+
+    /// Whether a key stays as it is, whatever its sources have.
+    pub(crate) fn leaves_out(&self, key: &Key) -> bool {
+        !self.opens_all() && !self.look.holds(key)
     }
 
     /// Notes the keys that a worker saw.

@@ -47,6 +47,16 @@ impl Passes {
         self.is_full.get() || self.units.borrow().of.is_none()
     }
 
+    /// Whether the next pass is to be over everything, although something is known.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.is_full.get()
+    }
+
+    /// The next pass knows nothing: this one looks at some keys alone.
+    pub(crate) fn forget(&self) {
+        *self.units.borrow_mut() = Units::default();
+    }
+
     /// Finds what of a pass of this plan and these dimensions is known, which the scan then leaves out.
     pub(crate) fn number(&self, scan: &mut Scan, of: u128) {
         let full = self.is_full.take() || !scan.can_feed();

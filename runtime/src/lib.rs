@@ -22,6 +22,7 @@ mod job;
 mod known;
 pub mod launch;
 pub mod load;
+mod look;
 mod part;
 mod pass;
 pub mod progress;

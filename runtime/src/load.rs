@@ -185,7 +185,7 @@ impl Loaded {
     pub(crate) fn begin(
         &self,
         state: &State,
-        full: bool,
+        (full, settled): (bool, Option<&str>),
         instants: &Instants,
     ) -> Result<Begin, RunError> {
         let types = state.snapshot()?.memo(TYPES)?.unwrap_or(Json::Null);
@@ -194,6 +194,7 @@ impl Loaded {
             types: types.to_string(),
             state_id: state.id().to_owned(),
             full,
+            settled: settled.map(str::to_owned),
             instants: instants.shared(),
         })
     }

@@ -37,6 +37,7 @@ use crate::instants::Instants;
 use crate::job::{Abort, Job, Purpose, Told};
 use crate::known::Passes;
 use crate::load::{Loaded, Request};
+use crate::look::{self, Look};
 use crate::progress::{Progress, Shown};
 use crate::recorder::{Phase, Recorder};
 use crate::recover::recover;
@@ -67,6 +68,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) status: Option<&'a Arc<Status>>,
     /// The passes before this one, in a run that follows.
     pub(crate) passes: Option<&'a Passes>,
+    /// What the last run settled.
+    pub(crate) settled: Option<String>,
     /// The instants at which it reads databases.
     pub(crate) instants: Instants,
 }
@@ -77,6 +80,9 @@ struct Prepared {
     parts: BTreeMap<String, u128>,
     stamp: u128,
     scan: Scan,
+    look: Look,
+    /// What this pass settles, if it leaves nothing.
+    world: String,
     stop: Stop,
     agreed: Agreed,
 }
@@ -163,6 +169,11 @@ impl Pass<'_> {
         if few {
             prepared.scan.expect_few();
         }
+        let world = prepared.world.clone();
+        let notes_settled = self.purpose == Purpose::Commit && plan.names_keys();
+        if notes_settled {
+            look::unsettle(state)?;
+        }
         let refresh = &self.request.refresh;
         let targets = targets((plan, refresh), state, self.purpose, &prepared.dimensions)?;
         let dimensions_loaded = started.elapsed();
@@ -177,6 +188,9 @@ impl Pass<'_> {
         let committed = workers.begin(&job, messages);
         let committer = Committer::new(&job, state, targets, committed, passing);
         let outcome = worker::commit(committer, &job, &inbox)?;
+        if notes_settled && outcome.leaves_nothing() {
+            look::settle(state, &world)?;
+        }
         let mut report = Report::of(self.loaded, &job, outcome)?;
         report.explain_stamps(state, &parts)?;
         report.warn(&warnings);
@@ -203,8 +217,17 @@ impl Pass<'_> {
         let opens_all = self.purpose == Purpose::Compare || self.request.no_skip;
         // What is known of a key must be where it was in the pass before, and ranges would move it
         // with each new file.
-        let mut scan = Scan::of(plan, self.process, self.passes.is_none())?;
-        if let Some(passes) = self.passes {
+        let by_range = self.passes.is_none();
+        let world = look::world(plan, stamp, &dimensions.rows);
+        let look = Look::of(plan, self.request, (self.settled.as_deref(), &world))?;
+        let mut scan = match self.purpose {
+            // The author's word is what is to be proved.
+            Purpose::Compare => Scan::of(plan, &Look::All(None), self.process, by_range)?,
+            _ => Scan::of(plan, &look, self.process, by_range)?,
+        };
+        if let Some(passes) = self.passes.filter(|_| look.is_named()) {
+            passes.forget();
+        } else if let Some(passes) = self.passes {
             let contents = dimensions.rows.iter().map(Dimension::content);
             let of = format!("{stamp:?}{:?}", contents.collect::<Vec<_>>());
             passes.number(&mut scan, bytes_hash(of.as_bytes()));
@@ -213,11 +236,13 @@ impl Pass<'_> {
         let bytes = scan.pieces.iter().map(|piece| piece.unit.bytes);
         recorder.expect(Phase::Fetch, bytes.sum());
         Ok(Prepared {
-            agreed: Agreed::on(plan, &parts, &dimensions.rows, &scan, few),
+            agreed: Agreed::on(plan, &parts, &dimensions.rows, (&scan, &look), few),
             dimensions,
             parts,
             stamp,
             scan,
+            look,
+            world,
             stop,
         })
     }
@@ -227,6 +252,7 @@ impl Pass<'_> {
             dimensions,
             stamp,
             scan,
+            look,
             stop,
             ..
         } = prepared;
@@ -234,6 +260,8 @@ impl Pass<'_> {
             purpose: self.purpose,
             placement: Placement::new(self.process.1, self.request.workers, scan.ranges().cloned()),
             scan,
+            look,
+            unlooked: AtomicU64::new(0),
             spill: spill_folder(self.loaded),
             plan: Arc::clone(self.plan),
             stamp,

@@ -25,6 +25,7 @@ use crate::instants::Instants;
 use crate::job::Purpose;
 use crate::known::Passes;
 use crate::load::{Loaded, Pins, Request};
+use crate::look;
 use crate::pass::Pass;
 use crate::report::run::Report;
 use crate::state::{Share, State, StateError};
@@ -109,6 +110,7 @@ fn once(
                 process: (LEAD, crew.0.processes()),
                 status: status.as_ref(),
                 passes: None,
+                settled: look::settled(&plan, &state)?,
                 instants: Instants::hold(&plan)?,
             };
             commit(&pass, crew, started)
@@ -170,13 +172,14 @@ pub(crate) fn commit(
         state,
         status,
         ref instants,
+        ref settled,
         ..
     } = *pass;
     if let Some(status) = status {
         status.begins(state);
     }
     crew.0
-        .begin(&loaded.begin(state, pass.is_full(), instants)?);
+        .begin(&loaded.begin(state, (pass.is_full(), settled.as_deref()), instants)?);
     let report = pass.lead(crew, started);
     if let Some(status) = status {
         status.ended(report.as_ref(), state);
@@ -265,6 +268,7 @@ fn assist_once(
         process: member.process(),
         status: None,
         passes,
+        settled: begin.settled.clone(),
         instants: Instants::join(&plan, &begin.instants),
     };
     pass.assist(member, workers)
@@ -354,6 +358,7 @@ fn look(
         process: (LEAD, 1),
         status: None,
         passes: None,
+        settled: look::settled(&plan, &state)?,
         instants: Instants::hold(&plan)?,
     };
     let report = pass.lead((&Lead::alone(), &workers), started);

@@ -21,6 +21,7 @@ use self::span::Span;
 use self::stretches::Stretches;
 use crate::error::RunError;
 use crate::known::UnitNumber;
+use crate::look::Look;
 
 /// The reading of a run.
 pub(crate) struct Scan {
@@ -75,10 +76,11 @@ pub(crate) struct Piece {
 }
 
 impl Scan {
-    /// Pins the sources. Each of several processes reads its part of the pieces: those of its range of
+    /// Pins the sources, of which the rows of the keys in `look` are read. Each of several processes reads its part of the pieces: those of its range of
     /// keys, where processes may have such (`by_range`).
     pub(crate) fn of(
         plan: &Plan,
+        look: &Look,
         process: (usize, usize),
         by_range: bool,
     ) -> Result<Scan, RunError> {
@@ -86,13 +88,17 @@ impl Scan {
         let mut pieces = Vec::new();
         for (number, input) in plan.inputs.iter().enumerate() {
             let source = &plan.sources[input.source];
-            let ask = input.ask(source);
+            let ask = Ask {
+                only: look.only(input.key.as_deref()),
+                ..input.ask(source)
+            };
             let pinned = source.source.units(&ask)?;
             let units = pinned.units.iter().cloned();
             pieces.extend(units.map(|unit| Piece::new(number, unit)));
             inputs.push(Input {
                 digest_ask: input.digest_ask(source),
-                selects: source.source.selects() && input.key.is_some(),
+                // The rows of keys that are named are few, and are read at once.
+                selects: source.source.selects() && input.key.is_some() && !look.is_named(),
                 reads_twice: false,
                 ask,
                 pinned,

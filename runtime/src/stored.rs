@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use operators::consolidate::Epoch;
 use operators::gate::GateRow;
@@ -56,9 +57,18 @@ fn owned(job: &Job, worker: u64) -> Result<Vec<Sent>, RunError> {
         sent.push((home, Crossing::of(rows, job.is_here(home), about)));
     };
     let mut waiting: BTreeMap<u64, Vec<GateRow>> = BTreeMap::new();
+    let mut left_out: Option<Key> = None;
     let snapshot = job.state.snapshot()?;
     for stored in snapshot.digests(&|partition| job.placement.worker_of(partition) == worker)? {
         let (key, input, Stored { clean }) = stored?;
+        if job.leaves_out(&key) {
+            // What is stored of a key stands together.
+            let is_next = !key.is_reserved() && left_out.as_ref() != Some(&key);
+            job.unlooked
+                .fetch_add(u64::from(is_next), Ordering::Relaxed);
+            left_out = Some(key);
+            continue;
+        }
         let home = job.placement.home(&key);
         let rows = waiting.entry(home).or_default();
         rows.push(GateRow { key, input, clean });

@@ -69,6 +69,11 @@ impl Condition {
         &self.text
     }
 
+    /// It, with parameters and the pinned now put in.
+    pub(super) fn folded(&self) -> &str {
+        self.when.folded()
+    }
+
     /// What must hold of a row, each of it.
     pub(super) fn parts(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
         split_conjunction(self.when.physical())

@@ -27,6 +27,7 @@ use crate::postgres::{PostgresError, Server, Snapshot, TableOf};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 use columns::{Column, Described, Rows};
+use only_when::OnlyWhen;
 
 mod cells;
 mod columns;
@@ -35,6 +36,7 @@ mod digests;
 mod fetch;
 mod given;
 mod notation;
+mod only_when;
 mod pushed;
 
 /// What the author writes under `[sources.<name>]` with `type = "postgres"`.
@@ -65,6 +67,8 @@ pub struct PostgresConfig {
     /// Who hashes rows, to find which keys have changed.
     #[serde(default)]
     pub digest: HashedBy,
+    /// The author's word: a key that this query does not name is as it was in the last run.
+    pub only_when: Option<String>,
 }
 
 /// Who hashes rows.
@@ -97,6 +101,7 @@ pub struct Postgres {
     id: Vec<String>,
     version: Vec<String>,
     hashed_by: HashedBy,
+    only_when: Option<OnlyWhen>,
     /// Nothing is: types are those of the database.
     inferred: BTreeMap<String, Type>,
 }
@@ -118,8 +123,12 @@ impl Postgres {
         let types = names::types(&config.types, &mut problems);
         let are_types = problems.is_empty();
         let found = described(config, server);
-        let (rows, described) = match found {
-            Ok(found) => found,
+        let (rows, described, only_when) = match found {
+            Ok((rows, described, only_when)) => {
+                let only_when = only_when.transpose();
+                let only_when = only_when.map_err(|problem| problems.push(problem));
+                (rows, described, only_when.ok().flatten())
+            }
             Err(problem) => {
                 problems.push(problem);
                 return Err(problems.into());
@@ -172,6 +181,7 @@ impl Postgres {
             id: config.id.clone(),
             version: config.version.clone(),
             hashed_by: config.digest,
+            only_when,
             inferred: BTreeMap::new(),
         })
     }
@@ -203,16 +213,7 @@ impl Postgres {
             let end = first.checked_add(each).filter(|end| *end < pages);
             let part = Pages { first, end };
             let here = end.unwrap_or(pages) - first;
-            Unit {
-                place: Place::Rows(InDatabase {
-                    instant: snapshot.instant().to_owned(),
-                    pages: (pages > each).then_some(part),
-                }),
-                rows: None,
-                bytes: u64::from(here) * PAGE_BYTES,
-                bounds: None,
-                held: Some(Arc::clone(snapshot)),
-            }
+            piece(snapshot, (pages > each).then_some(part), here)
         };
         Ok(firsts.map(unit).collect())
     }
@@ -257,11 +258,16 @@ impl Scan for Postgres {
         position.map_or(column, |position| self.headers[position].as_str())
     }
 
-    fn pin(&self, _: &Ask, _: Option<&Condition>) -> Result<Pinned, SourceError> {
+    /// The rows of some keys are not cut: each piece would have to be asked for all of them.
+    fn pin(&self, ask: &Ask, _: Option<&Condition>) -> Result<Pinned, SourceError> {
         let snapshot = self.server.snapshot(self.zone);
         let snapshot = snapshot.map_err(|error| self.failed(error))?;
         Ok(Pinned {
-            units: self.pieces(&snapshot)?,
+            units: match &ask.only {
+                Some(only) if only.keys().is_empty() => Vec::new(),
+                Some(_) => vec![piece(&snapshot, None, 0)],
+                None => self.pieces(&snapshot)?,
+            },
             at: At::Snapshot(snapshot),
             skipped: Skipped::default(),
         })
@@ -309,6 +315,17 @@ impl Scan for Postgres {
         Some((statement, left))
     }
 
+    fn only_when(&self) -> Option<Type> {
+        self.only_when.as_ref().map(OnlyWhen::ty)
+    }
+
+    fn named(&self) -> Result<Option<Vec<String>>, SourceError> {
+        let Some(only_when) = &self.only_when else {
+            return Ok(None);
+        };
+        only_when.named(self).map_err(|error| self.failed(error))
+    }
+
     fn is_to_hash(&self) -> bool {
         self.hashed_by == HashedBy::Server
     }
@@ -318,16 +335,39 @@ impl Scan for Postgres {
     }
 }
 
-/// What is to be read, and its columns.
-fn described(config: &PostgresConfig, server: &Server) -> Result<(Rows, Vec<Described>), Problem> {
+/// A piece of so many pages; without a part all rows.
+fn piece(snapshot: &Arc<Snapshot>, part: Option<Pages>, pages: u32) -> Unit {
+    Unit {
+        place: Place::Rows(InDatabase {
+            instant: snapshot.instant().to_owned(),
+            pages: part,
+        }),
+        rows: None,
+        bytes: u64::from(pages) * PAGE_BYTES,
+        bounds: None,
+        held: Some(Arc::clone(snapshot)),
+    }
+}
+
+/// What is to be read, and its columns; and which keys are named, or what is wrong with that.
+type Found = (Rows, Vec<Described>, Option<Result<OnlyWhen, Problem>>);
+
+fn described(config: &PostgresConfig, server: &Server) -> Result<Found, Problem> {
     let session = server.session();
     let mut session = session.map_err(|error| {
         Problem::at(["connection"], error.to_string()).label("no session with this server")
     })?;
     let rows = columns::rows(&mut session, config)?;
-    let described = columns::described(&mut session, &rows)?;
-    Ok((rows, described))
+    let field = if rows.is_table { "table" } else { "query" };
+    let described = columns::described(&mut session, &rows, field)?;
+    let only_when = config.only_when.as_deref();
+    let only_when = only_when.map(|query| OnlyWhen::check(query, &mut session));
+    Ok((rows, described, only_when))
 }
+
+/// How many keys a query names at most: more of them are looked at by reading the whole, which costs
+/// the server less than to find so many.
+const NAMED: usize = 100_000;
 
 /// How many pages a unit has at least: 32 MiB, behind which starting another read costs nothing.
 const UNIT_PAGES: u32 = 4096;

@@ -114,6 +114,11 @@ impl Keys {
             .insert(error.hash(), error);
     }
 
+    /// Whether some of them stay unclean.
+    pub(crate) fn leave_some(&self) -> bool {
+        !self.unclean.is_empty() || !self.pending.is_empty()
+    }
+
     /// Settles the keys of which nothing is held; at the last commit all, those with something
     /// held as unclean.
     pub(crate) fn settle(&mut self, held: &BTreeSet<Key>, last: bool) -> Vec<SettledKey> {

@@ -84,6 +84,8 @@ pub(crate) struct Begin {
     pub(crate) state_id: String,
     /// Whether everything is read, whatever is known.
     pub(crate) full: bool,
+    /// What the last run settled.
+    pub(crate) settled: Option<String>,
     /// The snapshots of databases that it is read at, by connection.
     pub(crate) instants: BTreeMap<String, Shared>,
 }
@@ -118,6 +120,8 @@ pub(crate) struct Tail {
     pub(crate) found: Vec<Finding>,
     /// Keys that it saw.
     pub(crate) seen: u64,
+    /// Keys that are known to it, and that nobody looked at.
+    pub(crate) unlooked: u64,
     /// The cuts of these keys.
     pub(crate) cuts: BTreeSet<String>,
     /// Rows, bytes and nanoseconds of each phase.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::sink::Fenced;
-use pipelines::plan::Plan;
 use serde::Serialize;
 
 use super::keys::Opened;
 use super::row::row_name;
 use crate::commit::Difference;
+use crate::job::Job;
 
 /// A row that differs between a sink and the pipeline.
 #[derive(Serialize)]
@@ -26,15 +26,15 @@ pub struct RowDifference {
 }
 
 /// The rows that differ, and how many keys have rows that differ because they have yet to run: those
-/// that the next run would open.
+/// that the next run would look at and open.
 pub(super) fn differences(
-    plan: &Plan,
+    job: &Job,
     found: &BTreeMap<String, Vec<Difference>>,
     opened: &Opened,
 ) -> (Vec<RowDifference>, usize) {
     let mut waiting: BTreeSet<Key> = BTreeSet::new();
     let mut differences = Vec::new();
-    for sink in &plan.sinks {
+    for sink in &job.plan.sinks {
         let ignores = sink.sink.fenced().is_some_and(Fenced::ignores_retractions);
         let updates = sink.sink.fenced().is_some_and(Fenced::updates_only);
         let mut rows: BTreeMap<(RowId, Key), Vec<i64>> = BTreeMap::new();
@@ -43,7 +43,7 @@ pub(super) fn differences(
             rows.entry(row).or_default().push(difference.diff);
         }
         for ((id, key), diffs) in rows {
-            if opened.contains_key(&key) {
+            if opened.contains_key(&key) && job.look.holds(&key) {
                 waiting.insert(key);
                 continue;
             }

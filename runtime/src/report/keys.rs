@@ -15,6 +15,11 @@ pub(crate) type Opened = BTreeMap<Key, Vec<(GateRow, Diff)>>;
 pub struct Keys {
     /// Keys of which the sources hold rows.
     pub seen: u64,
+    /// Keys that are known, and that nobody looked at, as `only_when` did not name them.
+    pub not_looked_at: u64,
+    /// Why all keys were looked at, whatever `only_when` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub all_looked_at: Option<&'static str>,
     /// Keys that were opened, or would be.
     pub open: usize,
     /// Keys that were evaluated.

@@ -104,6 +104,8 @@ impl Report {
         }
         let mut keys = Keys::of(&outcome.opened, &outcome.heaviest);
         keys.seen = job.seen.load(Ordering::Relaxed);
+        keys.not_looked_at = job.unlooked.load(Ordering::Relaxed);
+        keys.all_looked_at = job.look.why_all();
         keys.recomputed = outcome.recomputed;
         if job.no_skip {
             keys.count_not_skipped();
@@ -139,7 +141,7 @@ impl Report {
             exit: 0,
         };
         if purpose == Purpose::Compare {
-            let (differ, waiting) = differences(plan, &outcome.differences, &outcome.opened);
+            let (differ, waiting) = differences(job, &outcome.differences, &outcome.opened);
             report.differences = Some(differ);
             report.not_yet_run = Some(waiting);
         }

@@ -294,6 +294,19 @@ fn keys(text: &mut String, report: &Report, opened: &str) {
     for part in &report.keys.changed {
         line(text, &format!("changed: {part}"));
     }
+    if report.keys.not_looked_at > 0 {
+        let left = count(report.keys.not_looked_at, "key");
+        line(
+            text,
+            &format!("{left} not looked at: `only_when` does not name them"),
+        );
+    }
+    if let Some(why) = report.keys.all_looked_at {
+        line(
+            text,
+            &format!("all keys are looked at, whatever `only_when` names: {why}"),
+        );
+    }
 }
 
 fn warnings(text: &mut String, report: &Report) {

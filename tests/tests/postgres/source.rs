@@ -6,6 +6,7 @@
 
 mod instant;
 mod lost;
+mod only_when;
 mod pipeline;
 mod pushed;
 mod values;

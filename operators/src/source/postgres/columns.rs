@@ -19,6 +19,17 @@ pub(super) struct Rows {
     pub(super) is_table: bool,
 }
 
+impl Rows {
+    /// Those of a query.
+    pub(super) fn of_query(query: &str) -> Rows {
+        Rows {
+            // A comment at the end of the query ends with its line.
+            from: format!("(\n{}\n) as query", query.trim_end().trim_end_matches(';')),
+            is_table: false,
+        }
+    }
+}
+
 /// How a column is read.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
@@ -47,11 +58,7 @@ impl Column {
 pub(super) fn rows(session: &mut Session, config: &PostgresConfig) -> Result<Rows, Problem> {
     match (&config.table, &config.query) {
         (Some(table), None) => named(session, table),
-        (None, Some(query)) => Ok(Rows {
-            // A comment at the end of the query ends with its line.
-            from: format!("(\n{}\n) as query", query.trim_end().trim_end_matches(';')),
-            is_table: false,
-        }),
+        (None, Some(query)) => Ok(Rows::of_query(query)),
         (Some(_), Some(_)) => {
             let message = "one of `table` and `query` says what is read";
             Err(Problem::at(["query"], message).help("leave one of them out"))
@@ -129,8 +136,12 @@ pub(super) struct Described {
     modifier: i32,
 }
 
-/// The columns of what is to be read.
-pub(super) fn described(session: &mut Session, rows: &Rows) -> Result<Vec<Described>, Problem> {
+/// The columns of what is to be read, as `field` says.
+pub(super) fn described(
+    session: &mut Session,
+    rows: &Rows,
+    field: &'static str,
+) -> Result<Vec<Described>, Problem> {
     let select = format!("select * from {}", rows.from);
     let described = session.prepare(&select);
     // That it is allowed, and can be planned, is looked at when it is explained.
@@ -141,12 +152,11 @@ pub(super) fn described(session: &mut Session, rows: &Rows) -> Result<Vec<Descri
         Ok(statement)
     });
     let described = described.map_err(|error| {
-        let field = if rows.is_table { "table" } else { "query" };
         let problem = Problem::at([field], error.to_string());
         // The query begins in a line of its own.
         let before = select.find('\n').map_or(0, |line| line + 1);
         match error.position().and_then(|at| place(&select, before, at)) {
-            Some(part) if field == "query" => Problem { part, ..problem },
+            Some(part) if field != "table" => Problem { part, ..problem },
             _ => problem,
         }
     })?;
@@ -182,12 +192,8 @@ pub(super) fn columns(
     let mut typeless = Vec::new();
     let mut columns = Vec::new();
     for (described, name) in described.iter().zip(names) {
-        let Described {
-            name: header,
-            theirs,
-            modifier,
-        } = described;
-        let natural = natural(theirs, *modifier);
+        let theirs = &described.theirs;
+        let natural = of_type(theirs, described.modifier);
         let read = match declared.get(name) {
             Some(ty) => as_declared(*ty, theirs, natural.clone()),
             None => natural.clone(),
@@ -199,13 +205,7 @@ pub(super) fn columns(
             None if read.is_none() => typeless.push((name, theirs)),
             _ => {}
         }
-        let column = |(ty, form, cast): Read| Column {
-            select: format!("{}{cast}", quoted(header)),
-            form,
-            ty,
-            theirs: theirs.clone(),
-        };
-        columns.push(read.map(column));
+        columns.push(read.map(|read| described.read_as(read)));
     }
     if !typeless.is_empty() {
         problems.push(no_types(&typeless, field));
@@ -213,15 +213,32 @@ pub(super) fn columns(
     columns
 }
 
+/// How a column is read that the author says nothing of; `None`: it is of no type of ours.
+pub(super) fn natural(described: &Described) -> Option<Column> {
+    let read = of_type(&described.theirs, described.modifier);
+    read.map(|read| described.read_as(read))
+}
+
+impl Described {
+    fn read_as(&self, (ty, form, cast): Read) -> Column {
+        Column {
+            select: format!("{}{cast}", quoted(&self.name)),
+            form,
+            ty,
+            theirs: self.theirs.clone(),
+        }
+    }
+}
+
 /// As what a column is read: its type, how its values come, and what they are cast to before.
 type Read = (Type, Form, &'static str);
 
 /// As what a type is read without a word of the author.
-fn natural(theirs: &Theirs, modifier: i32) -> Option<Read> {
+fn of_type(theirs: &Theirs, modifier: i32) -> Option<Read> {
     let plain = |ty, form| Some((ty, form, ""));
     match theirs.kind() {
         Kind::Enum(_) => return plain(Type::Text, Form::Text),
-        Kind::Domain(base) => return natural(base, modifier),
+        Kind::Domain(base) => return of_type(base, modifier),
         Kind::Array(_) if [Theirs::INT2_VECTOR, Theirs::OID_VECTOR].contains(theirs) => {
             return None;
         }
@@ -261,7 +278,7 @@ fn natural(theirs: &Theirs, modifier: i32) -> Option<Read> {
 
 /// Of elements that JSON has no numbers, words or documents for the server makes texts.
 fn of_array(element: &Theirs) -> Option<Read> {
-    let (_, form, cast) = natural(element, NO_MODIFIER)?;
+    let (_, form, cast) = of_type(element, NO_MODIFIER)?;
     let is_text = !cast.is_empty()
         || matches!(
             form,
