@@ -215,18 +215,27 @@ fn is_whole(scratch: &Scratch) {
     assert_eq!(pipeline::rows(&anew), sink);
 }
 
-#[test]
-fn a_run_whose_session_is_ended_within_rows_ends_well() {
+/// A run whose session is ended within rows, with a fault.
+fn ended_within_rows(fault: Option<&str>) -> (Database<'static>, Scratch, Outcome) {
     let database = Database::create();
-    let (scratch, holder) = held_back(&database);
+    let (mut scratch, holder) = held_back(&database);
+    scratch.fault = fault.map(str::to_owned);
     let run = spawn(&scratch);
     let pid = waiting(&database);
     database.sql(&format!("select pg_terminate_backend({pid}, 10000)"));
     drop(holder);
-    let ran = end(run).exits(0);
+    (database, scratch, end(run))
+}
+
+#[test]
+fn a_run_whose_session_is_ended_within_rows_ends_well() {
+    let (_database, scratch, ran) = ended_within_rows(None);
+    let ran = ran.exits(0);
     assert_eq!(ran.number("/sinks/table/inserted"), 20_000);
     assert!(!ran.said.contains("anew"), "{}", ran.said);
     is_whole(&scratch);
+    let (.., ran) = ended_within_rows(Some("rows-given-again"));
+    ran.exits(65);
 }
 
 #[test]
