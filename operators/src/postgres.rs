@@ -46,4 +46,4 @@ pub use error::{Cause, PostgresError, Refusal, Unfit};
 pub use retry::{Clock, Retry, System};
 pub use server::Server;
 pub use session::{Answer, CopyIn, CopyOut, Rows, Session};
-pub use snapshot::{Reader, Shared, Snapshot};
+pub use snapshot::{Hold, Reader, Shared, Snapshot};

@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::expression::Language;
-use crate::postgres::{Server, TableOf};
+use crate::postgres::{Hold, Server, TableOf};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 use condition::Condition;
@@ -50,8 +50,8 @@ use read::misfit;
 pub use read::{LostLine, Read};
 pub(crate) use scan::FileScan;
 pub use unit::{
-    At, Bounds, FileInstant, InDatabase, InFile, Instant, Pages, Part, Pinned, Place, Scanned,
-    Skipped, Unit,
+    At, Bounds, FileInstant, InDatabase, InFile, Instant, KeysFrom, Pages, Part, PartOf, Pinned,
+    Place, Scanned, Skipped, Unit,
 };
 
 /// A checked source.
@@ -126,6 +126,11 @@ pub(crate) trait Scan: Send + Sync {
     /// The folder in which all its files lie, at whatever depth, if it has such.
     fn folder(&self) -> Option<&Path> {
         None
+    }
+
+    /// What is read of its server is of.
+    fn hold(&self) -> Hold {
+        Hold::default()
     }
 
     /// The type of the keys that the author's `only_when` names, where there is one.
@@ -239,6 +244,11 @@ impl Source {
     /// same connection read at its instant.
     pub fn server(&self) -> Option<&Server> {
         self.scan.server()
+    }
+
+    /// What is read of its server is of: one instant with all other sources of the connection, or not.
+    pub fn hold(&self) -> Hold {
+        self.scan.hold()
     }
 
     /// The table of a server that it reads, if it does.

@@ -5,11 +5,13 @@
 //!                             |
 //!                             +--> reader: a transaction that imports it --> rows
 //!                             +--> reader: ..                                      (also in other processes)
+//!
+//!   apart: nobody holds one       reader: a transaction of its own --> rows
 //! ```
 //!
 //! Invariants: as long as a snapshot of a connection is held, whoever asks for one gets it; whoever reads
 //! sees this one, or is told that it is lost; and what a reader has read was there, as it was, at the
-//! snapshot's instant. Tables that are rewritten are the
+//! instant of its transaction. Tables that are rewritten are the
 //! one thing that a transaction does not see as of its snapshot, so readers look for it.
 
 use std::collections::BTreeMap;
@@ -22,20 +24,43 @@ use tokio_postgres::error::SqlState;
 
 use super::{PostgresError, Server, Session};
 
-/// The snapshot of a connection that is held, if one is.
-pub(super) type Held = Arc<Mutex<Weak<Snapshot>>>;
+/// What all that is read of a connection is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Hold {
+    /// One instant: a snapshot is held.
+    #[default]
+    Together,
+    /// As many as there are readings: each is a transaction of its own.
+    Apart,
+}
+
+/// The snapshots of a connection that are held, of each kind one, if they are.
+#[derive(Clone, Default)]
+pub(super) struct Held {
+    together: Arc<Mutex<Weak<Snapshot>>>,
+    apart: Arc<Mutex<Weak<Snapshot>>>,
+}
+
+impl Held {
+    fn of(&self, hold: Hold) -> MutexGuard<'_, Weak<Snapshot>> {
+        locked(match hold {
+            Hold::Together => &self.together,
+            Hold::Apart => &self.apart,
+        })
+    }
+}
 
 impl Server {
     /// The snapshot that is held; a new one where none is. Times in its sessions are those of `zone`.
     ///
     /// # Errors
     /// When the server cannot be reached, or gives none.
-    pub fn snapshot(&self, zone: Tz) -> Result<Arc<Snapshot>, PostgresError> {
-        let mut held = locked(&self.held);
+    pub fn snapshot(&self, hold: Hold, zone: Tz) -> Result<Arc<Snapshot>, PostgresError> {
+        let mut held = self.held.of(hold);
         if let Some(current) = held.upgrade() {
             return Ok(current);
         }
-        let taken = Arc::new(self.take(zone)?);
+        let taken = Arc::new(self.take(hold, zone)?);
         *held = Arc::downgrade(&taken);
         Ok(taken)
     }
@@ -44,24 +69,16 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::snapshot`].
-    pub fn new_snapshot(&self, zone: Tz) -> Result<Arc<Snapshot>, PostgresError> {
-        let taken = Arc::new(self.take(zone)?);
-        *locked(&self.held) = Arc::downgrade(&taken);
+    pub fn new_snapshot(&self, hold: Hold, zone: Tz) -> Result<Arc<Snapshot>, PostgresError> {
+        let taken = Arc::new(self.take(hold, zone)?);
+        *self.held.of(hold) = Arc::downgrade(&taken);
         Ok(taken)
     }
 
     /// The snapshot that another process holds, as the one that is held here.
     pub fn join(&self, shared: &Shared, zone: Tz) -> Arc<Snapshot> {
-        let joined = Arc::new(Snapshot {
-            server: self.clone(),
-            settings: settings(zone),
-            shared: Mutex::new(shared.clone()),
-            instant: shared.instant.clone(),
-            _holder: None,
-            readers: Mutex::default(),
-            ended: Condvar::new(),
-        });
-        *locked(&self.held) = Arc::downgrade(&joined);
+        let joined = Arc::new(Snapshot::of(self, zone, shared.clone(), None));
+        *self.held.of(joined.hold()) = Arc::downgrade(&joined);
         joined
     }
 
@@ -75,7 +92,11 @@ impl Server {
     }
 
     /// Waits for a server that fails over.
-    fn take(&self, zone: Tz) -> Result<Snapshot, PostgresError> {
+    fn take(&self, hold: Hold, zone: Tz) -> Result<Snapshot, PostgresError> {
+        if hold == Hold::Apart {
+            let shared = Shared::of(None, self.retried(|| self.instant())?);
+            return Ok(Snapshot::of(self, zone, shared, None));
+        }
         let settings = settings(zone);
         let (holder, exported, instant) = self.retried(|| {
             let mut holder = self.session()?;
@@ -85,19 +106,8 @@ impl Server {
             let (exported, instant) = (exported[0].try_get(0)?, instant[0].try_get(0)?);
             Ok::<(Session, String, String), PostgresError>((holder, exported, instant))
         })?;
-        Ok(Snapshot {
-            server: self.clone(),
-            settings,
-            shared: Mutex::new(Shared {
-                exported,
-                instant: instant.clone(),
-                pages: BTreeMap::new(),
-            }),
-            instant,
-            _holder: Some(holder),
-            readers: Mutex::default(),
-            ended: Condvar::new(),
-        })
+        let shared = Shared::of(Some(exported), instant);
+        Ok(Snapshot::of(self, zone, shared, Some(holder)))
     }
 }
 
@@ -105,6 +115,8 @@ impl Server {
 pub struct Snapshot {
     server: Server,
     settings: String,
+    /// Its name on the server; none where each reader has a transaction of its own.
+    exported: Option<String>,
     shared: Mutex<Shared>,
     instant: String,
     /// The session whose snapshot it is, unless it is another process's.
@@ -117,13 +129,47 @@ pub struct Snapshot {
 /// What other processes need to see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shared {
-    exported: String,
+    exported: Option<String>,
     instant: String,
     /// How many pages tables have: they may grow, and all processes are to cut them alike.
     pages: BTreeMap<String, u32>,
+    /// Values of columns between which as many rows lie, by table and column.
+    bounds: BTreeMap<(String, String), Vec<String>>,
+}
+
+impl Shared {
+    fn of(exported: Option<String>, instant: String) -> Self {
+        Shared {
+            exported,
+            instant,
+            pages: BTreeMap::new(),
+            bounds: BTreeMap::new(),
+        }
+    }
 }
 
 impl Snapshot {
+    fn of(server: &Server, zone: Tz, shared: Shared, holder: Option<Session>) -> Self {
+        Snapshot {
+            server: server.clone(),
+            settings: settings(zone),
+            exported: shared.exported.clone(),
+            instant: shared.instant.clone(),
+            shared: Mutex::new(shared),
+            _holder: holder,
+            readers: Mutex::default(),
+            ended: Condvar::new(),
+        }
+    }
+
+    /// What is read by it is of.
+    pub fn hold(&self) -> Hold {
+        match &self.exported {
+            Some(_) => Hold::Together,
+            None => Hold::Apart,
+        }
+    }
+
     /// Which transactions of which server it sees: at equal instants rows are equal.
     pub fn instant(&self) -> &str {
         &self.instant
@@ -152,6 +198,31 @@ impl Snapshot {
         let pages = u32::try_from(pages).unwrap_or(u32::MAX);
         locked(&self.shared).pages.insert(table.to_owned(), pages);
         Ok(pages)
+    }
+
+    /// Values of a column between which as many rows of a table lie, about, in the server's order, as
+    /// its statistics have them: texts, and none where there are no statistics. The first answer stays.
+    ///
+    /// # Errors
+    /// As [`Snapshot::pages`].
+    pub fn bounds(&self, table: &str, column: &str) -> Result<Vec<String>, PostgresError> {
+        let of = (table.to_owned(), column.to_owned());
+        if let Some(bounds) = locked(&self.shared).bounds.get(&of) {
+            return Ok(bounds.clone());
+        }
+        let bounds: Option<Vec<String>> = self.server.retried(|| {
+            let mut reader = self.reader()?;
+            let rows = reader.session().query(BOUNDS, &[&table, &column])?;
+            reader.end()?;
+            Ok(rows
+                .first()
+                .map(|row| row.try_get(0))
+                .transpose()?
+                .flatten())
+        })?;
+        let bounds = bounds.unwrap_or_default();
+        locked(&self.shared).bounds.insert(of, bounds.clone());
+        Ok(bounds)
     }
 
     /// A session that sees it. Several threads may read at once, each with its own; they wait for each
@@ -184,8 +255,11 @@ impl Snapshot {
 
     fn importer(&self) -> Result<Session, PostgresError> {
         let mut session = self.server.session()?;
-        let exported = locked(&self.shared).exported.clone();
         let settings = &self.settings;
+        let Some(exported) = &self.exported else {
+            session.execute(&format!("{BEGIN}; {settings}"))?;
+            return Ok(session);
+        };
         let imported = session.execute_each(&format!(
             "{BEGIN}; set transaction snapshot '{exported}'; {settings}; {INSTANT}"
         ));
@@ -261,7 +335,8 @@ impl Reader<'_> {
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         let mut readers = locked(&self.snapshot.readers);
-        if self.has_ended {
+        // One that reads apart ends with its transaction.
+        if self.has_ended && self.snapshot.hold() == Hold::Together {
             readers.idle.extend(self.session.take());
         } else {
             readers.count -= 1;
@@ -326,6 +401,14 @@ const PAGES: &str = "
             from pg_partition_tree(c.oid) t join pg_class k on k.oid = t.relid where t.isleaf)
         end, 0)
     from pg_class c where c.oid = $1::text::regclass";
+
+/// Least frequent values, in the order of the column's type. Of a table with parts that of all of them.
+const BOUNDS: &str = "
+    select s.histogram_bounds::text::text[]
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname
+    where c.oid = $1::text::regclass and s.attname = $2::text
+    order by s.inherited desc limit 1";
 
 /// A table that was read and that has other pages now than it had at the snapshot: the rewriting of a
 /// table, or its truncation, takes rows away from transactions that should see them.

@@ -9,7 +9,8 @@
 //!              +--> digests of keys, where the server is to hash rows
 //! ```
 //!
-//! Invariants: all rows of a pass are read in transactions that see one snapshot; what the server is
+//! Invariants: all rows of a pass are read in transactions that see one snapshot, or where the author
+//! says so in one for each range of keys; what the server is
 //! asked to leave out is nothing that the pipeline's own evaluation would keep; and no row is given
 //! twice, though a session is lost and what it was asked is asked again.
 
@@ -20,10 +21,10 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::{
-    Amiss, Ask, At, Condition, Hashed, InDatabase, Instant, Pages, Pinned, Place, Receive, Scan,
-    Scanned, Skipped, SourceError, Unit, names,
+    Amiss, Ask, At, Condition, Hashed, InDatabase, Instant, Pages, PartOf, Pinned, Place, Receive,
+    Scan, Scanned, Skipped, SourceError, Unit, names,
 };
-use crate::postgres::{PostgresError, Server, Snapshot, TableOf};
+use crate::postgres::{Hold, PostgresError, Server, Snapshot, TableOf};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 use columns::{Column, Described, Rows};
@@ -38,6 +39,7 @@ mod given;
 mod notation;
 mod only_when;
 mod pushed;
+mod ranges;
 
 /// What the author writes under `[sources.<name>]` with `type = "postgres"`.
 #[derive(Clone, Debug, Deserialize)]
@@ -69,6 +71,20 @@ pub struct PostgresConfig {
     pub digest: HashedBy,
     /// The author's word: a key that this query does not name is as it was in the last run.
     pub only_when: Option<String>,
+    /// What is read in one transaction.
+    #[serde(default)]
+    pub snapshot: OneInstant,
+}
+
+/// What is of one instant, and so read in one transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OneInstant {
+    /// All that a run reads of the connection.
+    #[default]
+    Run,
+    /// What is read together of this source: a range of keys, or all of it.
+    Batch,
 }
 
 /// Who hashes rows.
@@ -101,6 +117,7 @@ pub struct Postgres {
     id: Vec<String>,
     version: Vec<String>,
     hashed_by: HashedBy,
+    hold: Hold,
     only_when: Option<OnlyWhen>,
     /// Nothing is: types are those of the database.
     inferred: BTreeMap<String, Type>,
@@ -181,6 +198,10 @@ impl Postgres {
             id: config.id.clone(),
             version: config.version.clone(),
             hashed_by: config.digest,
+            hold: match config.snapshot {
+                OneInstant::Run => Hold::Together,
+                OneInstant::Batch => Hold::Apart,
+            },
             only_when,
             inferred: BTreeMap::new(),
         })
@@ -200,20 +221,35 @@ impl Postgres {
         }
     }
 
-    fn pieces(&self, snapshot: &Arc<Snapshot>) -> Result<Vec<Unit>, SourceError> {
+    /// The snapshot that is held.
+    fn snapshot(&self) -> Result<Arc<Snapshot>, PostgresError> {
+        self.server.snapshot(self.hold, self.zone)
+    }
+
+    /// Pages that are read apart could give a row that moves meanwhile twice, or not at all; keys do not
+    /// move.
+    fn pieces(&self, snapshot: &Arc<Snapshot>, ask: &Ask) -> Result<Vec<Unit>, SourceError> {
         let pages = if self.rows.is_table {
             let pages = snapshot.pages(&self.rows.from);
             pages.map_err(|error| self.failed(error))?
         } else {
             0
         };
+        if snapshot.hold() == Hold::Apart {
+            let ranges = ranges::of(self, snapshot, ask, pages);
+            return ranges.map_err(|error| self.failed(error));
+        }
         let each = pages.div_ceil(MOST_UNITS).max(UNIT_PAGES);
         let firsts = (0..pages.max(1)).step_by(each as usize);
         let unit = |first: u32| {
             let end = first.checked_add(each).filter(|end| *end < pages);
             let part = Pages { first, end };
             let here = end.unwrap_or(pages) - first;
-            piece(snapshot, (pages > each).then_some(part), here)
+            piece(
+                snapshot,
+                (pages > each).then_some(part).map(PartOf::Pages),
+                here,
+            )
         };
         Ok(firsts.map(unit).collect())
     }
@@ -260,13 +296,13 @@ impl Scan for Postgres {
 
     /// The rows of some keys are not cut: each piece would have to be asked for all of them.
     fn pin(&self, ask: &Ask, _: Option<&Condition>) -> Result<Pinned, SourceError> {
-        let snapshot = self.server.snapshot(self.zone);
+        let snapshot = self.snapshot();
         let snapshot = snapshot.map_err(|error| self.failed(error))?;
         Ok(Pinned {
             units: match &ask.only {
                 Some(only) if only.keys().is_empty() => Vec::new(),
                 Some(_) => vec![piece(&snapshot, None, 0)],
-                None => self.pieces(&snapshot)?,
+                None => self.pieces(&snapshot, ask)?,
             },
             at: At::Snapshot(snapshot),
             skipped: Skipped::default(),
@@ -315,6 +351,10 @@ impl Scan for Postgres {
         Some((statement, left))
     }
 
+    fn hold(&self) -> Hold {
+        self.hold
+    }
+
     fn only_when(&self) -> Option<Type> {
         self.only_when.as_ref().map(OnlyWhen::ty)
     }
@@ -336,11 +376,11 @@ impl Scan for Postgres {
 }
 
 /// A piece of so many pages; without a part all rows.
-fn piece(snapshot: &Arc<Snapshot>, part: Option<Pages>, pages: u32) -> Unit {
+fn piece(snapshot: &Arc<Snapshot>, part: Option<PartOf>, pages: u32) -> Unit {
     Unit {
         place: Place::Rows(InDatabase {
             instant: snapshot.instant().to_owned(),
-            pages: part,
+            part,
         }),
         rows: None,
         bytes: u64::from(pages) * PAGE_BYTES,

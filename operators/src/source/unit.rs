@@ -1,13 +1,14 @@
 //! The pieces of a source, and the instant at which they were pinned.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::digest::bytes_hash;
-use crate::postgres::Snapshot;
+use crate::postgres::{Hold, Snapshot};
 use crate::value::Value;
 
 /// The state of a file when it was pinned: as long as it stands, so do the rows.
@@ -79,8 +80,37 @@ pub struct InFile {
 pub struct InDatabase {
     /// The instant of the snapshot.
     pub instant: String,
-    /// Which pages of the table; all rows unless given.
-    pub pages: Option<Pages>,
+    /// Which of them; all unless given.
+    pub part: Option<PartOf>,
+}
+
+/// Some rows of a table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PartOf {
+    /// Those on some pages.
+    Pages(Pages),
+    /// Those of some keys.
+    Keys(KeysFrom),
+}
+
+/// Keys that follow each other in the order of their database. Rows without a key are with the first.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeysFrom {
+    /// The column of the keys.
+    pub column: Arc<str>,
+    /// The first, as a text of the database; none: from the least on.
+    pub first: Option<Arc<str>>,
+    /// The one behind the last; none: all that there are.
+    pub end: Option<Arc<str>>,
+}
+
+/// No key is shown.
+impl fmt::Debug for KeysFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ends = [&self.first, &self.end];
+        let hashes = ends.map(|end| end.as_ref().map(|end| bytes_hash(end.as_bytes())));
+        write!(f, "KeysFrom({}, {hashes:x?})", self.column)
+    }
 }
 
 /// Pages of a table that follow each other.
@@ -185,6 +215,7 @@ impl At {
                 modified: files.iter().map(|file| file.modified).max(),
                 content: bytes_hash(format!("{files:?}").as_bytes()),
             },
+            At::Snapshot(snapshot) if snapshot.hold() == Hold::Apart => Instant::Apart(APART),
             At::Snapshot(snapshot) => Instant::Snapshot {
                 snapshot: snapshot.instant().to_owned(),
             },
@@ -192,7 +223,10 @@ impl At {
     }
 }
 
-/// The instant of a source: at equal instants it has the same rows.
+/// What is told of a source that has no instant.
+const APART: &str = "not at one instant";
+
+/// The instant of a source: at equal instants it has the same rows, but where it has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Instant {
@@ -213,6 +247,8 @@ pub enum Instant {
         /// Which transactions of which server are seen.
         snapshot: String,
     },
+    /// It has none: what was read together is of one, and all of it of several.
+    Apart(&'static str),
 }
 
 /// What reading some units came to.

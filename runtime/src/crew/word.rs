@@ -19,6 +19,7 @@ use operators::postgres::Shared;
 use operators::transform::Finding;
 use serde::{Deserialize, Serialize};
 
+use crate::instants::Of;
 use crate::part::Part;
 use crate::state::{Answer, Question};
 
@@ -87,7 +88,7 @@ pub(crate) struct Begin {
     /// What the last run settled.
     pub(crate) settled: Option<String>,
     /// The snapshots of databases that it is read at, by connection.
-    pub(crate) instants: BTreeMap<String, Shared>,
+    pub(crate) instants: BTreeMap<Of, Shared>,
 }
 
 /// What a process has planned: it must be the same on all.

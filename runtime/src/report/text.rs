@@ -1,6 +1,7 @@
 //! Reports as text for people.
 
 use indicatif::DecimalBytes;
+use operators::postgres::Hold;
 use operators::source::Instant;
 use operators::way::Feed;
 use pipelines::plan::{Plan, SinkPlan, SinkRows};
@@ -167,6 +168,7 @@ fn sources(text: &mut String, report: &Report, plan: &Plan) {
             let mut from = match &reading.instant {
                 Instant::Files { files, .. } => count(*files as u64, "file"),
                 Instant::Snapshot { snapshot } => format!("snapshot {snapshot}"),
+                Instant::Apart(told) => (*told).to_owned(),
             };
             if reading.row_groups > 0 {
                 from = format!("{from}, {}", count(reading.row_groups, "row group"));
@@ -186,6 +188,11 @@ fn sources(text: &mut String, report: &Report, plan: &Plan) {
             continue;
         };
         line(text, &format!("  asks its server: {statement}"));
+        let cost = match source.source.hold() {
+            Hold::Together => ONE_SNAPSHOT,
+            Hold::Apart => OF_ITS_OWN,
+        };
+        line(text, &format!("  {cost}"));
         if !left.is_empty() {
             let left = left.join(" and ");
             line(text, &format!("  not asked, but evaluated here: {left}"));
@@ -201,6 +208,12 @@ fn sources(text: &mut String, report: &Report, plan: &Plan) {
         }
     }
 }
+
+/// What `snapshot` costs.
+const ONE_SNAPSHOT: &str = "in one snapshot: until the run ends the server's vacuum removes no row that \
+                            dies meanwhile";
+const OF_ITS_OWN: &str = "each range of keys in a transaction of its own: not at one instant, and a row \
+                          that moves between keys meanwhile is right after the next run";
 
 /// Why a source whose server is to hash rows does not.
 const HASHED_HERE: &str = "a server hashes them where nothing else stands before the batch-partition, \

@@ -3,20 +3,20 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use tokio_postgres::types::{FromSql, Type as Theirs};
+use tokio_postgres::types::{FromSql, ToSql, Type as Theirs};
 use tokio_postgres::{Row, Statement};
 
 use super::cells::{Cells, Malformed};
 use super::copy::{Tuple, Tuples};
 use super::given::{Gathered, Given};
 use super::pushed::{self, Keys};
-use super::{Column, Postgres, digests};
+use super::{Column, Postgres, digests, ranges};
 use crate::chunk::{Chunk, RowError, batch};
 use crate::digest::Digest;
-use crate::postgres::{PostgresError, Session, Snapshot};
+use crate::postgres::{Hold, PostgresError, Session, Snapshot};
 use crate::schema::Schema;
 use crate::source::{
-    Ask, Condition, InDatabase, Only, Pages, Read, Receive, Scanned, SourceError, misfit,
+    Ask, Condition, InDatabase, Only, Pages, PartOf, Read, Receive, Scanned, SourceError, misfit,
 };
 
 /// Reads what is asked for of a place.
@@ -46,6 +46,9 @@ pub(super) fn read(
     })
 }
 
+/// What stands for a value in a statement.
+pub(super) type Parameter = Box<dyn ToSql + Sync + Send>;
+
 /// What the server is asked.
 struct Question<'a> {
     /// The columns that are selected.
@@ -53,8 +56,8 @@ struct Question<'a> {
     /// Whether a row comes with its hashes.
     hashed: bool,
     select: String,
-    /// Its parameter.
-    keys: Option<Keys>,
+    /// Its parameters.
+    parameters: Vec<Parameter>,
     /// Before it: for the digest of each key, in this column.
     digests: Option<(&'a str, String)>,
 }
@@ -73,8 +76,22 @@ impl<'a> Question<'a> {
         let keys = keys.and_then(|only| pushed::keys(source, only));
         let pushed = condition.map(|it| pushed::condition(source, it).0);
         let mut wheres = pushed.unwrap_or_default();
-        wheres.extend(place.pages.map(of_pages));
-        wheres.extend(keys.as_ref().map(|keys| keys.condition.clone()));
+        let mut parameters = Vec::new();
+        if let Some(Keys {
+            condition,
+            parameter,
+        }) = keys
+        {
+            wheres.push(condition);
+            parameters.push(parameter);
+        }
+        match &place.part {
+            Some(PartOf::Pages(pages)) => wheres.push(of_pages(*pages)),
+            Some(PartOf::Keys(keys)) => {
+                wheres.push(ranges::condition(source, keys, &mut parameters));
+            }
+            None => {}
+        }
         let by_key = ask.hashed.as_ref();
         let by_key = by_key.and_then(|hashed| Some((hashed.by_key.as_deref()?, &hashed.columns)));
         let digests = by_key.map(|(key, of)| (key, digests::select(source, key, of, &wheres)));
@@ -84,7 +101,7 @@ impl<'a> Question<'a> {
             select: select(source, ask, &columns, &wheres),
             hashed: ask.hashed.is_some(),
             columns,
-            keys,
+            parameters,
             digests,
         }
     }
@@ -97,11 +114,14 @@ impl<'a> Question<'a> {
         receive: &mut dyn FnMut(Read) -> ControlFlow<()>,
     ) -> Result<Scanned, Failure> {
         let mut given = Given::default();
+        // Another transaction of its own sees another instant.
+        let can_go_on = |given: &Given| snapshot.hold() == Hold::Together || given.rows() == 0;
         loop {
             let before = given.rows();
             let answered = source.server.retried(|| {
                 given.begins();
                 match self.ask(source, snapshot, (&mut given, receive)) {
+                    Err(Failure::Server(error)) if !can_go_on(&given) => Ok(Err(lost(error))),
                     Err(Failure::Server(error)) => Err(error),
                     answered => Ok(answered),
                 }
@@ -134,9 +154,11 @@ impl<'a> Question<'a> {
             }
         }
         let mut chunks = Chunks::new(source, &self.columns, self.hashed);
-        let flow = match &self.keys {
-            Some(keys) => stream(session, &statement, keys, (&mut chunks, given, receive))?,
-            None => copy(session, &self.select, (&mut chunks, given, receive))?,
+        let flow = if self.parameters.is_empty() {
+            copy(session, &self.select, (&mut chunks, given, receive))?
+        } else {
+            let question = (&statement, self.parameters.as_slice());
+            stream(session, question, (&mut chunks, given, receive))?
         };
         if flow.is_continue() {
             given.ends()?;
@@ -205,6 +227,15 @@ impl From<Malformed> for Failure {
     }
 }
 
+/// What is told where some rows were given of a transaction that ended before the others.
+fn lost(error: PostgresError) -> Failure {
+    if error.is_of_the_session() {
+        let why = "a transaction of its own ended before all its rows were there";
+        return PostgresError::SnapshotLost(why).into();
+    }
+    error.into()
+}
+
 /// The statement holds the tables that it names as they are now: holds when their columns are of the
 /// types that they had when they were checked.
 fn is_as_checked(
@@ -249,15 +280,18 @@ fn copy(
     Ok(chunks.end(given, receive))
 }
 
-/// The rows of a statement that has some keys as its parameter, so that they stand in no text.
+/// The rows of a statement that has keys as its parameters, so that they stand in no text.
 fn stream(
     session: &mut Session,
-    statement: &Statement,
-    keys: &Keys,
+    (statement, parameters): (&Statement, &[Parameter]),
     (chunks, given, receive): Output,
 ) -> Result<ControlFlow<()>, Failure> {
     let mut gathered = Gathered::default();
-    let mut rows = session.stream(statement, &[keys.parameter.as_ref()])?;
+    let parameters: Vec<&(dyn ToSql + Sync)> = parameters
+        .iter()
+        .map(|parameter| parameter.as_ref() as &(dyn ToSql + Sync))
+        .collect();
+    let mut rows = session.stream(statement, &parameters)?;
     while let Some(row) = rows.receive()? {
         chunks.scanned.bytes += row.raw_size_bytes() as u64;
         let mut tuple = gathered.tuple((0..row.len()).map(|at| value(&row, at)))?;

@@ -50,7 +50,7 @@ impl OnlyWhen {
 
     /// The keys as texts, as the snapshot has them; `None` where they are too many.
     pub(super) fn named(&self, source: &Postgres) -> Result<Option<Vec<String>>, PostgresError> {
-        let snapshot = source.server.snapshot(source.zone)?;
+        let snapshot = source.snapshot()?;
         source.server.retried(|| {
             let mut reader = snapshot.reader()?;
             let named = self.read(source, reader.session())?;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
-use operators::postgres::{PostgresError, Server, Session};
+use operators::postgres::{Hold, PostgresError, Server, Session};
 use operators::source::{Ask, Only, Source, SourceError};
 use operators::value::{Value, cells};
 use tests::harness::{Database, Harm, Outcome, Postgres, Proxy, Scratch, Way, signal};
@@ -61,7 +61,7 @@ fn a_link_that_is_cut_within_rows_is_made_up_for_with_each_row_once() {
     let few = ids(&source, &some, &mut || ()).unwrap();
     assert_eq!(few.len(), ROWS / 100 * 80);
     // The snapshot is held by a session that no proxy cuts.
-    let held = of(&database).snapshot(Tz::UTC).unwrap();
+    let held = of(&database).snapshot(Hold::Together, Tz::UTC).unwrap();
     let _joined = source.server().unwrap().join(&held.shared(), Tz::UTC);
     for (ask, expected, bytes) in [
         (all(&source), &expected, 100),
@@ -222,6 +222,9 @@ fn ended_within_rows(fault: Option<&str>) -> (Database<'static>, Scratch, Outcom
     scratch.fault = fault.map(str::to_owned);
     let run = spawn(&scratch);
     let pid = waiting(&database);
+    // Rows are given: what comes next is within them.
+    let trace = || std::fs::read_to_string(scratch.path("trace.json")).unwrap_or_default();
+    until(|| trace().contains("fetch visits"));
     database.sql(&format!("select pg_terminate_backend({pid}, 10000)"));
     drop(holder);
     (database, scratch, end(run))
