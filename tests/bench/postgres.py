@@ -32,7 +32,7 @@ STALE = 11_617
 CONNECTION = """
 [pipeline]
 name = "bench"
-memory = "768MiB"
+memory = "2GiB"
 
 [connections.main]
 type = "postgres"
