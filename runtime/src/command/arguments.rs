@@ -47,7 +47,7 @@ pub(super) enum Verb {
     /// Print the stages as a flowchart for Mermaid.
     Graph(Pipeline),
     /// Bring the sinks up to date with the sources.
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Run with several processes on this machine, for trying it out.
     Launch(LaunchArguments),
     /// Prove that the sinks hold what a run from nothing yields.
@@ -270,7 +270,7 @@ impl LaunchArguments {
             let message = "`launch` gives each process its `--process`, `--hosts` and `--secret`\n";
             return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
         }
-        Ok(run)
+        Ok(*run)
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 const VISITS: u32 = 60;
 
 /// The visits after their first run.
-fn ran<'a>(database: Database<'a>) -> Visits<'a> {
+fn ran(database: Database<'_>) -> Visits<'_> {
     let visits = Visits::of(database, SETS);
     visits.are(&version(VISITS, 0));
     visits.scratch.run().exits(0);
