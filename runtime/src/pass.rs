@@ -22,7 +22,6 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use crossbeam::channel::unbounded;
 use operators::digest::bytes_hash;
-use operators::dimension::Dimension;
 use operators::placement::Placement;
 use operators::sink::policy::Lookups;
 use operators::sink::{Fence, Fenced, SinkError, Writer};
@@ -228,9 +227,7 @@ impl Pass<'_> {
         if let Some(passes) = self.passes.filter(|_| look.is_named()) {
             passes.forget();
         } else if let Some(passes) = self.passes {
-            let contents = dimensions.rows.iter().map(Dimension::content);
-            let of = format!("{stamp:?}{:?}", contents.collect::<Vec<_>>());
-            passes.number(&mut scan, bytes_hash(of.as_bytes()));
+            passes.number(&mut scan, bytes_hash(world.as_bytes()));
         }
         let few = !opens_all && !self.request.refresh.is_asked() && knows(state, stamp)?;
         let bytes = scan.pieces.iter().map(|piece| piece.unit.bytes);

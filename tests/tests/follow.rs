@@ -1,5 +1,6 @@
 //! Runs that follow their sources: after each pass the sinks hold what a run from nothing yields.
 
+mod day;
 pub(crate) mod process;
 
 use std::cell::{Cell, RefCell};
