@@ -48,7 +48,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DataFusionError, ScalarValue};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::Expr;
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::{PhysicalExpr, expressions as physical};
 use datafusion::sql::sqlparser::ast;
 
 pub use aggregate::{AggregateCall, Function, OrderKey};
@@ -241,6 +241,12 @@ impl Expression {
     /// Whether it names `now()` or `current_timestamp`, which are finer than `current_date`.
     pub fn reads_instant(&self) -> bool {
         self.reads_instant
+    }
+
+    /// The column whose values are its own, if it is nothing but a name.
+    pub(crate) fn column(&self) -> Option<usize> {
+        let column = self.physical.downcast_ref::<physical::Column>()?;
+        Some(column.index())
     }
 
     /// It, as `DataFusion` evaluates it over the columns that it was planned for.

@@ -16,6 +16,9 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::physical_expr::PhysicalExpr;
 
 use crate::expression::Language;
 use crate::postgres::{Hold, Server, TableOf};
@@ -33,6 +36,7 @@ mod files;
 mod names;
 pub mod ndjson;
 pub mod parquet;
+mod passing;
 mod path;
 mod pattern;
 pub mod postgres;
@@ -46,6 +50,7 @@ mod unit;
 
 pub use ask::{Ask, Hashed, Only};
 pub use error::SourceError;
+pub use passing::Passing;
 use read::misfit;
 pub use read::{LostLine, Read};
 pub(crate) use scan::FileScan;
@@ -158,6 +163,12 @@ pub(crate) trait Scan: Send + Sync {
     /// this side.
     fn statement(&self, _: &Ask, _: Option<&Condition>) -> Option<(String, Vec<String>)> {
         None
+    }
+
+    /// Whether it gives no rows but those for which a condition of its columns is true, where these are
+    /// all that is asked for.
+    fn decides(&self, _: &Arc<dyn PhysicalExpr>) -> bool {
+        false
     }
 
     /// The table of a server that it reads, if it does.
@@ -310,6 +321,11 @@ impl Source {
     pub fn statement(&self, ask: &Ask) -> Option<(String, Vec<String>)> {
         self.scan
             .statement(&self.wide(ask), self.condition.as_ref())
+    }
+
+    /// The first of the stages behind it that its server does not do in their place, and why.
+    pub fn first_left<'a>(&self, passing: &'a Passing) -> Option<(&'a str, String)> {
+        passing.first_left(|part| self.scan.decides(part))
     }
 
     /// Pins the source, and finds what of it is to be read for `ask`; reads no rows.

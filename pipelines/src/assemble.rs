@@ -6,7 +6,7 @@ use std::sync::Arc;
 use operators::catalog::Transform;
 use operators::digest::bytes_hash;
 use operators::problem::Problem;
-use operators::source::Source;
+use operators::source::{Passing, Source};
 use operators::way::{Feed, Step, Way};
 
 use crate::check::Checked;
@@ -242,10 +242,12 @@ impl Assemble<'_> {
             let key = passing.key();
             let key = key.and_then(|key| self.checked.column_of(&branch, key));
             let key = key.map(|column| plan.columns[column].clone());
+            let way = self.chain(&branch);
             InputPlan {
                 side,
                 source,
-                way: self.chain(&branch),
+                passing: Passing::of(&way, &plan.columns),
+                way,
                 source_id: positions(&plan.schema),
                 id: positions(passing),
                 digest: DigestPlan {

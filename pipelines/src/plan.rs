@@ -18,7 +18,7 @@ use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::Schema;
 use operators::sink::Fenced;
-use operators::source::{Amiss, Ask, Hashed, Source};
+use operators::source::{Amiss, Ask, Hashed, Passing, Source};
 use operators::transform::batch_partition::BatchPartition;
 use operators::way::{Feed, Way};
 
@@ -142,6 +142,8 @@ pub struct InputPlan {
     pub id: Vec<usize>,
     /// The source's column that holds the key, if the way brings it unchanged.
     pub key: Option<String>,
+    /// What the stages on its way keep of the source's rows.
+    pub passing: Passing,
     /// What digests are over.
     pub digest: DigestPlan,
 }
@@ -155,6 +157,7 @@ impl InputPlan {
         };
         Ask {
             bounds_of: self.key.clone(),
+            passing: self.passing.clone(),
             hashed: self.digest.by_source.then_some(()).map(hashed),
             ..source.ask()
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
 
+use super::Passing;
 use crate::key::Key;
 use crate::value::Value;
 
@@ -17,6 +18,8 @@ pub struct Ask {
     pub bounds_of: Option<String>,
     /// The rows that are wanted; all unless given.
     pub only: Option<Only>,
+    /// What stages behind the source keep of its rows: it need not give others.
+    pub passing: Passing,
     /// What a source that hashes its rows itself is to tell of them; else they are hashed here.
     pub hashed: Option<Hashed>,
 }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use datafusion::physical_expr::PhysicalExpr;
 use serde::Deserialize;
 
 use super::{
@@ -32,6 +33,7 @@ use only_when::OnlyWhen;
 
 mod cells;
 mod columns;
+mod compared;
 mod copy;
 mod digests;
 mod fetch;
@@ -338,9 +340,10 @@ impl Scan for Postgres {
     }
 
     fn statement(&self, ask: &Ask, condition: Option<&Condition>) -> Option<(String, Vec<String>)> {
-        let (pushed, left) = condition
-            .map(|it| pushed::condition(self, it))
-            .unwrap_or_default();
+        let pushed = pushed::conditions(self, ask, condition);
+        let parts = condition.into_iter().flat_map(Condition::parts);
+        let (_, left) = pushed::parts(self, parts);
+        let left = left.into_iter().map(Condition::told).collect();
         let statement = match &ask.hashed {
             Some(Hashed {
                 columns,
@@ -364,6 +367,10 @@ impl Scan for Postgres {
             return Ok(None);
         };
         only_when.named(self).map_err(|error| self.failed(error))
+    }
+
+    fn decides(&self, part: &Arc<dyn PhysicalExpr>) -> bool {
+        pushed::parts(self, [part]).1.is_empty()
     }
 
     fn is_to_hash(&self) -> bool {

@@ -95,6 +95,11 @@ impl Derive {
         &self.set
     }
 
+    /// Whether each value is that of another column, so that nothing can be wrong with it.
+    pub(crate) fn only_copies(&self) -> bool {
+        self.set.iter().all(|set| set.value.column().is_some())
+    }
+
     /// What becomes of a row for which an expression cannot be evaluated.
     pub fn on_error(&self) -> OnError {
         self.on_error
@@ -114,10 +119,16 @@ impl Stage for Derive {
         vec![reads]
     }
 
-    /// The input column that an output column is: the same, unless it is set.
+    /// The input column that an output column is: the same, unless it is set to something else than
+    /// another one.
     fn source_of(&self, column: usize) -> Option<usize> {
-        let is_set = self.set.iter().any(|set| set.position == column);
-        (!is_set).then_some(column)
+        self.set.iter().rev().try_fold(column, |column, set| {
+            if set.position == column {
+                set.value.column()
+            } else {
+                Some(column)
+            }
+        })
     }
 
     fn expressions(&self) -> Vec<&Expression> {
@@ -242,6 +253,24 @@ mod tests {
                 "set.id: there is no column `texts`",
             ]
         );
+    }
+
+    #[test]
+    fn a_column_that_is_set_to_another_holds_its_cells() {
+        let (schema, _) = table(ROWS);
+        let sources = |set: &[(&str, &str)]| {
+            let (derive, _) =
+                Derive::check(&config(set, OnError::Null), &schema, &language()).unwrap();
+            let sources = (0..4).map(|column| derive.source_of(column));
+            (sources.collect::<Vec<_>>(), derive.only_copies())
+        };
+        let copies = [("a", "text"), ("text", "id"), ("b", "text")];
+        assert_eq!(
+            sources(&copies),
+            (vec![Some(0), Some(0), Some(1), Some(0)], true)
+        );
+        let makes = [("a", "upper(text)"), ("b", "a")];
+        assert_eq!(sources(&makes), (vec![Some(0), Some(1), None, None], false));
     }
 
     #[test]

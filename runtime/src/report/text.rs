@@ -2,9 +2,9 @@
 
 use indicatif::DecimalBytes;
 use operators::postgres::Hold;
-use operators::source::Instant;
+use operators::source::{Ask, Instant};
 use operators::way::Feed;
-use pipelines::plan::{Plan, SinkPlan, SinkRows};
+use pipelines::plan::{InputPlan, Plan, SinkPlan, SinkRows, SourcePlan};
 
 use super::run::Report;
 
@@ -181,23 +181,14 @@ fn sources(text: &mut String, report: &Report, plan: &Plan) {
             text,
             &format!("source: {} reads {columns}{read}", source.name),
         );
-        let inputs = || plan.inputs.iter().filter(|input| input.source == number);
-        let ask = inputs().next().map(|input| input.ask(source));
-        let ask = ask.unwrap_or_else(|| source.ask());
-        let Some((statement, left)) = source.source.statement(&ask) else {
-            continue;
-        };
-        line(text, &format!("  asks its server: {statement}"));
-        let cost = match source.source.hold() {
-            Hold::Together => ONE_SNAPSHOT,
-            Hold::Apart => OF_ITS_OWN,
-        };
-        line(text, &format!("  {cost}"));
-        if !left.is_empty() {
-            let left = left.join(" and ");
-            line(text, &format!("  not asked, but evaluated here: {left}"));
-        }
-        for input in inputs() {
+        let inputs = plan.inputs.iter().filter(|input| input.source == number);
+        let inputs: Vec<&InputPlan> = inputs.collect();
+        for input in &inputs {
+            asked(text, source, &input.ask(source));
+            if let Some((stage, why)) = source.source.first_left(&input.passing) {
+                let left = format!("  the first stage that is not asked for: {stage}, {why}");
+                line(text, &left);
+            }
             if input.digest.by_source {
                 let asked = source.source.statement(&input.digest_ask(source));
                 let (statement, _) = asked.expect("it has a server");
@@ -206,6 +197,26 @@ fn sources(text: &mut String, report: &Report, plan: &Plan) {
                 line(text, &format!("  rows are hashed here: {HASHED_HERE}"));
             }
         }
+        if inputs.is_empty() {
+            asked(text, source, &source.ask());
+        }
+    }
+}
+
+/// What the server of a source is asked for, if it has one.
+fn asked(text: &mut String, source: &SourcePlan, ask: &Ask) {
+    let Some((statement, left)) = source.source.statement(ask) else {
+        return;
+    };
+    line(text, &format!("  asks its server: {statement}"));
+    let cost = match source.source.hold() {
+        Hold::Together => ONE_SNAPSHOT,
+        Hold::Apart => OF_ITS_OWN,
+    };
+    line(text, &format!("  {cost}"));
+    if !left.is_empty() {
+        let left = left.join(" and ");
+        line(text, &format!("  not asked, but evaluated here: {left}"));
     }
 }
 

@@ -11,6 +11,7 @@ mod only_when;
 mod pipeline;
 mod pushed;
 mod values;
+mod way;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -332,8 +332,7 @@ fn rows_of_some_keys_are_read_alone() {
     let ask = |only| Ask {
         columns: strings(&["n"]),
         only: Some(only),
-        bounds_of: None,
-        hashed: None,
+        ..Ask::default()
     };
     let (rows, errors) = table(&source, &ask(Only::of("ssn", strings(&["b", "z"]))));
     assert_eq!(rows, [[Value::Int(1)], [Value::Null]]);

@@ -36,7 +36,7 @@ pub(super) fn can(source: &Postgres, key: &str, condition: Option<&Condition>) -
     let is_meant = condition.is_none_or(|condition| {
         let mut columns = condition.columns().iter();
         let all_exact = columns.all(|(name, _)| is_exact(&source.column(name).form));
-        all_exact && pushed::condition(source, condition).1.is_empty()
+        all_exact && pushed::parts(source, condition.parts()).1.is_empty()
     });
     is_meant && text_of(source.column(key)).is_some()
 }

@@ -74,8 +74,7 @@ impl<'a> Question<'a> {
         columns.extend(key.map(str::to_owned));
         let keys = ask.only.as_ref();
         let keys = keys.and_then(|only| pushed::keys(source, only));
-        let pushed = condition.map(|it| pushed::condition(source, it).0);
-        let mut wheres = pushed.unwrap_or_default();
+        let mut wheres = pushed::conditions(source, ask, condition);
         let mut parameters = Vec::new();
         if let Some(Keys {
             condition,

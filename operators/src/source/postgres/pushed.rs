@@ -5,28 +5,41 @@
 
 use std::sync::Arc;
 
-use arrow::temporal_conversions::{date32_to_datetime, timestamp_us_to_datetime};
 use chrono::{Datelike, NaiveDate};
-use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, Column as Named, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
+    BinaryExpr, Column as Named, InListExpr, IsNotNullExpr, IsNullExpr, NotExpr,
 };
 use tokio_postgres::types::{ToSql, Type as Theirs};
 
 use super::cells::Form;
+use super::compared::comparison;
 use super::{Column, Postgres};
-use crate::source::{Condition, Only};
+use crate::source::{Ask, Condition, Only};
 
-/// The parts of a condition that are pushed, and those that are evaluated here only.
-pub(super) fn condition(source: &Postgres, condition: &Condition) -> (Vec<String>, Vec<String>) {
+/// What is asked of the server of a source's own condition, and of what stages behind it keep.
+pub(super) fn conditions(
+    source: &Postgres,
+    ask: &Ask,
+    condition: Option<&Condition>,
+) -> Vec<String> {
+    let own = condition.into_iter().flat_map(Condition::parts);
+    parts(source, own.chain(ask.passing.parts())).0
+}
+
+/// What is asked of the server of these parts of conditions, and those of them that it does not decide.
+pub(super) fn parts<'a>(
+    source: &Postgres,
+    parts: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>,
+) -> (Vec<String>, Vec<&'a Arc<dyn PhysicalExpr>>) {
     let (mut pushed, mut left) = (Vec::new(), Vec::new());
-    for part in condition.parts() {
-        match of_part(source, part) {
-            Some(sql) => pushed.push(sql),
-            None => left.push(Condition::told(part)),
+    for part in parts {
+        let of_part = of_part(source, part);
+        if of_part.as_ref().is_none_or(|pushed| !pushed.is_exact) {
+            left.push(part);
         }
+        pushed.extend(of_part.map(|pushed| pushed.sql));
     }
     (pushed, left)
 }
@@ -91,103 +104,139 @@ pub(super) fn as_text(select: &str, theirs: &Theirs) -> String {
     }
 }
 
-/// `None`: it is not known to mean the same.
-fn of_part(source: &Postgres, part: &Arc<dyn PhysicalExpr>) -> Option<String> {
+/// What the server is asked for of a part.
+pub(super) struct Pushed {
+    pub(super) sql: String,
+    /// Whether it means the same there, and not less.
+    pub(super) is_exact: bool,
+}
+
+/// `None`: it is not known to mean no less.
+///
+/// Where a part is null here it may be true there, so nothing is negated: `not` stands before columns
+/// only, to which the planner brings it.
+fn of_part(source: &Postgres, part: &Arc<dyn PhysicalExpr>) -> Option<Pushed> {
+    let exact = |sql| Pushed {
+        sql,
+        is_exact: true,
+    };
+    if let Some(binary) = part.downcast_ref::<BinaryExpr>() {
+        let both = (binary.left(), binary.right());
+        return match binary.op() {
+            Operator::And => of_and(source, both),
+            Operator::Or => of_or(source, both),
+            operator => comparison(source, *operator, both),
+        };
+    }
     if let Some(column) = bool_column(source, part) {
-        return Some(column.select.clone());
+        return Some(exact(column.select.clone()));
     }
     if let Some(not) = part.downcast_ref::<NotExpr>() {
         let column = bool_column(source, not.arg())?;
-        return Some(format!("not {}", column.select));
+        return Some(exact(format!("not {}", column.select)));
     }
     if let Some(null) = part.downcast_ref::<IsNotNullExpr>() {
         // What cannot be held here is null, and is not there.
-        return Some(format!("{} is not null", named(source, null.arg())?.select));
+        let column = named(source, null.arg())?;
+        return Some(exact(format!("{} is not null", column.select)));
     }
     if let Some(null) = part.downcast_ref::<IsNullExpr>() {
-        let column = named(source, null.arg()).filter(|column| holds_all(&column.form))?;
-        return Some(format!("{} is null", column.select));
+        return of_null(named(source, null.arg())?);
     }
-    if let Some(list) = part.downcast_ref::<InListExpr>() {
-        return of_list(source, list);
-    }
-    let binary = part.downcast_ref::<BinaryExpr>()?;
-    let (left, right) = (binary.left(), binary.right());
-    match (named(source, left), named(source, right)) {
-        (Some(column), None) => comparison(column, *binary.op(), literal(right)?),
-        (None, Some(column)) => comparison(column, binary.op().swap()?, literal(left)?),
-        _ => None,
+    of_list(source, part.downcast_ref()?)
+}
+
+/// What cannot be held here is null, too.
+fn of_null(column: &Column) -> Option<Pushed> {
+    let select = &column.select;
+    let is_null = format!("{select} is null");
+    let late = match column.form {
+        Form::Timestamp => format!("({is_null} or {select} > '{LATE}'::timestamp)"),
+        Form::Timestamptz => format!("({is_null} or {select} > '{LATE}+00'::timestamptz)"),
+        _ if holds_all(&column.form) => {
+            return Some(Pushed {
+                sql: is_null,
+                is_exact: true,
+            });
+        }
+        _ => return None,
+    };
+    Some(Pushed {
+        sql: late,
+        is_exact: false,
+    })
+}
+
+/// Of two that must both hold, one alone leaves out less.
+fn of_and(
+    source: &Postgres,
+    (left, right): (&Arc<dyn PhysicalExpr>, &Arc<dyn PhysicalExpr>),
+) -> Option<Pushed> {
+    match (of_part(source, left), of_part(source, right)) {
+        (Some(left), Some(right)) => Some(Pushed {
+            sql: format!("({} and {})", left.sql, right.sql),
+            is_exact: left.is_exact && right.is_exact,
+        }),
+        (one, other) => Some(Pushed {
+            is_exact: false,
+            ..one.or(other)?
+        }),
     }
 }
 
-fn of_list(source: &Postgres, list: &InListExpr) -> Option<String> {
-    let column = named(source, list.expr())?;
+fn of_or(
+    source: &Postgres,
+    (left, right): (&Arc<dyn PhysicalExpr>, &Arc<dyn PhysicalExpr>),
+) -> Option<Pushed> {
+    let (left, right) = (of_part(source, left)?, of_part(source, right)?);
+    Some(Pushed {
+        sql: format!("({} or {})", left.sql, right.sql),
+        is_exact: left.is_exact && right.is_exact,
+    })
+}
+
+fn of_list(source: &Postgres, list: &InListExpr) -> Option<Pushed> {
     let (operator, and) = if list.negated() {
         (Operator::NotEq, " and ")
     } else {
         (Operator::Eq, " or ")
     };
     let values = list.list().iter();
-    let each = values.map(|value| comparison(column, operator, literal(value)?));
-    let each: Vec<String> = each.collect::<Option<_>>()?;
-    Some(format!("({})", each.join(and)))
-}
-
-/// A comparison of a column with a constant, if it means the same there.
-fn comparison(column: &Column, operator: Operator, value: &ScalarValue) -> Option<String> {
-    let select = &column.select;
-    let sign = match operator {
-        Operator::Eq => "=",
-        Operator::NotEq => "<>",
-        Operator::Lt => "<",
-        Operator::LtEq => "<=",
-        Operator::Gt => ">",
-        Operator::GtEq => ">=",
-        _ => return None,
-    };
-    Some(match (&column.form, value) {
-        (Form::Int2 | Form::Int4 | Form::Int8, ScalarValue::Int64(Some(value))) => {
-            format!("{select} {sign} '{value}'::int8")
-        }
-        (Form::Bool, ScalarValue::Boolean(Some(value))) => format!("{select} {sign} {value}"),
-        (Form::Date, ScalarValue::Date32(Some(day))) => {
-            let day = date32_to_datetime(*day)?.date();
-            is_plain(day).then(|| format!("{select} {sign} '{day}'::date"))?
-        }
-        (Form::Timestamp, ScalarValue::TimestampMicrosecond(Some(micros), None)) => {
-            let time = timestamp_us_to_datetime(*micros)?;
-            is_plain(time.date()).then(|| format!("{select} {sign} '{time}'::timestamp"))?
-        }
-        // Which text is less depends on a collation; which are not equal, too.
-        (Form::Text | Form::Numeric | Form::Uuid, ScalarValue::Utf8(Some(text)))
-            if operator == Operator::Eq && !text.contains('\0') =>
-        {
-            let text = text.replace('\'', "''");
-            format!("{} = '{text}'", as_text(select, &column.theirs))
-        }
-        _ => return None,
+    let each = values.map(|value| comparison(source, operator, (list.expr(), value)));
+    let each: Vec<Pushed> = each.collect::<Option<_>>()?;
+    let is_exact = each.iter().all(|each| each.is_exact);
+    let each: Vec<String> = each.into_iter().map(|each| each.sql).collect();
+    Some(Pushed {
+        sql: format!("({})", each.join(and)),
+        is_exact,
     })
 }
 
-fn named<'a>(source: &'a Postgres, part: &Arc<dyn PhysicalExpr>) -> Option<&'a Column> {
+/// Whether every value of the server has its cell; its days end long before ours.
+fn holds_all(form: &Form) -> bool {
+    matches!(
+        form,
+        Form::Bool
+            | Form::Int2
+            | Form::Int4
+            | Form::Int8
+            | Form::Oid
+            | Form::Float4
+            | Form::Float8
+            | Form::Date
+    )
+}
+
+/// A time in the last year that has times of ours.
+const LATE: &str = "294246-01-01 00:00:00";
+
+pub(super) fn named<'a>(source: &'a Postgres, part: &Arc<dyn PhysicalExpr>) -> Option<&'a Column> {
     let named = part.downcast_ref::<Named>()?;
     Some(source.column(named.name()))
 }
 
 fn bool_column<'a>(source: &'a Postgres, part: &Arc<dyn PhysicalExpr>) -> Option<&'a Column> {
     named(source, part).filter(|column| column.form == Form::Bool)
-}
-
-fn literal(part: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
-    Some(part.downcast_ref::<Literal>()?.value())
-}
-
-/// Whether every value of the server has its cell.
-fn holds_all(form: &Form) -> bool {
-    matches!(
-        form,
-        Form::Bool | Form::Int2 | Form::Int4 | Form::Int8 | Form::Oid | Form::Float4 | Form::Float8
-    )
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -203,6 +252,6 @@ fn is_date(text: &str) -> bool {
 }
 
 /// Whether the server reads the date as it is written here.
-fn is_plain(date: NaiveDate) -> bool {
+pub(super) fn is_plain(date: NaiveDate) -> bool {
     (1..=9999).contains(&date.year())
 }

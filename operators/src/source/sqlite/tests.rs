@@ -158,8 +158,7 @@ fn a_query_is_read_like_a_table() {
     let ask = Ask {
         columns: vec!["b".to_owned()],
         only: Some(Only::of("twice", vec!["4".to_owned()])),
-        bounds_of: None,
-        hashed: None,
+        ..Ask::default()
     };
     assert_eq!(read(&sample.check().unwrap(), &ask).0, [[text("y")]]);
     assert_eq!(read(&sample.check().unwrap(), &Ask::default()).0.len(), 2);

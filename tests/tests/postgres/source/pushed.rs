@@ -47,6 +47,9 @@ const PARTS: &[&str] = &[
     "d is null",
     "at > '2026-01-31 10:00:00.5'",
     "at <= '2026-01-31'",
+    "at is null",
+    "at is not null",
+    "tz is null",
     "tz > '2026-01-31'",
     "x > 0",
     "x = 0",
@@ -83,6 +86,52 @@ const PARTS: &[&str] = &[
     "coalesce(n, 7) = 7",
     "d > current_date",
     "n = 7.5",
+    "n = 7 or m = 7 or d is null",
+    "n = 7 or s like 'a%'",
+    "(n = 7 and s like 'a%') or b",
+    "(n >= 0 and (b or m = 7)) or s <> 'a'",
+    "not (n = 7 or b)",
+    "not (n in (1, 7) or d < '2026-01-31')",
+    "not (s = 'a')",
+    "not (l = 'a' and n = 7)",
+    "not (n is null or b)",
+    "(n = 7) is not true",
+    "(n = 7 or b) is true",
+    "b is false",
+    "b is not false",
+    "b is unknown",
+    "(b is distinct from true)",
+    "(n is distinct from 7)",
+    "(n is not distinct from 7)",
+    "(d is distinct from '2026-01-31')",
+    "n > m",
+    "n <> m",
+    "b = (n = 7)",
+    "d = at",
+    "d < at",
+    "at < tz",
+    "s <> v",
+    "s = l",
+    "l <> i",
+    "s not in ('a', 'A', '')",
+    "v not in ('a')",
+    "c <> 'a b'",
+    "i <> 'a'",
+    "i not in ('a', '7')",
+    "e <> 'red'",
+    "u <> '00000000-0000-0000-0000-000000000007'",
+    "z <> '7'",
+    "l in ('a', '7')",
+    "d between '1999-12-31' and '2026-01-31'",
+    "d not between '1999-12-31' and '2026-01-31'",
+    "d between current_date - interval '2 years' and current_date + interval '45 days'",
+    "d >= current_date - 40",
+    "at between '2026-01-31' and '2026-01-31 10:00:00.5'",
+    "tz >= '2026-01-31 00:00:00'",
+    "tz < '2026-01-31'",
+    "tz = '2026-01-31'",
+    "tz <> '2026-01-31'",
+    "tz between '2026-01-30' and '2026-01-31' or n = 7",
 ];
 
 /// Values of each column.
@@ -101,6 +150,7 @@ const VALUES: &[&[&str]] = &[
     &[
         "2026-01-31 10:00:00.5",
         "2026-01-31 10:00:00.500001",
+        "294250-01-01",
         "infinity",
         "-infinity",
         "2026-01-31",
@@ -108,6 +158,7 @@ const VALUES: &[&[&str]] = &[
     &[
         "2026-01-31 00:00:00+00",
         "2026-01-31 00:00:00+01",
+        "294250-01-01",
         "infinity",
     ],
     &["0", "-0", "NaN", "Infinity", "1"],
@@ -220,6 +271,14 @@ fn what_is_left_out_there_would_be_left_out_here() {
     checked.unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// Parts that the server decides more loosely than their statement shows: by a collation.
+const LOOSE: &[&str] = &["l = 'a'", "l in ("];
+
+/// Whether all times are such that have their cells.
+const HELD: &str = "
+    select coalesce(bool_and((not isfinite(at) or at < '294246-01-01') is not false
+        and (not isfinite(tz) or tz < '294246-01-01') is not false), true) from t";
+
 /// Holds when the rows that a condition leaves are those for which it is true here.
 fn of_a_condition(
     database: &Database,
@@ -232,6 +291,14 @@ fn of_a_condition(
     let holds = when.unwrap().evaluate(there).values;
     let here = filter_record_batch(there, holds.as_boolean()).unwrap();
     prop_assert_eq!(rows(&source, &all(&source)), sorted(&here), "{}", condition);
+    let (statement, left) = source.statement(&all(&source)).unwrap();
+    // A loose collation finds more, and a time of no year of ours is null here alone.
+    let all_held = database.sql(HELD).trim() == "t";
+    if left.is_empty() && all_held && !LOOSE.iter().any(|part| condition.contains(part)) {
+        let count = format!("select count(*) from ({statement}) as asked");
+        let there: usize = database.sql(&count).trim().parse().unwrap();
+        prop_assert_eq!(there, here.num_rows(), "{}", statement);
+    }
     Ok(())
 }
 
@@ -260,8 +327,8 @@ fn what_is_left_to_this_side_is_told() {
     let source = opened(&database, lines).unwrap();
     let (statement, left) = source.statement(&Ask::all_of(&["m".to_owned()])).unwrap();
     let select = r#"select "m", "n", "b", "d", "s" from "public"."t""#;
-    let pushed = r#"where "n" >= '2'::int8 and "s" = 'o''h' and "d" < '2026-01-31'::date"#;
+    let pushed = r#"where "n" >= '2'::int8 and "s" = 'o''h' and "d" < '2026-01-31'::date and ("b" or "n" = '1'::int8)"#;
     assert_eq!(statement, format!("{select} {pushed}"));
-    assert_eq!(left, ["b OR n = 1", "s LIKE a%"]);
+    assert_eq!(left, ["s LIKE a%"]);
     assert_eq!(all(&source).columns.len(), 17);
 }
