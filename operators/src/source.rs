@@ -30,6 +30,7 @@ mod ask;
 mod condition;
 pub mod csv;
 pub(crate) mod decode;
+mod driven;
 mod error;
 pub(crate) mod file;
 mod files;
@@ -49,14 +50,15 @@ mod threads;
 mod unit;
 
 pub use ask::{Ask, Hashed, Only};
+pub use driven::{Driven, DrivenBy};
 pub use error::SourceError;
 pub use passing::Passing;
 use read::misfit;
 pub use read::{LostLine, Read};
 pub(crate) use scan::FileScan;
 pub use unit::{
-    At, Bounds, FileInstant, InDatabase, InFile, Instant, KeysFrom, Pages, Part, PartOf, Pinned,
-    Place, Scanned, Skipped, Unit,
+    At, Bounds, FileInstant, InDatabase, InFile, InScope, Instant, KeysFrom, Pages, Part, PartOf,
+    Pinned, Place, Scanned, Skipped, Unit,
 };
 
 /// A checked source.

@@ -13,8 +13,8 @@ use crate::check::Checked;
 use crate::diagnostic::{self, Diagnostic};
 use crate::graph::{Config, Graph, Upstream};
 use crate::plan::{
-    DigestPlan, DimensionPlan, InputPlan, PartitionPlan, Plan, SidePlan, SinkPlan, SinkRows,
-    SourcePlan,
+    DigestPlan, DimensionPlan, DrivenPlan, InputPlan, PartitionPlan, Plan, SidePlan, SinkPlan,
+    SinkRows, SourcePlan,
 };
 use crate::settings::Settings;
 
@@ -45,11 +45,12 @@ impl Assemble<'_> {
         let (key_function, step_of) = self.key_function(&used, &sides);
         let mut stamp = self.stamp(&used, &sides, &step_of, &opened);
         let looked_up = self.looked_up(&used);
-        let (sources, source_of) = self.sources(&looked_up, &sides, &mut opened);
         let dimension_of = (0..)
             .zip(&looked_up)
             .map(|(at, &node)| (node, at))
             .collect();
+        let ends: Vec<usize> = looked_up.iter().chain(&sides).copied().collect();
+        let (sources, source_of) = self.sources(&ends, &dimension_of, &mut opened);
         warnings.extend(self.warnings(&used, &step_of));
         diagnostic::sort(&mut warnings);
         let inputs = self.inputs(&sides, &source_of, &sources);
@@ -75,16 +76,16 @@ impl Assemble<'_> {
         }
     }
 
-    /// The sources of dimensions and of the ways to the partition, and the number of each.
+    /// The sources of dimensions and of the ways to the partition, which have these ends, and the number
+    /// of each.
     fn sources(
         &self,
-        looked_up: &[usize],
-        sides: &[usize],
+        ends: &[usize],
+        dimension_of: &BTreeMap<usize, usize>,
         opened: &mut BTreeMap<usize, Source>,
     ) -> (Vec<SourcePlan>, BTreeMap<usize, usize>) {
         let (mut sources, mut source_of) = (Vec::new(), BTreeMap::new());
-        let ends = looked_up.iter().chain(sides);
-        for node in ends.flat_map(|&end| self.sources_of(end)) {
+        for node in ends.iter().flat_map(|&end| self.sources_of(end)) {
             if source_of.contains_key(&node) {
                 continue;
             }
@@ -95,9 +96,20 @@ impl Assemble<'_> {
                 source: opened.remove(&node).expect("every used source was opened"),
                 columns: schema.names().map(str::to_owned).collect(),
                 schema,
+                driven: self.driven(node, dimension_of),
             });
         }
         (sources, source_of)
+    }
+
+    /// What drives a source.
+    fn driven(&self, node: usize, dimension_of: &BTreeMap<usize, usize>) -> Option<DrivenPlan> {
+        let by = self.checked.driven.get(&node)?.clone();
+        let driving = &self.graph.nodes[node].upstream[0];
+        Some(DrivenPlan {
+            dimension: dimension_of[&driving.stage],
+            by,
+        })
     }
 
     fn dimensions(
@@ -125,7 +137,7 @@ impl Assemble<'_> {
     ) -> BTreeMap<Arc<str>, Vec<usize>> {
         let transforms = used
             .iter()
-            .filter(|&&node| !self.graph.nodes[node].is_sink());
+            .filter(|&&node| matches!(self.graph.nodes[node].config, Config::Transform(_)));
         let lookup = |&node: &usize| {
             let dimensions = self.graph.nodes[node].dimensions();
             let dimensions = dimensions.map(|dimension| dimension_of[&dimension.stage]);
@@ -253,6 +265,7 @@ impl Assemble<'_> {
                 digest: DigestPlan {
                     // What stages make of rows the source does not know.
                     by_source: branch.len() == 2
+                        && plan.driven.is_none()
                         && key.as_ref().is_some_and(|key| plan.source.hashes(key)),
                     ..self.digest(&branch, plan)
                 },
@@ -404,6 +417,12 @@ impl Assemble<'_> {
                 format!("the id of `{}`", self.name(source)),
                 bytes_hash(id.as_bytes()),
             );
+            if let Config::Source(config) = &self.graph.nodes[source].config
+                && let Some(driven_by) = config.driven_by()
+            {
+                let name = format!("`driven_by` of `{}`", self.name(source));
+                parts.insert(name, bytes_hash(format!("{driven_by:?}").as_bytes()));
+            }
             if let Some(condition) = opened[&source].condition() {
                 parts.insert(
                     format!("`where` of `{}`", self.name(source)),

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use operators::catalog::{Sink, SinkGiven, Transform, TransformConfig, Upstream};
+use operators::catalog::{Sink, SinkGiven, SourceConfig, Transform, TransformConfig, Upstream};
 use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::{Schema, Type};
-use operators::source::Source;
+use operators::source::{Driven, Source};
 
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Config, Graph, Node};
@@ -39,6 +39,8 @@ pub struct Checked {
     pub schemas: BTreeMap<usize, Schema>,
     /// The checked transforms.
     pub transforms: BTreeMap<usize, Arc<Transform>>,
+    /// What says which rows a source has, of those that another stage drives.
+    pub driven: BTreeMap<usize, Driven>,
     /// The checked sinks.
     pub sinks: BTreeMap<usize, Sink>,
 }
@@ -59,9 +61,9 @@ impl Check<'_> {
                 continue;
             }
             let result = match &node.config {
-                Config::Source(_) => {
+                Config::Source(config) => {
                     self.source(at, needed, &mut checked);
-                    Ok(())
+                    self.driven(at, config, &mut checked)
                 }
                 Config::Transform(config) => self.transform(at, config, first, &mut checked),
                 Config::Sink(_) => self.sink(at, &mut checked),
@@ -103,6 +105,28 @@ impl Check<'_> {
             .filter(|(name, _)| is_read(name))
             .cloned();
         checked.schemas.insert(at, Schema::new(read.collect()));
+    }
+
+    /// A source that is driven has the keys that another stage has.
+    fn driven(
+        &self,
+        at: usize,
+        config: &SourceConfig,
+        checked: &mut Checked,
+    ) -> Result<(), Vec<Problem>> {
+        let driving = self.graph.nodes[at].upstream.first();
+        let driving = driving.and_then(|driving| checked.schemas.get(&driving.stage));
+        let (Some(driven_by), Some(driving)) = (config.driven_by(), driving) else {
+            return Ok(());
+        };
+        // In the second pass it may be read for its key alone.
+        let own = self.sources.get(&at).map(Source::schema);
+        let Some(own) = own.or(self.amiss.get(&at)) else {
+            return Ok(());
+        };
+        let driven = driven_by.check(own, driving)?;
+        checked.driven.insert(at, driven);
+        Ok(())
     }
 
     fn transform(
@@ -357,7 +381,15 @@ impl Checked {
                         needed.entry(upstream.stage).or_default().extend(columns);
                     }
                 }
-                Config::Source(_) => {}
+                Config::Source(config) => {
+                    if let Some(driven_by) = config.driven_by()
+                        && let [driving] = &node.upstream[..]
+                        && needed.contains_key(&at)
+                    {
+                        let key = driven_by.key.clone();
+                        needed.entry(driving.stage).or_default().insert(key);
+                    }
+                }
             }
         }
         needed

@@ -63,6 +63,8 @@ pub enum Arrow {
     Errors,
     /// Rows of a dimension.
     Lookup,
+    /// Keys of a source that a stage drives.
+    Keys,
 }
 
 fn draw(plan: &Plan) -> Chart {
@@ -78,6 +80,11 @@ fn draw(plan: &Plan) -> Chart {
         let starts: Vec<usize> = starts.collect();
         let steps = chart.way(&starts, &dimension.way, plan);
         dimensions.push(steps.last().copied().unwrap_or(starts[0]));
+    }
+    for (source, &to) in plan.sources.iter().zip(&sources) {
+        if let Some(driven) = &source.driven {
+            chart.arrow(dimensions[driven.dimension], to, Arrow::Keys);
+        }
     }
     for input in &plan.inputs {
         chart.way(&[sources[input.source]], &input.way, plan);
@@ -182,6 +189,7 @@ impl Chart {
             Arrow::Rows => "-->",
             Arrow::Errors => "-. errors .->",
             Arrow::Lookup => "-. lookup .->",
+            Arrow::Keys => "-. keys .->",
         };
         self.line(&format!("n{from} {arrow} n{to}"));
     }

@@ -37,7 +37,7 @@ pub struct Node<'a> {
     /// What the section says.
     pub config: Config,
     /// The stages that it takes rows from or looks rows up in, in the order in which it is checked
-    /// against them; none for a source, and for a sink of errors.
+    /// against them; for a source the one that drives it; none for a sink of errors.
     pub upstream: Vec<Upstream>,
     /// Whether all that its section names was found.
     pub is_connected: bool,
@@ -205,7 +205,11 @@ impl<'a> Graph<'a> {
             let mut named: Vec<(Vec<Step>, &str, Role)> = Vec::new();
             let mut errors_of = None;
             match &node.config {
-                Config::Source(_) => {}
+                Config::Source(config) => {
+                    let field = ["driven_by", "input"].map(Step::from).to_vec();
+                    let driving = config.driven_by().map(|driven| driven.input.as_str());
+                    named.extend(driving.map(|name| (field, name, Role::Dimension)));
+                }
                 Config::Transform(config) => {
                     let inputs = config.inputs().into_iter();
                     named.extend(inputs.map(|(field, name)| (field, name, Role::Input)));

@@ -32,9 +32,9 @@ pub fn check(graph: &Graph, diagnostics: &mut Vec<Diagnostic>) {
         for dimension in node.dimensions() {
             let way = graph.way_to(dimension.stage);
             let wrong = way.iter().find_map(|&stage| kept_out(&graph.nodes[stage]));
-            if let Some((kind, stage)) = wrong {
+            if let Some(wrong) = wrong {
                 let looked_up = &graph.nodes[dimension.stage];
-                report(user, in_dimension(&dimension.field, looked_up, kind, stage));
+                report(user, in_dimension(node, dimension, looked_up, wrong));
             }
         }
         if let Some(problem) = on_one_side(graph, node) {
@@ -122,14 +122,25 @@ fn kept_out<'a>(node: &'a Node) -> Option<(&'static str, &'a str)> {
     Some((kind, node.name()))
 }
 
-fn in_dimension(field: &[Step], dimension: &Node, kind: &str, stage: &str) -> Problem {
-    let name = dimension.name();
+fn in_dimension(
+    user: &Node,
+    upstream: &Upstream,
+    dimension: &Node,
+    wrong: (&str, &str),
+) -> Problem {
+    let (name, (kind, stage)) = (dimension.name(), wrong);
+    if let Config::Source(_) = user.config {
+        let message = format!("a {kind} drives no source, and `{name}` is one or behind one");
+        return Problem::at(upstream.field.clone(), message)
+            .label("its keys are read whole, before any key is opened")
+            .help("name a source, or a stage before the batch-partition");
+    }
     let message = if name == stage {
         format!("no rows are looked up in a {kind}")
     } else {
         format!("no rows are looked up behind a {kind}, and `{name}` is behind `{stage}`")
     };
-    Problem::at(field.to_vec(), message)
+    Problem::at(upstream.field.clone(), message)
         .label("is read whole, before any key is opened")
         .help("look them up in a stage before the batch-partition, or in one of another source")
 }

@@ -18,7 +18,7 @@ use operators::expression::Language;
 use operators::problem::{Problem, Step};
 use operators::schema::Schema;
 use operators::sink::Fenced;
-use operators::source::{Amiss, Ask, Hashed, Passing, Source};
+use operators::source::{Amiss, Ask, Driven, Hashed, Passing, Source};
 use operators::transform::batch_partition::BatchPartition;
 use operators::way::{Feed, Way};
 
@@ -70,13 +70,28 @@ pub struct SourcePlan {
     pub columns: Vec<String>,
     /// Their types.
     pub schema: Schema,
+    /// What says which rows it has, if another stage drives it.
+    pub driven: Option<DrivenPlan>,
 }
 
 impl SourcePlan {
-    /// All rows, with the columns that are read.
+    /// All rows, with the columns that are read; where another stage drives it no rows, until that has
+    /// been read.
     pub fn ask(&self) -> Ask {
-        Ask::all_of(&self.columns)
+        let driven = self.driven.as_ref();
+        Ask {
+            scope: driven.map(|driven| driven.by.unread()),
+            ..Ask::all_of(&self.columns)
+        }
     }
+}
+
+/// What drives a source.
+pub struct DrivenPlan {
+    /// The dimension whose keys they are.
+    pub dimension: usize,
+    /// How the rows of that say which rows the source has.
+    pub by: Driven,
 }
 
 /// The right side of lookups.

@@ -13,7 +13,7 @@ use operators::dimension::Dimension;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::order::canonical;
-use operators::source::Read;
+use operators::source::{Ask, Only, Read};
 use operators::transform::{Evaluation, Finding, Place, Prepared};
 use pipelines::plan::{DimensionPlan, Plan, SourcePlan};
 
@@ -78,6 +78,12 @@ impl Dimensions {
         Ok(loaded)
     }
 
+    /// The rows that a source has, if another stage drives it.
+    pub(crate) fn scope(&self, source: &SourcePlan) -> Option<Only> {
+        let driven = source.driven.as_ref()?;
+        Some(driven.by.scope(&self.rows[driven.dimension].rows))
+    }
+
     /// Makes ready what these stages look rows up in.
     fn prepare(&mut self, plan: &Plan, steps: &[operators::way::Step]) {
         for step in steps {
@@ -114,6 +120,12 @@ impl Dimensions {
         recorder: &Recorder,
         stop: &Stop,
     ) -> Result<(Chunk, Vec<RowError>), RunError> {
+        let scope = self.scope(source);
+        let keys = scope.as_ref().map(|scope| scope.keys().len() as u64);
+        let ask = Ask {
+            scope,
+            ..source.ask()
+        };
         let mut batches: Vec<RecordBatch> = Vec::new();
         let mut errors = Vec::new();
         let (mut rows, mut lost) = (0_u32, 0);
@@ -142,12 +154,15 @@ impl Dimensions {
             ControlFlow::Continue(())
         };
         let mut receive = recorder.chunks(Lane::Dimensions, &source.name, &mut receive);
-        let (pinned, scanned) = source.source.read_all(&source.ask(), &mut receive)?;
+        let (pinned, scanned) = source.source.read_all(&ask, &mut receive)?;
         drop(receive);
         if stop.is_asked() {
             return Err(RunError::Stopped);
         }
-        let reading = Reading::of(&pinned, scanned, lost as u64);
+        let reading = Reading {
+            keys,
+            ..Reading::of(&pinned, scanned, lost as u64)
+        };
         self.readings.insert(source.name.to_string(), reading);
         let all = arrow::compute::concat_batches(&source.schema.arrow(), &batches)
             .expect("chunks of a source have one schema");

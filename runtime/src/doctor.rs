@@ -69,7 +69,8 @@ fn uses(plan: &Plan) -> BTreeMap<String, Vec<Use>> {
     uses
 }
 
-/// By what rows of a source are found: by the key, when some keys are open, and by its `where`.
+/// By what rows of a source are found: by the key, when some keys are open, by its `where`, and by the
+/// keys that drive it.
 fn reads(plan: &Plan, at: usize, source: &SourcePlan) -> Vec<(Vec<String>, String)> {
     let name = &source.name;
     let there = |column: &str| vec![source.source.header(column).to_owned()];
@@ -78,7 +79,9 @@ fn reads(plan: &Plan, at: usize, source: &SourcePlan) -> Vec<(Vec<String>, Strin
     let keys = keys.map(|key| (there(key), format!("open keys of source `{name}`")));
     let filters = source.source.filters();
     let filters = filters.map(|column| (there(column), format!("`where` of source `{name}`")));
-    keys.chain(filters).collect()
+    let driven = source.driven.iter().map(|driven| driven.by.column());
+    let driven = driven.map(|column| (there(column), format!("`driven_by` of source `{name}`")));
+    keys.chain(filters).chain(driven).collect()
 }
 
 /// By what rows of a sink are found.

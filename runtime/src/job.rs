@@ -108,6 +108,11 @@ pub(crate) struct Reading {
     pub(crate) crossed: u64,
     /// How often it was read.
     pub(crate) reads: u64,
+    /// How often its server was asked for rows, over all reads.
+    pub(crate) queries: u64,
+    /// The keys whose rows were asked for, where not all were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<u64>,
     /// The row groups that are to be read, where its files have such.
     pub(crate) row_groups: u64,
     /// What did not have to be read.
@@ -125,6 +130,8 @@ impl Reading {
             bytes: scanned.bytes,
             crossed: 0,
             reads: 1,
+            queries: scanned.queries,
+            keys: None,
             row_groups: pinned.row_groups(),
             skipped: pinned.skipped,
             instant: pinned.instant(),
@@ -248,6 +255,7 @@ impl Job {
                 before.bytes += reading.bytes;
                 before.crossed += reading.crossed;
                 before.reads += reading.reads;
+                before.queries += reading.queries;
             }
             None => drop(readings.insert(source.to_owned(), reading)),
         }
@@ -257,8 +265,15 @@ impl Job {
     pub(crate) fn tail(&self) -> Tail {
         let readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         let read = readings.iter().map(|(source, reading)| {
-            let read = [reading.rows, reading.lost, reading.bytes, reading.crossed];
-            (source.clone(), read)
+            let Reading {
+                rows,
+                lost,
+                bytes,
+                crossed,
+                queries,
+                ..
+            } = *reading;
+            (source.clone(), [rows, lost, bytes, crossed, queries])
         });
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -279,12 +294,13 @@ impl Job {
             self.stop.leave();
         }
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
-        for (source, [rows, lost, bytes, crossed]) in tail.read {
+        for (source, [rows, lost, bytes, crossed, queries]) in tail.read {
             if let Some(reading) = readings.get_mut(&source) {
                 reading.rows += rows;
                 reading.lost += lost;
                 reading.bytes += bytes;
                 reading.crossed += crossed;
+                reading.queries += queries;
             }
         }
         drop(readings);

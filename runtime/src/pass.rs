@@ -219,10 +219,14 @@ impl Pass<'_> {
         let by_range = self.passes.is_none();
         let world = look::world(plan, stamp, &dimensions.rows);
         let look = Look::of(plan, self.request, (self.settled.as_deref(), &world))?;
+        let scan = |look: &Look| {
+            let of = (&dimensions, look, self.request.sample);
+            Scan::of(plan, of, self.process, by_range)
+        };
         let mut scan = match self.purpose {
             // The author's word is what is to be proved.
-            Purpose::Compare => Scan::of(plan, &Look::All(None), self.process, by_range)?,
-            _ => Scan::of(plan, &look, self.process, by_range)?,
+            Purpose::Compare => scan(&Look::All(None))?,
+            _ => scan(&look)?,
         };
         if let Some(passes) = self.passes.filter(|_| look.is_named()) {
             passes.forget();

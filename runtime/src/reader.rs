@@ -178,12 +178,14 @@ fn end(
     for (input, (scanned, lost)) in tallies {
         let plan = &job.plan.sources[job.plan.inputs[input].source];
         let pinned = &job.scan.inputs[input].pinned;
+        let scope = job.scan.inputs[input].ask.scope.as_ref();
         if job.check(plan.source.unchanged(pinned)).is_none() {
             return false;
         }
         let reading = Reading {
             reads: u64::from(counted.contains(&input)),
             crossed: crossed.get(&input).copied().unwrap_or_default(),
+            keys: scope.map(|scope| scope.keys().len() as u64),
             ..Reading::of(pinned, scanned, lost)
         };
         job.has_read(&plan.name, reading);

@@ -6,6 +6,7 @@ pub mod diagnostics;
 pub mod difference;
 pub mod keys;
 pub mod phases;
+mod reads;
 pub mod row;
 pub mod run;
 pub mod text;

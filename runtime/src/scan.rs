@@ -6,6 +6,7 @@
 //! ```
 
 mod ranges;
+mod scope;
 mod span;
 mod stretches;
 
@@ -19,9 +20,11 @@ use pipelines::plan::Plan;
 
 use self::span::Span;
 use self::stretches::Stretches;
+use crate::dimensions::Dimensions;
 use crate::error::RunError;
 use crate::known::UnitNumber;
 use crate::look::Look;
+use crate::sample::Sample;
 
 /// The reading of a run.
 pub(crate) struct Scan {
@@ -76,11 +79,13 @@ pub(crate) struct Piece {
 }
 
 impl Scan {
-    /// Pins the sources, of which the rows of the keys in `look` are read. Each of several processes reads its part of the pieces: those of its range of
-    /// keys, where processes may have such (`by_range`).
+    /// Pins the sources. Dimensions say which rows those have that are driven; of these the rows of the
+    /// keys in `look` are read, and of a sample of the keys no more where that can be. Each of several
+    /// processes reads its part of the pieces: those of its range of keys, where processes may have such
+    /// (`by_range`).
     pub(crate) fn of(
         plan: &Plan,
-        look: &Look,
+        (dimensions, look, sample): (&Dimensions, &Look, Option<Sample>),
         process: (usize, usize),
         by_range: bool,
     ) -> Result<Scan, RunError> {
@@ -88,7 +93,12 @@ impl Scan {
         let mut pieces = Vec::new();
         for (number, input) in plan.inputs.iter().enumerate() {
             let source = &plan.sources[input.source];
+            let mut scope = dimensions.scope(source);
+            if let Some(sample) = sample {
+                scope = scope::of_sample(sample, (input, source), scope)?;
+            }
             let ask = Ask {
+                scope: scope.clone(),
                 only: look.only(input.key.as_deref()),
                 ..input.ask(source)
             };
@@ -96,7 +106,10 @@ impl Scan {
             let units = pinned.units.iter().cloned();
             pieces.extend(units.map(|unit| Piece::new(number, unit)));
             inputs.push(Input {
-                digest_ask: input.digest_ask(source),
+                digest_ask: Ask {
+                    scope,
+                    ..input.digest_ask(source)
+                },
                 // The rows of keys that are named are few, and are read at once.
                 selects: source.source.selects() && input.key.is_some() && !look.is_named(),
                 reads_twice: false,

@@ -49,7 +49,7 @@ pub(crate) fn stored<'scope>(
 /// Stored rows for a worker.
 type Sent = (u64, Crossing<Vec<GateRow>>);
 
-/// What is stored of the keys that a worker owns, for where they are at home.
+/// What is stored of the keys that a worker owns and that are looked at, for where they are at home.
 fn owned(job: &Job, worker: u64) -> Result<Vec<Sent>, RunError> {
     let mut sent: Vec<Sent> = Vec::new();
     let mut send = |home, rows: Vec<GateRow>| {
@@ -67,6 +67,9 @@ fn owned(job: &Job, worker: u64) -> Result<Vec<Sent>, RunError> {
             job.unlooked
                 .fetch_add(u64::from(is_next), Ordering::Relaxed);
             left_out = Some(key);
+            continue;
+        }
+        if !job.looks_at(&key) {
             continue;
         }
         let home = job.placement.home(&key);

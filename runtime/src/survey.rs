@@ -183,7 +183,7 @@ impl Keeper {
         kept.reached = stretch + 1;
         let (stamp, workload) = (self.job.stamp, &kept.seen[stretch]);
         let mut seen = Vec::new();
-        for key in workload {
+        for key in workload.iter().filter(|key| self.job.looks_at(key)) {
             for (input, digest) in kept.groups.digests_of(key) {
                 if self.job.opens_all() {
                     self.job.expect(digest);

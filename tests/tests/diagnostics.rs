@@ -334,6 +334,11 @@ fn sources_of_postgres_that_cannot_be_are_told() {
 }
 
 #[test]
+fn sources_that_nothing_can_drive_are_told() {
+    tells("driven");
+}
+
+#[test]
 fn connections_that_cannot_be_are_told() {
     tells("connections");
 }

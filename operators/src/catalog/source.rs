@@ -10,7 +10,7 @@ use crate::source::ndjson::{Ndjson, NdjsonConfig};
 use crate::source::parquet::{Parquet, ParquetConfig};
 use crate::source::postgres::{Postgres, PostgresConfig};
 use crate::source::sqlite::{Sqlite, SqliteConfig};
-use crate::source::{Amiss, Source};
+use crate::source::{Amiss, DrivenBy, Source};
 
 /// The types of sources.
 pub const SOURCES: [&str; 5] = ["csv", "ndjson", "parquet", "postgres", "sqlite"];
@@ -71,6 +71,17 @@ impl SourceConfig {
     pub fn connection(&self) -> Option<&str> {
         match self {
             SourceConfig::Postgres(config) => Some(&config.connection),
+            SourceConfig::Csv(_)
+            | SourceConfig::Ndjson(_)
+            | SourceConfig::Parquet(_)
+            | SourceConfig::Sqlite(_) => None,
+        }
+    }
+
+    /// The stage that drives it, if one does.
+    pub fn driven_by(&self) -> Option<&DrivenBy> {
+        match self {
+            SourceConfig::Postgres(config) => config.driven_by.as_ref(),
             SourceConfig::Csv(_)
             | SourceConfig::Ndjson(_)
             | SourceConfig::Parquet(_)

@@ -1,5 +1,6 @@
 //! What is wanted of a source.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray};
@@ -16,6 +17,8 @@ pub struct Ask {
     pub columns: Vec<String>,
     /// The column of which the bounds are wanted, unit by unit.
     pub bounds_of: Option<String>,
+    /// The rows that the source has, where another stage drives it.
+    pub scope: Option<Only>,
     /// The rows that are wanted; all unless given.
     pub only: Option<Only>,
     /// What stages behind the source keep of its rows: it need not give others.
@@ -71,6 +74,23 @@ impl Only {
     /// The texts of the keys, sorted.
     pub fn keys(&self) -> &[String] {
         &self.keys
+    }
+
+    /// The rows of some of the keys, by position.
+    pub(super) fn part(&self, part: Range<usize>) -> Only {
+        Only {
+            column: self.column.clone(),
+            keys: self.keys[part].into(),
+        }
+    }
+
+    /// The rows of those keys that are also among others.
+    pub(super) fn among(&self, others: &Only) -> Only {
+        let keys = self.keys.iter().filter(|key| others.has(key));
+        Only {
+            column: self.column.clone(),
+            keys: keys.cloned().collect(),
+        }
     }
 
     /// Whether a row whose column has this value is wanted.

@@ -191,6 +191,7 @@ impl Format for Csv {
         Ok(Scanned {
             rows: outcome?,
             bytes: unit.bytes,
+            ..Scanned::default()
         })
     }
 

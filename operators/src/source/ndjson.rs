@@ -187,6 +187,7 @@ impl Format for Ndjson {
         Ok(Scanned {
             rows,
             bytes: unit.bytes,
+            ..Scanned::default()
         })
     }
 

@@ -252,7 +252,11 @@ impl Parquet {
         };
         let mut rows = 0;
         if wanted.as_ref().is_some_and(|rows| !rows.selects_any()) {
-            return Ok(Scanned { rows, bytes });
+            return Ok(Scanned {
+                rows,
+                bytes,
+                ..Scanned::default()
+            });
         }
         for read in reader((&group, &footer), &columns, wanted)? {
             let read = read.and_then(|rows| self.chunk(&rows, &columns));
@@ -262,7 +266,11 @@ impl Parquet {
                 break;
             }
         }
-        Ok(Scanned { rows, bytes })
+        Ok(Scanned {
+            rows,
+            bytes,
+            ..Scanned::default()
+        })
     }
 
     /// A chunk of the columns in their order, of those that were read.

@@ -22,7 +22,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use serde::Deserialize;
 
 use super::{
-    Amiss, Ask, At, Condition, Hashed, InDatabase, Instant, Pages, PartOf, Pinned, Place, Receive,
+    Amiss, Ask, At, Condition, DrivenBy, Hashed, InDatabase, Instant, Pages, PartOf, Pinned, Place, Receive,
     Scan, Scanned, Skipped, SourceError, Unit, names,
 };
 use crate::postgres::{Hold, PostgresError, Server, Snapshot, TableOf};
@@ -42,6 +42,7 @@ mod notation;
 mod only_when;
 mod pushed;
 mod ranges;
+mod scoped;
 
 /// What the author writes under `[sources.<name>]` with `type = "postgres"`.
 #[derive(Clone, Debug, Deserialize)]
@@ -73,6 +74,8 @@ pub struct PostgresConfig {
     pub digest: HashedBy,
     /// The author's word: a key that this query does not name is as it was in the last run.
     pub only_when: Option<String>,
+    /// The stage whose keys say which rows the source has; all unless given.
+    pub driven_by: Option<DrivenBy>,
     /// What is read in one transaction.
     #[serde(default)]
     pub snapshot: OneInstant,
@@ -304,7 +307,10 @@ impl Scan for Postgres {
             units: match &ask.only {
                 Some(only) if only.keys().is_empty() => Vec::new(),
                 Some(_) => vec![piece(&snapshot, None, 0)],
-                None => self.pieces(&snapshot, ask)?,
+                None => match &ask.scope {
+                    Some(scope) => scoped::units(&snapshot, ask, scope),
+                    None => self.pieces(&snapshot, ask)?,
+                },
             },
             at: At::Snapshot(snapshot),
             skipped: Skipped::default(),
@@ -340,7 +346,10 @@ impl Scan for Postgres {
     }
 
     fn statement(&self, ask: &Ask, condition: Option<&Condition>) -> Option<(String, Vec<String>)> {
-        let pushed = pushed::conditions(self, ask, condition);
+        let mut pushed = pushed::conditions(self, ask, condition);
+        let scope = ask.scope.as_ref();
+        let scope = scope.and_then(|scope| pushed::keys(self, scope, 1));
+        pushed.extend(scope.map(|keys| keys.condition));
         let parts = condition.into_iter().flat_map(Condition::parts);
         let (_, left) = pushed::parts(self, parts);
         let left = left.into_iter().map(Condition::told).collect();

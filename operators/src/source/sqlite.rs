@@ -213,8 +213,8 @@ impl Scan for Sqlite {
         let mut rows = statement.query([]).map_err(|it| failed(&it))?;
         let mut chunks = Chunks::new(self, columns);
         let mut scanned = Scanned {
-            rows: 0,
             bytes: unit.bytes,
+            ..Scanned::default()
         };
         while let Some(row) = rows.next().map_err(|it| failed(&it))? {
             chunks.add(row).map_err(|it| failed(&it))?;

@@ -91,6 +91,8 @@ pub enum PartOf {
     Pages(Pages),
     /// Those of some keys.
     Keys(KeysFrom),
+    /// Those of some keys of the scope.
+    Scope(InScope),
 }
 
 /// Keys that follow each other in the order of their database. Rows without a key are with the first.
@@ -111,6 +113,17 @@ impl fmt::Debug for KeysFrom {
         let hashes = ends.map(|end| end.as_ref().map(|end| bytes_hash(end.as_bytes())));
         write!(f, "KeysFrom({}, {hashes:x?})", self.column)
     }
+}
+
+/// Keys of [`Ask::scope`](super::Ask::scope) that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InScope {
+    /// The position of the first.
+    pub first: usize,
+    /// The position behind the last.
+    pub end: usize,
+    /// The hash of the keys.
+    pub content: u128,
 }
 
 /// Pages of a table that follow each other.
@@ -258,11 +271,14 @@ pub struct Scanned {
     pub rows: u64,
     /// Bytes that were read for it.
     pub bytes: u64,
+    /// How often a server was asked for them.
+    pub queries: u64,
 }
 
 impl std::ops::AddAssign for Scanned {
     fn add_assign(&mut self, more: Scanned) {
         self.rows += more.rows;
         self.bytes += more.bytes;
+        self.queries += more.queries;
     }
 }

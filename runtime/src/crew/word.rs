@@ -115,8 +115,8 @@ pub(crate) struct Failure {
 pub(crate) struct Tail {
     /// Whether it leaves something to the next run, because it was asked to stop.
     pub(crate) leaves_some: bool,
-    /// Rows, lost lines and bytes that it read, and rows that crossed, by source.
-    pub(crate) read: BTreeMap<String, [u64; 4]>,
+    /// Rows, lost lines and bytes that it read, rows that crossed, and queries, by source.
+    pub(crate) read: BTreeMap<String, [u64; 5]>,
     /// What checks found.
     pub(crate) found: Vec<Finding>,
     /// Keys that it saw.

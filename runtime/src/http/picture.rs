@@ -48,7 +48,7 @@ pub(super) fn svg(picture: &Picture) -> String {
         let class = match arrow {
             Arrow::Rows => "rows",
             Arrow::Errors => "errors",
-            Arrow::Lookup => "lookup",
+            Arrow::Lookup | Arrow::Keys => "lookup",
         };
         let path = layout.path(stops, number);
         put(format!("<path class=\"arrow {class}\" d=\"{path}\"/>"));

@@ -1,11 +1,9 @@
 //! Reports as text for people.
 
-use indicatif::DecimalBytes;
-use operators::postgres::Hold;
-use operators::source::{Ask, Instant};
 use operators::way::Feed;
-use pipelines::plan::{InputPlan, Plan, SinkPlan, SinkRows, SourcePlan};
+use pipelines::plan::{Plan, SinkPlan, SinkRows};
 
+use super::reads::{drove, sources, spared};
 use super::run::Report;
 
 /// What a run did.
@@ -16,10 +14,13 @@ pub fn run(report: &Report, with_times: bool) -> String {
             bytes if with_times => format!(" ({})", count(bytes, "byte")),
             _ => String::new(),
         };
-        let spared = spared(report, source);
+        let (drove, spared) = (drove(report, source), spared(report, source));
         line(
             &mut text,
-            &format!("read {} of {source}{bytes}{spared}", count(rows, "row")),
+            &format!(
+                "read {} of {source}{bytes}{drove}{spared}",
+                count(rows, "row")
+            ),
         );
     }
     keys(&mut text, report, "opened");
@@ -159,77 +160,6 @@ pub fn verify(report: &Report) -> String {
     line(&mut text, &verdict);
     text
 }
-
-/// What is read of each source, and what need not be.
-fn sources(text: &mut String, report: &Report, plan: &Plan) {
-    for (number, source) in plan.sources.iter().enumerate() {
-        let columns = source.columns.join(", ");
-        let read = report.reading(&source.name).map(|reading| {
-            let mut from = match &reading.instant {
-                Instant::Files { files, .. } => count(*files as u64, "file"),
-                Instant::Snapshot { snapshot } => format!("snapshot {snapshot}"),
-                Instant::Apart(told) => (*told).to_owned(),
-            };
-            if reading.row_groups > 0 {
-                from = format!("{from}, {}", count(reading.row_groups, "row group"));
-            }
-            let (rows, bytes) = (count(reading.rows, "row"), DecimalBytes(reading.bytes));
-            format!("; {from}, {rows}, {bytes}{}", spared(report, &source.name))
-        });
-        let read = read.unwrap_or_default();
-        line(
-            text,
-            &format!("source: {} reads {columns}{read}", source.name),
-        );
-        let inputs = plan.inputs.iter().filter(|input| input.source == number);
-        let inputs: Vec<&InputPlan> = inputs.collect();
-        for input in &inputs {
-            asked(text, source, &input.ask(source));
-            if let Some((stage, why)) = source.source.first_left(&input.passing) {
-                let left = format!("  the first stage that is not asked for: {stage}, {why}");
-                line(text, &left);
-            }
-            if input.digest.by_source {
-                let asked = source.source.statement(&input.digest_ask(source));
-                let (statement, _) = asked.expect("it has a server");
-                line(text, &format!("  asks it for digests: {statement}"));
-            } else if source.source.is_to_hash() {
-                line(text, &format!("  rows are hashed here: {HASHED_HERE}"));
-            }
-        }
-        if inputs.is_empty() {
-            asked(text, source, &source.ask());
-        }
-    }
-}
-
-/// What the server of a source is asked for, if it has one.
-fn asked(text: &mut String, source: &SourcePlan, ask: &Ask) {
-    let Some((statement, left)) = source.source.statement(ask) else {
-        return;
-    };
-    line(text, &format!("  asks its server: {statement}"));
-    let cost = match source.source.hold() {
-        Hold::Together => ONE_SNAPSHOT,
-        Hold::Apart => OF_ITS_OWN,
-    };
-    line(text, &format!("  {cost}"));
-    if !left.is_empty() {
-        let left = left.join(" and ");
-        line(text, &format!("  not asked, but evaluated here: {left}"));
-    }
-}
-
-/// What `snapshot` costs.
-const ONE_SNAPSHOT: &str = "in one snapshot: until the run ends the server's vacuum removes no row that \
-                            dies meanwhile";
-const OF_ITS_OWN: &str = "each range of keys in a transaction of its own: not at one instant, and a row \
-                          that moves between keys meanwhile is right after the next run";
-
-/// Why a source whose server is to hash rows does not.
-const HASHED_HERE: &str = "a server hashes them where nothing else stands before the batch-partition, \
-                           the key is an int, a text or a uuid, and `where` compares ints, bools and \
-                           dates only";
 
 /// The stages, before the gate and behind it.
 fn stages(text: &mut String, plan: &Plan) {
@@ -404,34 +334,17 @@ fn failures(text: &mut String, report: &Report) {
     }
 }
 
-/// What a condition spared of a source; nothing when it spared nothing.
-fn spared(report: &Report, source: &str) -> String {
-    let skipped = report.skipped(source);
-    let parts = [
-        (skipped.paths, "path"),
-        (skipped.files, "file"),
-        (skipped.row_groups, "row group"),
-        (skipped.rows, "row"),
-        (skipped.bytes, "byte"),
-    ];
-    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
-    let parts: Vec<String> = parts.map(|(number, what)| count(number, what)).collect();
-    if parts.is_empty() {
-        return String::new();
-    }
-    format!(", skipped {}", parts.join(", "))
-}
-
 /// `1 row`, `2 rows`.
-fn count(number: u64, what: &str) -> String {
+pub(super) fn count(number: u64, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),
         number if what.ends_with("ch") => format!("{number} {what}es"),
+        number if what.ends_with("ry") => format!("{number} {}ies", what.trim_end_matches('y')),
         number => format!("{number} {what}s"),
     }
 }
 
-fn line(text: &mut String, content: &str) {
+pub(super) fn line(text: &mut String, content: &str) {
     text.push_str(content);
     text.push('\n');
 }

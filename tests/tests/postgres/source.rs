@@ -5,6 +5,7 @@
 //! for with what its log says.
 
 mod apart;
+mod driven;
 mod instant;
 mod lost;
 mod only_when;

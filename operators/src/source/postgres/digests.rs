@@ -114,6 +114,7 @@ pub(super) fn read(
 ) -> Result<Option<Scanned>, Failure> {
     let mut rows = session.copy_out(&format!("copy ({select}) to stdout (format binary)"))?;
     let (mut tuples, mut scanned) = (Tuples::default(), Scanned::default());
+    scanned.queries += 1;
     let mut keys = Cells::new(&source.column(key).form, source.zone);
     let mut digests = Vec::new();
     while let Some(bytes) = rows.receive()? {

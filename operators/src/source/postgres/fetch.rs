@@ -9,8 +9,8 @@ use tokio_postgres::{Row, Statement};
 use super::cells::{Cells, Malformed};
 use super::copy::{Tuple, Tuples};
 use super::given::{Gathered, Given};
-use super::pushed::{self, Keys};
-use super::{Column, Postgres, digests, ranges};
+use super::pushed;
+use super::{Column, Postgres, digests, ranges, scoped};
 use crate::chunk::{Chunk, RowError, batch};
 use crate::digest::Digest;
 use crate::postgres::{Hold, PostgresError, Session, Snapshot};
@@ -26,14 +26,18 @@ pub(super) fn read(
     (ask, condition): (&Ask, Option<&Condition>),
     receive: Receive,
 ) -> Result<Scanned, SourceError> {
-    let question = Question::of(source, place, (ask, condition));
+    let wanted = scoped::wanted(ask, place);
+    if wanted.iter().any(|only| only.keys().is_empty()) {
+        return Ok(Scanned::default());
+    }
+    let question = Question::of(source, (place, &wanted), (ask, condition));
     let mut receive = |mut read: Read| {
-        if let Some(only) = &ask.only {
+        for only in &wanted {
             // The server may have found more rows than those of the keys.
             let column = read.chunk.rows().column_by_name(only.column());
             read.keep(&only.wanted(column.expect("the column was asked for")));
-            read.narrow(ask.columns.len());
         }
+        read.narrow(ask.columns.len());
         receive(read)
     };
     let answered = question.asked(source, snapshot, &mut receive);
@@ -65,31 +69,27 @@ struct Question<'a> {
 impl<'a> Question<'a> {
     fn of(
         source: &Postgres,
-        place: &InDatabase,
+        (place, wanted): (&InDatabase, &[Only]),
         (ask, condition): (&'a Ask, Option<&Condition>),
     ) -> Self {
         let mut columns = ask.columns.clone();
-        let key = ask.only.as_ref().map(Only::column);
-        let key = key.filter(|name| !columns.iter().any(|it| it == name));
-        columns.extend(key.map(str::to_owned));
-        let keys = ask.only.as_ref();
-        let keys = keys.and_then(|only| pushed::keys(source, only));
         let mut wheres = pushed::conditions(source, ask, condition);
         let mut parameters = Vec::new();
-        if let Some(Keys {
-            condition,
-            parameter,
-        }) = keys
-        {
-            wheres.push(condition);
-            parameters.push(parameter);
+        for only in wanted {
+            if !columns.iter().any(|name| name == only.column()) {
+                columns.push(only.column().to_owned());
+            }
+            if let Some(keys) = pushed::keys(source, only, parameters.len() + 1) {
+                wheres.push(keys.condition);
+                parameters.push(keys.parameter);
+            }
         }
         match &place.part {
             Some(PartOf::Pages(pages)) => wheres.push(of_pages(*pages)),
             Some(PartOf::Keys(keys)) => {
                 wheres.push(ranges::condition(source, keys, &mut parameters));
             }
-            None => {}
+            Some(PartOf::Scope(_)) | None => {}
         }
         let by_key = ask.hashed.as_ref();
         let by_key = by_key.and_then(|hashed| Some((hashed.by_key.as_deref()?, &hashed.columns)));
@@ -153,6 +153,7 @@ impl<'a> Question<'a> {
             }
         }
         let mut chunks = Chunks::new(source, &self.columns, self.hashed);
+        chunks.scanned.queries += 1;
         let flow = if self.parameters.is_empty() {
             copy(session, &self.select, (&mut chunks, given, receive))?
         } else {

@@ -50,9 +50,9 @@ pub(super) struct Keys {
     pub(super) parameter: Box<dyn ToSql + Sync + Send>,
 }
 
-/// How the server finds rows of these keys, where it can; what no value of the column's type has as
-/// its text is left out.
-pub(super) fn keys(source: &Postgres, only: &Only) -> Option<Keys> {
+/// How the server finds rows of these keys, where it can, which are the parameter of this number; what
+/// no value of the column's type has as its text is left out.
+pub(super) fn keys(source: &Postgres, only: &Only, number: usize) -> Option<Keys> {
     let column = source.column(only.column());
     let texts = || only.keys().iter();
     let select = &column.select;
@@ -60,14 +60,14 @@ pub(super) fn keys(source: &Postgres, only: &Only) -> Option<Keys> {
         (Form::Int2 | Form::Int4 | Form::Int8, _) => {
             let numbers: Vec<i64> = texts().filter_map(|key| key.parse().ok()).collect();
             Keys {
-                condition: format!("{select} = any($1::int8[])"),
+                condition: format!("{select} = any(${number}::int8[])"),
                 parameter: Box::new(numbers),
             }
         }
         (Form::Uuid, _) => {
             let uuids = texts().filter(|key| is_uuid(key)).cloned();
             Keys {
-                condition: format!("{select} = any($1::text[]::uuid[])"),
+                condition: format!("{select} = any(${number}::text[]::uuid[])"),
                 parameter: Box::new(uuids.collect::<Vec<String>>()),
             }
         }
@@ -79,7 +79,7 @@ pub(super) fn keys(source: &Postgres, only: &Only) -> Option<Keys> {
                 return None;
             }
             Keys {
-                condition: format!("{select} = any($1::text[]::date[])"),
+                condition: format!("{select} = any(${number}::text[]::date[])"),
                 parameter: Box::new(days),
             }
         }
@@ -87,7 +87,7 @@ pub(super) fn keys(source: &Postgres, only: &Only) -> Option<Keys> {
             // The server has no text with a NUL byte, and takes none.
             let texts = texts().filter(|key| !key.contains('\0')).cloned();
             Keys {
-                condition: format!("{} = any($1::text[])", as_text(select, theirs)),
+                condition: format!("{} = any(${number}::text[])", as_text(select, theirs)),
                 parameter: Box::new(texts.collect::<Vec<String>>()),
             }
         }

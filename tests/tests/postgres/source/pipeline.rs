@@ -322,3 +322,41 @@ fn sessions_that_are_lost_again_and_again_are_made_up_for_by_the_next_run() {
     assert_eq!(opened(&scratch.run().exits(0)), 2);
     scratch.verify().exits(0);
 }
+
+#[test]
+fn of_a_sample_of_the_keys_no_other_rows_are_fetched() {
+    let database = Database::create();
+    let scratch = folder(&database);
+    scratch.run().exits(0);
+    let verify = |part: &str| Outcome::of(&mut scratch.command(&["verify", "--keys", part]));
+    let of_all = verify("100%").exits(0);
+    assert_eq!(of_all.number("/sources/visits/rows"), 400);
+    database.log_statements();
+    // Ten rows of each key.
+    let told = verify("10%").exits(0);
+    let keys = told.number("/keys/recomputed");
+    assert!((1..40).contains(&keys), "{keys}");
+    assert_eq!(told.number("/sources/visits/keys"), keys);
+    assert_eq!(told.number("/sources/visits/rows"), 10 * keys);
+    // Nor are the others taken for keys that have come or gone.
+    assert_eq!(told.number("/keys/open"), 0);
+    let log = database.log().join("\n");
+    let keys = r#"copy (select "ssn", "visit" from "work"."visits" where "visit" > '0'::int8)"#;
+    assert!(
+        log.contains(keys) && !log.contains("copy (select \"visit\""),
+        "{log}"
+    );
+
+    database.sql("delete from work.visits where ssn = '078-05-0007'");
+    verify("10%").exits(0);
+    // What is in a sample is found, also where it is gone from the source.
+    let connection = rusqlite::Connection::open(scratch.path(&scratch.database)).unwrap();
+    connection
+        .execute_batch("update visits set hours = 77")
+        .unwrap();
+    let told = verify("10%").exits(1);
+    let rows = told.report["differences"].as_array().unwrap().len() as u64;
+    assert_eq!(rows, told.number("/sources/visits/rows"));
+    drop(connection);
+    scratch.verify().exits(1);
+}

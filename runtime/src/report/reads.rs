@@ -1,0 +1,126 @@
+//! What is read of sources, as text for people; and what servers are asked for.
+
+use indicatif::DecimalBytes;
+use operators::postgres::Hold;
+use operators::source::{Ask, Instant};
+use pipelines::plan::{InputPlan, Plan, SourcePlan};
+
+use super::run::Report;
+use super::text::{count, line};
+
+/// What is read of each source, and what need not be; and what its server is asked for.
+pub(super) fn sources(text: &mut String, report: &Report, plan: &Plan) {
+    for (number, source) in plan.sources.iter().enumerate() {
+        let columns = source.columns.join(", ");
+        let read = report.reading(&source.name).map(|reading| {
+            let mut from = match &reading.instant {
+                Instant::Files { files, .. } => count(*files as u64, "file"),
+                Instant::Snapshot { snapshot } => format!("snapshot {snapshot}"),
+                Instant::Apart(told) => (*told).to_owned(),
+            };
+            if reading.row_groups > 0 {
+                from = format!("{from}, {}", count(reading.row_groups, "row group"));
+            }
+            let (rows, bytes) = (count(reading.rows, "row"), DecimalBytes(reading.bytes));
+            let (drove, spared) = (drove(report, &source.name), spared(report, &source.name));
+            format!("; {from}, {rows}, {bytes}{drove}{spared}")
+        });
+        let read = read.unwrap_or_default();
+        line(
+            text,
+            &format!("source: {} reads {columns}{read}", source.name),
+        );
+        if let Some(driven) = &source.driven {
+            let (column, driving) = (driven.by.column(), &plan.dimensions[driven.dimension].name);
+            line(
+                text,
+                &format!("  of the rows whose {column} is one of {driving}"),
+            );
+        }
+        let inputs = plan.inputs.iter().filter(|input| input.source == number);
+        let inputs: Vec<&InputPlan> = inputs.collect();
+        for input in &inputs {
+            of_input(text, source, input);
+        }
+        if inputs.is_empty() {
+            asked(text, source, &source.ask());
+        }
+    }
+}
+
+/// What a server is asked for, for an input of the partition.
+fn of_input(text: &mut String, source: &SourcePlan, input: &InputPlan) {
+    if !asked(text, source, &input.ask(source)) {
+        return;
+    }
+    if let Some((stage, why)) = source.source.first_left(&input.passing) {
+        line(
+            text,
+            &format!("  the first stage that is not asked for: {stage}, {why}"),
+        );
+    }
+    if input.digest.by_source {
+        let asked = source.source.statement(&input.digest_ask(source));
+        let (statement, _) = asked.expect("it has a server");
+        line(text, &format!("  asks it for digests: {statement}"));
+    } else if source.source.is_to_hash() {
+        line(text, &format!("  rows are hashed here: {HASHED_HERE}"));
+    }
+}
+
+/// What the server of a source is asked for; false where it has none.
+fn asked(text: &mut String, source: &SourcePlan, ask: &Ask) -> bool {
+    let Some((statement, left)) = source.source.statement(ask) else {
+        return false;
+    };
+    line(text, &format!("  asks its server: {statement}"));
+    let cost = match source.source.hold() {
+        Hold::Together => ONE_SNAPSHOT,
+        Hold::Apart => OF_ITS_OWN,
+    };
+    line(text, &format!("  {cost}"));
+    if !left.is_empty() {
+        let left = left.join(" and ");
+        line(text, &format!("  not asked, but evaluated here: {left}"));
+    }
+    true
+}
+
+/// What `snapshot` costs.
+const ONE_SNAPSHOT: &str = "in one snapshot: until the run ends the server's vacuum removes no row that \
+                            dies meanwhile";
+const OF_ITS_OWN: &str = "each range of keys in a transaction of its own: not at one instant, and a row \
+                          that moves between keys meanwhile is right after the next run";
+
+/// Why a source whose server is to hash rows does not.
+const HASHED_HERE: &str = "a server hashes them where nothing else stands before the batch-partition, \
+                           the key is an int, a text or a uuid, no stage drives it, and `where` compares \
+                           ints, bools and dates only";
+
+/// Of how many keys a source was read, and in how many queries; nothing where it was of all.
+pub(super) fn drove(report: &Report, source: &str) -> String {
+    let reading = report.reading(source);
+    let drove = reading.and_then(|reading| Some((reading.keys?, reading.queries)));
+    drove.map_or_else(String::new, |(keys, queries)| {
+        let (keys, queries) = (count(keys, "key"), count(queries, "query"));
+        format!(", of {keys} in {queries}")
+    })
+}
+
+/// What a condition spared of a source; nothing when it spared nothing.
+pub(super) fn spared(report: &Report, source: &str) -> String {
+    let skipped = report.skipped(source);
+    let parts = [
+        (skipped.paths, "path"),
+        (skipped.files, "file"),
+        (skipped.row_groups, "row group"),
+        (skipped.rows, "row"),
+        (skipped.bytes, "byte"),
+    ];
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+    let parts: Vec<String> = parts.map(|(number, what)| count(number, what)).collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(", skipped {}", parts.join(", "))
+}
