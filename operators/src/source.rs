@@ -16,9 +16,6 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
-
-use datafusion::physical_expr::PhysicalExpr;
 
 use crate::expression::Language;
 use crate::postgres::{Hold, Server, TableOf};
@@ -52,7 +49,9 @@ mod unit;
 pub use ask::{Ask, Hashed, Only};
 pub use driven::{Driven, DrivenBy};
 pub use error::SourceError;
-pub use passing::Passing;
+use passing::When;
+pub use passing::{FindAmong, Passing};
+pub use postgres::Among;
 use read::misfit;
 pub use read::{LostLine, Read};
 pub(crate) use scan::FileScan;
@@ -167,10 +166,16 @@ pub(crate) trait Scan: Send + Sync {
         None
     }
 
-    /// Whether it gives no rows but those for which a condition of its columns is true, where these are
-    /// all that is asked for.
-    fn decides(&self, _: &Arc<dyn PhysicalExpr>) -> bool {
+    /// Whether it gives no rows but those of which something holds, where these are all that is asked
+    /// for.
+    fn decides(&self, _: &When) -> bool {
         false
+    }
+
+    /// Those of its rows that stages keep, as rows among which those of another source of its server must
+    /// be, by these columns.
+    fn among(&self, _: &[String], _: &Passing, _: Option<&Condition>) -> Option<Among> {
+        None
     }
 
     /// The table of a server that it reads, if it does.
@@ -327,7 +332,13 @@ impl Source {
 
     /// The first of the stages behind it that its server does not do in their place, and why.
     pub fn first_left<'a>(&self, passing: &'a Passing) -> Option<(&'a str, String)> {
-        passing.first_left(|part| self.scan.decides(part))
+        passing.first_left(|when| self.scan.decides(when))
+    }
+
+    /// Those of its rows that stages keep, as rows among which those of another source of its server must
+    /// be, by these columns; none where no server finds that out.
+    pub fn among(&self, columns: &[String], passing: &Passing) -> Option<Among> {
+        self.scan.among(columns, passing, self.condition.as_ref())
     }
 
     /// Pins the source, and finds what of it is to be read for `ask`; reads no rows.

@@ -67,6 +67,14 @@ impl Way {
         Ok(made)
     }
 
+    /// Of a chain: the column of what comes to it whose cells a column at its end holds unchanged.
+    pub fn source_of(&self, column: usize) -> Option<usize> {
+        let mut steps = self.steps.iter().rev();
+        steps.try_fold(column, |column, step| {
+            step.transform.stage().source_of(column)
+        })
+    }
+
     /// The stages that the rows of a step have come through, its own included.
     pub fn through(&self, step: usize) -> BTreeSet<&str> {
         let step = &self.steps[step];

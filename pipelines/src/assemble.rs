@@ -6,9 +6,10 @@ use std::sync::Arc;
 use operators::catalog::Transform;
 use operators::digest::bytes_hash;
 use operators::problem::Problem;
-use operators::source::{Passing, Source};
+use operators::source::{FindAmong, Passing, Source};
 use operators::way::{Feed, Step, Way};
 
+use crate::among::among;
 use crate::check::Checked;
 use crate::diagnostic::{self, Diagnostic};
 use crate::graph::{Config, Graph, Upstream};
@@ -53,7 +54,13 @@ impl Assemble<'_> {
         let (sources, source_of) = self.sources(&ends, &dimension_of, &mut opened);
         warnings.extend(self.warnings(&used, &step_of));
         diagnostic::sort(&mut warnings);
-        let inputs = self.inputs(&sides, &source_of, &sources);
+        let dimensions = self.dimensions(&looked_up, &source_of);
+        let lookups = self.lookups(&used, &dimension_of);
+        let among = |stage: &str, columns: &[usize]| {
+            let dimension = *lookups.get(stage)?.first()?;
+            among(&dimensions[dimension], &sources, columns)
+        };
+        let inputs = self.inputs(&sides, &source_of, (&sources, &among));
         // Hashes of two kinds are never compared.
         let hashed_there = inputs.iter().filter(|input| input.digest.by_source);
         stamp.extend(hashed_there.map(|input| {
@@ -64,8 +71,8 @@ impl Assemble<'_> {
             stamp,
             inputs,
             partition: self.partition(&sides),
-            dimensions: self.dimensions(&looked_up, &source_of),
-            lookups: self.lookups(&used, &dimension_of),
+            dimensions,
+            lookups,
             stamped_dimensions: self.stamped(&step_of, &dimension_of),
             sinks: self.sinks(&sides, &step_of, &dimension_of),
             settings,
@@ -237,7 +244,7 @@ impl Assemble<'_> {
         &self,
         sides: &[usize],
         source_of: &BTreeMap<usize, usize>,
-        sources: &[SourcePlan],
+        (sources, among): (&[SourcePlan], FindAmong),
     ) -> Vec<InputPlan> {
         let branches = sides.iter().enumerate().flat_map(|(side, node)| {
             let branches = self.graph.branches_to(*node).into_iter();
@@ -258,7 +265,7 @@ impl Assemble<'_> {
             InputPlan {
                 side,
                 source,
-                passing: Passing::of(&way, &plan.columns),
+                passing: Passing::of(&way, &plan.columns, among),
                 way,
                 source_id: positions(&plan.schema),
                 id: positions(passing),

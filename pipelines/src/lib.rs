@@ -3,6 +3,7 @@
 //! No sockets, no clock and no timely here: the same text, the same settings and the same files give
 //! the same plan. Files are opened by whoever runs the plan, through [`plan::Open`].
 
+mod among;
 pub mod assemble;
 mod asserted;
 pub mod check;

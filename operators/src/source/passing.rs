@@ -1,9 +1,9 @@
 //! What stages behind a source keep of its rows: others it need not give.
 //!
 //! ```text
-//!   source --> filter --> select --> filter --> lookup --> ..
-//!                |                     |          |
-//!                +-- parts ------------+          ends it: what it makes of rows, no source knows
+//!   source --> filter --> select --> semi lookup --> derive --> ..
+//!                |                     |             |
+//!                +-- parts ------------+             ends it: what it makes of rows, no source knows
 //! ```
 //!
 //! Invariant: a row for which one of the parts is not true, no stage behind these filters gets. So
@@ -16,7 +16,9 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
 use super::condition::Condition;
+use super::postgres::Among;
 use crate::catalog::Transform;
+use crate::transform::lookup::{Join, Lookup};
 use crate::way::{Step, Way};
 
 /// What stages behind a source keep of its rows.
@@ -32,32 +34,51 @@ pub struct Passing {
 struct Part {
     /// The stage that says so.
     stage: Arc<str>,
-    /// The same over columns of the source; none where it reads others.
-    when: Option<Arc<dyn PhysicalExpr>>,
+    /// What it says over columns of the source; none where it reads others.
+    when: Option<When>,
     /// As people read it.
     told: String,
 }
 
+/// What must hold, over columns of a source.
+#[derive(Clone, Debug)]
+pub(crate) enum When {
+    /// A condition.
+    Holds(Arc<dyn PhysicalExpr>),
+    /// That the values of these columns are those of one of the rows.
+    Among(Vec<String>, Arc<Among>),
+}
+
+/// The rows that a lookup, by name, finds in columns of its right side, as another source has them.
+pub type FindAmong<'a> = &'a dyn Fn(&str, &[usize]) -> Option<Among>;
+
 impl Passing {
     /// What the stages of a chain keep of rows that come to it with these columns.
-    pub fn of(chain: &Way, columns: &[String]) -> Passing {
+    pub fn of(chain: &Way, columns: &[String], among: FindAmong) -> Passing {
         let mut passing = Passing::default();
         for (at, step) in chain.steps.iter().enumerate() {
+            let before = Before {
+                steps: &chain.steps[..at],
+                columns,
+            };
             match step.transform.as_ref() {
                 Transform::Filter(filter) => {
-                    let before = Before {
-                        steps: &chain.steps[..at],
-                        columns,
-                    };
                     let parts = split_conjunction(filter.when().physical());
                     passing.parts.extend(parts.into_iter().map(|part| Part {
                         stage: Arc::clone(&step.name),
-                        when: before.of_source(part),
+                        when: before.of_source(part).map(When::Holds),
                         told: Condition::told(part),
                     }));
                 }
                 Transform::Select(_) | Transform::Union(_) | Transform::BatchPartition(_) => {}
                 Transform::Derive(derive) if derive.only_copies() => {}
+                Transform::Lookup(lookup) if lookup.join() == Join::Semi => {
+                    passing.parts.push(Part {
+                        stage: Arc::clone(&step.name),
+                        when: before.among(&step.name, lookup, among),
+                        told: LOOKS_UP.to_owned(),
+                    });
+                }
                 other => {
                     passing.ended_by = Some((Arc::clone(&step.name), kind(other)));
                     break;
@@ -68,15 +89,12 @@ impl Passing {
     }
 
     /// What must hold of a row of the source, as far as that is known.
-    pub(super) fn parts(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = &When> {
         self.parts.iter().filter_map(|part| part.when.as_ref())
     }
 
     /// The first stage that a source does not do, which decides of parts what `decides` says; and why.
-    pub(super) fn first_left(
-        &self,
-        decides: impl Fn(&Arc<dyn PhysicalExpr>) -> bool,
-    ) -> Option<(&str, String)> {
+    pub(super) fn first_left(&self, decides: impl Fn(&When) -> bool) -> Option<(&str, String)> {
         let mut parts = self.parts.iter();
         let left = parts.find(|part| !part.when.as_ref().is_some_and(&decides));
         let left = left.map(|part| (part.stage.as_ref(), part.told.clone()));
@@ -112,6 +130,17 @@ impl Before<'_> {
             .map(|renamed| renamed.data)
     }
 
+    /// That a row has a match.
+    fn among(&self, stage: &str, lookup: &Lookup, among: FindAmong) -> Option<When> {
+        if lookup.on().is_empty() {
+            return None;
+        }
+        let (lefts, rights): (Vec<usize>, Vec<usize>) = lookup.on().iter().copied().unzip();
+        let name = |left: usize| Some(self.columns[self.source_of(left)?].clone());
+        let lefts: Option<Vec<String>> = lefts.into_iter().map(name).collect();
+        Some(When::Among(lefts?, Arc::new(among(stage, &rights)?)))
+    }
+
     fn source_of(&self, column: usize) -> Option<usize> {
         let mut steps = self.steps.iter().rev();
         steps.try_fold(column, |column, step| {
@@ -120,11 +149,13 @@ impl Before<'_> {
     }
 }
 
+const LOOKS_UP: &str = "it looks rows up";
+
 /// What ends it, for people.
 fn kind(transform: &Transform) -> &'static str {
     match transform {
         Transform::Derive(_) => "it makes values",
-        Transform::Lookup(_) => "it looks rows up",
+        Transform::Lookup(_) => LOOKS_UP,
         Transform::Unnest(_) => "it makes several rows of one",
         _ => "it is evaluated here",
     }

@@ -18,19 +18,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use datafusion::physical_expr::PhysicalExpr;
 use serde::Deserialize;
 
 use super::{
-    Amiss, Ask, At, Condition, DrivenBy, Hashed, InDatabase, Instant, Pages, PartOf, Pinned, Place, Receive,
-    Scan, Scanned, Skipped, SourceError, Unit, names,
+    Amiss, Ask, At, Condition, DrivenBy, Hashed, InDatabase, Instant, Pages, PartOf, Passing,
+    Pinned, Place, Receive, Scan, Scanned, Skipped, SourceError, Unit, When, names,
 };
 use crate::postgres::{Hold, PostgresError, Server, Snapshot, TableOf};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
+pub use among::Among;
 use columns::{Column, Described, Rows};
 use only_when::OnlyWhen;
 
+mod among;
 mod cells;
 mod columns;
 mod compared;
@@ -346,7 +347,7 @@ impl Scan for Postgres {
     }
 
     fn statement(&self, ask: &Ask, condition: Option<&Condition>) -> Option<(String, Vec<String>)> {
-        let mut pushed = pushed::conditions(self, ask, condition);
+        let mut pushed = pushed::all(self, (&ask.passing, condition));
         let scope = ask.scope.as_ref();
         let scope = scope.and_then(|scope| pushed::keys(self, scope, 1));
         pushed.extend(scope.map(|keys| keys.condition));
@@ -378,8 +379,20 @@ impl Scan for Postgres {
         only_when.named(self).map_err(|error| self.failed(error))
     }
 
-    fn decides(&self, part: &Arc<dyn PhysicalExpr>) -> bool {
-        pushed::parts(self, [part]).1.is_empty()
+    fn decides(&self, when: &When) -> bool {
+        match when {
+            When::Holds(part) => pushed::parts(self, [part]).1.is_empty(),
+            When::Among(columns, among) => among.condition(self, columns).is_some(),
+        }
+    }
+
+    fn among(
+        &self,
+        columns: &[String],
+        passing: &Passing,
+        condition: Option<&Condition>,
+    ) -> Option<Among> {
+        Among::of(self, columns, (passing, condition))
     }
 
     fn is_to_hash(&self) -> bool {

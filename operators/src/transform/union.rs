@@ -135,6 +135,14 @@ impl Stage for Union {
         self.inputs.iter().map(of).collect()
     }
 
+    /// The column of its only input; of several it is none of one.
+    fn source_of(&self, column: usize) -> Option<usize> {
+        match &self.inputs[..] {
+            [only] => only.get(column).copied(),
+            _ => None,
+        }
+    }
+
     fn gathers(&self, _input: usize) -> Option<BTreeSet<usize>> {
         None
     }

@@ -4,6 +4,7 @@
 //! Method: what is read of real tables is compared with what is there, and what the server was asked
 //! for with what its log says.
 
+mod among;
 mod apart;
 mod driven;
 mod instant;

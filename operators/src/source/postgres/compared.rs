@@ -24,7 +24,7 @@ use super::{Column, Postgres};
 
 /// A side of a comparison, as the server has it.
 #[derive(Clone, Debug, PartialEq)]
-enum Side {
+pub(super) enum Side {
     Int(String),
     Bool(String),
     /// A truth that the author wrote.
@@ -134,7 +134,7 @@ fn side(source: &Postgres, part: &Arc<dyn PhysicalExpr>) -> Option<Side> {
     named(source, part).and_then(of_column)
 }
 
-fn of_column(column: &Column) -> Option<Side> {
+pub(super) fn of_column(column: &Column) -> Option<Side> {
     let select = column.select.clone();
     Some(match column.form {
         Form::Int2 | Form::Int4 | Form::Int8 => Side::Int(select),
@@ -171,7 +171,7 @@ fn clock(time: NaiveDateTime) -> String {
 }
 
 /// A text that is equal to none but itself.
-fn by_bytes(text: &str) -> String {
+pub(super) fn by_bytes(text: &str) -> String {
     format!("{text} collate \"C\"")
 }
 

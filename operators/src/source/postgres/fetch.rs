@@ -73,7 +73,7 @@ impl<'a> Question<'a> {
         (ask, condition): (&'a Ask, Option<&Condition>),
     ) -> Self {
         let mut columns = ask.columns.clone();
-        let mut wheres = pushed::conditions(source, ask, condition);
+        let mut wheres = pushed::all(source, (&ask.passing, condition));
         let mut parameters = Vec::new();
         for only in wanted {
             if !columns.iter().any(|name| name == only.column()) {

@@ -16,16 +16,22 @@ use tokio_postgres::types::{ToSql, Type as Theirs};
 use super::cells::Form;
 use super::compared::comparison;
 use super::{Column, Postgres};
-use crate::source::{Ask, Condition, Only};
+use crate::source::{Condition, Only, Passing, When};
 
 /// What is asked of the server of a source's own condition, and of what stages behind it keep.
-pub(super) fn conditions(
+pub(super) fn all(
     source: &Postgres,
-    ask: &Ask,
-    condition: Option<&Condition>,
+    (passing, condition): (&Passing, Option<&Condition>),
 ) -> Vec<String> {
     let own = condition.into_iter().flat_map(Condition::parts);
-    parts(source, own.chain(ask.passing.parts())).0
+    let mut all = parts(source, own).0;
+    for when in passing.parts() {
+        match when {
+            When::Holds(part) => all.extend(parts(source, [part]).0),
+            When::Among(columns, among) => all.extend(among.condition(source, columns)),
+        }
+    }
+    all
 }
 
 /// What is asked of the server of these parts of conditions, and those of them that it does not decide.

@@ -190,6 +190,20 @@ fn the_plan_names_the_first_stage_that_the_server_does_not_do() {
     let said = planned(&scratch);
     let first = "  the first stage that is not asked for: with_office, it looks rows up\n";
     assert!(said.contains(first), "{said}");
+    let more = "[sources.more]\ntype = \"postgres\"\nconnection = \"main\"\ntable = \"visits\"\n\
+                where = \"visit < 0\"\n[transforms.both]\ntype = \"union\"\ninputs = [\"more\", \"visits\"]\n";
+    scratch.edit("pipeline.toml", "input = \"visits\"", "input = \"both\"");
+    scratch.edit(
+        "pipeline.toml",
+        "[sources.offices]",
+        &format!("{more}\n[sources.offices]"),
+    );
+    let said = planned(&scratch);
+    assert_eq!(
+        said.matches(r#""day" >= '2026-01-13'::date"#).count(),
+        2,
+        "{said}"
+    );
     scratch.edit(
         "pipeline.toml",
         "in (1, 2)\"",
