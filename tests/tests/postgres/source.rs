@@ -17,6 +17,7 @@ mod way;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::process::Command;
 
 use chrono_tz::Tz;
 use operators::catalog::{Connection, Connections, SourceConfig, SourceGiven};
@@ -24,7 +25,27 @@ use operators::expression::{Language, Settings};
 use operators::postgres::Server;
 use operators::source::{Amiss, Ask, Source};
 use operators::value::{Value, cells};
-use tests::harness::Database;
+use tests::harness::{Database, Scratch, scratch_folder};
+
+use crate::visits::PROGRAM;
+
+/// A folder with a pipeline, whose `URL` is this database's; it has these tables.
+fn folder(database: &Database, pipeline: &str, tables: &str) -> Scratch {
+    let empty = scratch_folder();
+    let mut scratch = Scratch::of(empty.path(), PROGRAM);
+    "output/visits.db".clone_into(&mut scratch.database);
+    scratch.write("pipeline.toml", pipeline.replace("URL", &database.url()));
+    database.sql(tables);
+    scratch
+}
+
+/// What `plan` says.
+fn planned(scratch: &Scratch) -> String {
+    let mut command = Command::new(PROGRAM);
+    command.args(["plan", "pipeline.toml", "--now", &scratch.now]);
+    let said = command.current_dir(scratch.path("")).output().unwrap();
+    String::from_utf8(said.stdout).unwrap()
+}
 
 /// The source of a database that these lines of TOML say, in UTC.
 fn opened(database: &Database, lines: &str) -> Result<Source, Amiss> {

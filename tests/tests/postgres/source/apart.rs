@@ -6,15 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::process::Command;
 
 use operators::source::{Ask, Source, Unit};
 use operators::value::{Value, cells};
 use tests::harness::{Database, Outcome, Postgres, Scratch};
 
-use super::{opened, pipeline};
+use super::{opened, pipeline, planned};
 use crate::follow::process::{Following, number};
-use crate::visits::PROGRAM;
 
 /// So many rows of about a kilobyte are two ranges.
 const ROWS: usize = 40_000;
@@ -188,11 +186,7 @@ fn a_pipeline_that_reads_apart_keeps_its_promise() {
     let anew = scratch.never_ran();
     Outcome::of(&mut anew.command(&["launch", "-n", "2"])).exits(0);
     assert_eq!(pipeline::rows(&anew), pipeline::rows(&scratch));
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(["plan", "pipeline.toml"])
-        .current_dir(scratch.path(""));
-    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let said = planned(&scratch);
     for told in [
         "; not at one instant, ",
         "  each range of keys in a transaction of its own: not at one instant, and a row that moves",

@@ -3,15 +3,12 @@
 //! Method: a table of candidates drives one of visits, while both change; the sink is compared with
 //! what the server itself joins, and with a run from nothing; and the server's log says what was asked.
 
-use std::process::Command;
-
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use tests::harness::{Database, Outcome, Postgres, Scratch, scratch_folder};
+use tests::harness::{Database, Outcome, Postgres, Scratch};
 
-use super::opened;
+use super::{opened, planned};
 use crate::follow::process::{Following, number};
-use crate::visits::PROGRAM;
 
 const PIPELINE: &str = r#"
 [pipeline]
@@ -66,12 +63,7 @@ const TABLES: &str = "
     create index on visits (carer);";
 
 fn folder(database: &Database, tables: &str) -> Scratch {
-    let empty = scratch_folder();
-    let mut scratch = Scratch::of(empty.path(), PROGRAM);
-    "output/visits.db".clone_into(&mut scratch.database);
-    scratch.write("pipeline.toml", PIPELINE.replace("URL", &database.url()));
-    database.sql(tables);
-    scratch
+    super::folder(database, PIPELINE, tables)
 }
 
 /// What the sink holds, as the server writes the same.
@@ -333,10 +325,7 @@ columns = { first = \"carer\" }
 fn the_plan_says_what_drives_a_source() {
     let database = Database::create();
     let scratch = folder(&database, FEW);
-    let mut command = Command::new(PROGRAM);
-    command.args(["plan", "pipeline.toml"]);
-    let said = command.current_dir(scratch.path("")).output().unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
+    let said = planned(&scratch);
     for line in [
         "; snapshot ",
         ", of 5 keys in 1 query\n",
@@ -380,4 +369,30 @@ fn keys_of_other_types_or_of_no_column_are_told() {
         )
         .is_ok()
     );
+}
+
+#[test]
+fn what_is_read_apart_and_keys_that_are_named_are_of_the_candidates_too() {
+    for more in [
+        "snapshot = \"batch\"",
+        "only_when = \"select ssn from visits where hours = 1\"",
+    ] {
+        let database = Database::create();
+        let scratch = folder(&database, TABLES);
+        let table = "table      = \"visits\"";
+        scratch.edit("pipeline.toml", table, &format!("{table}\n{more}"));
+        scratch.run().exits(0);
+        assert_eq!(held(&scratch), joined(&database, "ssn"), "{more}");
+        for change in [
+            "update visits set hours = 1 where ssn in ('078-00007', '078-03000')",
+            "update candidates set state = 'closed' where ssn = '078-00009'",
+            "insert into candidates values ('078-03000', 'open')",
+        ] {
+            database.sql(change);
+            let ran = scratch.run().exits(0);
+            assert_eq!(opened_keys(&ran), 1, "{more}: {change}");
+            assert_eq!(held(&scratch), joined(&database, "ssn"), "{more}: {change}");
+        }
+        scratch.verify().exits(0);
+    }
 }

@@ -7,7 +7,7 @@
 use std::process::Command;
 
 use rusqlite::Connection;
-use tests::harness::{Database, Outcome, Postgres, Scratch, scratch_folder};
+use tests::harness::{Database, Outcome, Postgres, Scratch};
 
 use crate::follow::process::{Following, number};
 use crate::visits::PROGRAM;
@@ -67,12 +67,7 @@ const TABLES: &str = r#"
     create table gone (ssn text);"#;
 
 fn folder(database: &Database) -> Scratch {
-    let empty = scratch_folder();
-    let mut scratch = Scratch::of(empty.path(), PROGRAM);
-    "output/visits.db".clone_into(&mut scratch.database);
-    scratch.write("pipeline.toml", PIPELINE.replace("URL", &database.url()));
-    database.sql(TABLES);
-    scratch
+    super::folder(database, PIPELINE, TABLES)
 }
 
 /// What the sink has of visits.

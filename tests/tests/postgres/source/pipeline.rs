@@ -3,12 +3,10 @@
 //! Method: a pipeline of a table and a lookup runs after changes of both; its sink is compared with
 //! what a run from nothing yields, and what was asked for with the server's log.
 
-use std::process::Command;
+use tests::harness::{Database, Outcome, Postgres, Scratch};
 
-use tests::harness::{Database, Outcome, Postgres, Scratch, scratch_folder};
-
+use super::planned;
 use crate::follow::process::{Following, number};
-use crate::visits::PROGRAM;
 
 const PIPELINE: &str = r#"
 [pipeline]
@@ -64,12 +62,7 @@ const TABLES: &str = "
     create index on work.visits (ssn);";
 
 pub(super) fn folder(database: &Database) -> Scratch {
-    let empty = scratch_folder();
-    let mut scratch = Scratch::of(empty.path(), PROGRAM);
-    "output/visits.db".clone_into(&mut scratch.database);
-    scratch.write("pipeline.toml", PIPELINE.replace("URL", &database.url()));
-    database.sql(TABLES);
-    scratch
+    super::folder(database, PIPELINE, TABLES)
 }
 
 pub(super) fn rows(scratch: &Scratch) -> Vec<String> {
@@ -239,12 +232,7 @@ fn the_plan_says_what_the_server_is_asked_for() {
         "visit > 0",
         "visit > 0 and ssn like '078%'",
     );
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(["plan", "pipeline.toml"])
-        .current_dir(scratch.path(""));
-    let said = command.output().unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
+    let said = planned(&scratch);
     let asked = r#"  asks its server: select "visit", "ssn", "office", "starts", "hours", "tags" from "work"."visits" where "visit" > '0'::int8"#;
     assert!(said.contains(asked), "{said}");
     assert!(

@@ -4,11 +4,9 @@
 //! runs while days pass and rows change; its sink is compared with what a run from nothing yields, the
 //! rows that were read with those in the window, and what was asked for with the server's log.
 
-use std::process::Command;
+use tests::harness::{Database, Outcome, Scratch};
 
-use tests::harness::{Database, Outcome, Scratch, scratch_folder};
-
-use crate::visits::PROGRAM;
+use super::planned;
 
 const PIPELINE: &str = r#"
 [pipeline]
@@ -98,12 +96,7 @@ fn kept(database: &Database, day: &str) -> u64 {
 }
 
 fn folder(database: &Database) -> Scratch {
-    let empty = scratch_folder();
-    let mut scratch = Scratch::of(empty.path(), PROGRAM);
-    "output/visits.db".clone_into(&mut scratch.database);
-    scratch.write("pipeline.toml", PIPELINE.replace("URL", &database.url()));
-    database.sql(TABLES);
-    scratch
+    super::folder(database, PIPELINE, TABLES)
 }
 
 fn on(scratch: &mut Scratch, day: &str) -> Outcome {
@@ -173,14 +166,6 @@ fn several_processes_leave_out_the_same() {
         kept(&database, "2026-01-15")
     );
     assert_eq!(together.tables(), scratch.tables());
-}
-
-fn planned(scratch: &Scratch) -> String {
-    let mut command = Command::new(PROGRAM);
-    let now = ["--now", "2026-01-15T06:00:00Z"];
-    command.args(["plan", "pipeline.toml"]).args(now);
-    let said = command.current_dir(scratch.path("")).output().unwrap();
-    String::from_utf8(said.stdout).unwrap()
 }
 
 #[test]
