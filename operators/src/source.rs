@@ -46,7 +46,7 @@ mod tests;
 mod threads;
 mod unit;
 
-pub use ask::{Ask, Hashed, Only};
+pub use ask::{Ask, Estimate, Hashed, Only};
 pub use driven::{Driven, DrivenBy};
 pub use error::SourceError;
 use passing::When;
@@ -155,9 +155,14 @@ pub(crate) trait Scan: Send + Sync {
         false
     }
 
-    /// Whether [`Ask::hashed`] is heeded, with rows of the key in this column.
+    /// Whether [`Ask::hashed`] can be heeded, with rows of the key in this column.
     fn hashes(&self, _key: &str, _: Option<&Condition>) -> bool {
         false
+    }
+
+    /// What an answer costs, about, where that is known.
+    fn estimate(&self, _: &Ask) -> Option<Estimate> {
+        None
     }
 
     /// What a server is asked for when these columns are wanted, and what of the condition is left to
@@ -318,9 +323,14 @@ impl Source {
         self.scan.is_to_hash()
     }
 
-    /// Whether [`Ask::hashed`] is heeded, with rows of the key in this column.
+    /// Whether [`Ask::hashed`] can be heeded, with rows of the key in this column.
     pub fn hashes(&self, key: &str) -> bool {
         self.scan.hashes(key, self.condition.as_ref())
+    }
+
+    /// What an answer costs, about, where that is known; without its condition.
+    pub fn estimate(&self, ask: &Ask) -> Option<Estimate> {
+        self.scan.estimate(&self.wide(ask))
     }
 
     /// What its server is asked for to have these columns, and which parts of its condition are not

@@ -273,6 +273,7 @@ impl Assemble<'_> {
                     // What stages make of rows the source does not know.
                     by_source: branch.len() == 2
                         && plan.driven.is_none()
+                        && plan.source.is_to_hash()
                         && key.as_ref().is_some_and(|key| plan.source.hashes(key)),
                     ..self.digest(&branch, plan)
                 },

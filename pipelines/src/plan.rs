@@ -178,6 +178,21 @@ impl InputPlan {
         }
     }
 
+    /// What would be wanted of its source when it is for digests only, if the source hashed its rows;
+    /// none where it cannot.
+    pub fn hashed_ask(&self, source: &SourcePlan) -> Option<Ask> {
+        let key = self.key.as_ref().filter(|key| source.source.hashes(key))?;
+        let is_plain = self.way.steps.len() == 1 && source.driven.is_none();
+        let hashed = Hashed {
+            columns: self.digest.reads.clone(),
+            by_key: Some(key.clone()),
+        };
+        is_plain.then(|| Ask {
+            hashed: Some(hashed),
+            ..Ask::all_of(&self.digest.reads)
+        })
+    }
+
     /// What is wanted of its source when it is for digests only.
     pub fn digest_ask(&self, source: &SourcePlan) -> Ask {
         let ask = self.ask(source);

@@ -37,6 +37,15 @@ pub struct Hashed {
     pub by_key: Option<String>,
 }
 
+/// What an answer costs, about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// How many rows, or digests, it has.
+    pub rows: u64,
+    /// Their bytes on their way.
+    pub bytes: u64,
+}
+
 impl Ask {
     /// These columns of all rows.
     pub fn all_of(columns: &[String]) -> Self {

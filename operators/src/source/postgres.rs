@@ -21,28 +21,31 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::{
-    Amiss, Ask, At, Condition, DrivenBy, Hashed, InDatabase, Instant, Pages, PartOf, Passing,
-    Pinned, Place, Receive, Scan, Scanned, Skipped, SourceError, Unit, When, names,
+    Amiss, Ask, At, Condition, DrivenBy, Estimate, Hashed, Instant, Passing, Pinned, Place,
+    Receive, Scan, Scanned, Skipped, SourceError, Unit, When, names,
 };
 use crate::postgres::{Hold, PostgresError, Server, Snapshot, TableOf};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
 pub use among::Among;
 use columns::{Column, Described, Rows};
+use estimate::Statistics;
 use only_when::OnlyWhen;
 
 mod among;
 mod cells;
+mod chunks;
 mod columns;
 mod compared;
 mod copy;
 mod digests;
+mod estimate;
 mod fetch;
 mod given;
 mod notation;
 mod only_when;
+mod pieces;
 mod pushed;
-mod ranges;
 mod scoped;
 
 /// What the author writes under `[sources.<name>]` with `type = "postgres"`.
@@ -104,6 +107,15 @@ pub enum HashedBy {
     Server,
 }
 
+impl From<OneInstant> for Hold {
+    fn from(snapshot: OneInstant) -> Self {
+        match snapshot {
+            OneInstant::Run => Hold::Together,
+            OneInstant::Batch => Hold::Apart,
+        }
+    }
+}
+
 /// A checked PostgreSQL source.
 pub struct Postgres {
     stage: Arc<str>,
@@ -125,6 +137,7 @@ pub struct Postgres {
     hashed_by: HashedBy,
     hold: Hold,
     only_when: Option<OnlyWhen>,
+    statistics: Option<Statistics>,
     /// Nothing is: types are those of the database.
     inferred: BTreeMap<String, Type>,
 }
@@ -145,18 +158,17 @@ impl Postgres {
         let mut problems = Vec::new();
         let types = names::types(&config.types, &mut problems);
         let are_types = problems.is_empty();
-        let found = described(config, server);
-        let (rows, described, only_when) = match found {
-            Ok((rows, described, only_when)) => {
-                let only_when = only_when.transpose();
-                let only_when = only_when.map_err(|problem| problems.push(problem));
-                (rows, described, only_when.ok().flatten())
-            }
-            Err(problem) => {
-                problems.push(problem);
-                return Err(problems.into());
-            }
-        };
+        let Found {
+            rows,
+            described,
+            only_when,
+            statistics,
+        } = described(config, server).map_err(|problem| {
+            problems.push(problem);
+            std::mem::take(&mut problems)
+        })?;
+        let only_when = only_when.transpose();
+        let only_when = only_when.map_err(|problem| problems.push(problem));
         let field = if config.table.is_some() {
             "table"
         } else {
@@ -204,11 +216,9 @@ impl Postgres {
             id: config.id.clone(),
             version: config.version.clone(),
             hashed_by: config.digest,
-            hold: match config.snapshot {
-                OneInstant::Run => Hold::Together,
-                OneInstant::Batch => Hold::Apart,
-            },
-            only_when,
+            hold: config.snapshot.into(),
+            only_when: only_when.ok().flatten(),
+            statistics,
             inferred: BTreeMap::new(),
         })
     }
@@ -230,34 +240,6 @@ impl Postgres {
     /// The snapshot that is held.
     fn snapshot(&self) -> Result<Arc<Snapshot>, PostgresError> {
         self.server.snapshot(self.hold, self.zone)
-    }
-
-    /// Pages that are read apart could give a row that moves meanwhile twice, or not at all; keys do not
-    /// move.
-    fn pieces(&self, snapshot: &Arc<Snapshot>, ask: &Ask) -> Result<Vec<Unit>, SourceError> {
-        let pages = if self.rows.is_table {
-            let pages = snapshot.pages(&self.rows.from);
-            pages.map_err(|error| self.failed(error))?
-        } else {
-            0
-        };
-        if snapshot.hold() == Hold::Apart {
-            let ranges = ranges::of(self, snapshot, ask, pages);
-            return ranges.map_err(|error| self.failed(error));
-        }
-        let each = pages.div_ceil(MOST_UNITS).max(UNIT_PAGES);
-        let firsts = (0..pages.max(1)).step_by(each as usize);
-        let unit = |first: u32| {
-            let end = first.checked_add(each).filter(|end| *end < pages);
-            let part = Pages { first, end };
-            let here = end.unwrap_or(pages) - first;
-            piece(
-                snapshot,
-                (pages > each).then_some(part).map(PartOf::Pages),
-                here,
-            )
-        };
-        Ok(firsts.map(unit).collect())
     }
 }
 
@@ -300,19 +282,11 @@ impl Scan for Postgres {
         position.map_or(column, |position| self.headers[position].as_str())
     }
 
-    /// The rows of some keys are not cut: each piece would have to be asked for all of them.
     fn pin(&self, ask: &Ask, _: Option<&Condition>) -> Result<Pinned, SourceError> {
         let snapshot = self.snapshot();
         let snapshot = snapshot.map_err(|error| self.failed(error))?;
         Ok(Pinned {
-            units: match &ask.only {
-                Some(only) if only.keys().is_empty() => Vec::new(),
-                Some(_) => vec![piece(&snapshot, None, 0)],
-                None => match &ask.scope {
-                    Some(scope) => scoped::units(&snapshot, ask, scope),
-                    None => self.pieces(&snapshot, ask)?,
-                },
-            },
+            units: pieces::of(self, &snapshot, ask).map_err(|error| self.failed(error))?,
             at: At::Snapshot(snapshot),
             skipped: Skipped::default(),
         })
@@ -400,26 +374,23 @@ impl Scan for Postgres {
     }
 
     fn hashes(&self, key: &str, condition: Option<&Condition>) -> bool {
-        self.is_to_hash() && digests::can(self, key, condition)
+        digests::can(self, key, condition)
+    }
+
+    fn estimate(&self, ask: &Ask) -> Option<Estimate> {
+        let statistics = self.statistics.as_ref()?;
+        Some(statistics.estimate(ask, |name| self.header(name).to_owned()))
     }
 }
 
-/// A piece of so many pages; without a part all rows.
-fn piece(snapshot: &Arc<Snapshot>, part: Option<PartOf>, pages: u32) -> Unit {
-    Unit {
-        place: Place::Rows(InDatabase {
-            instant: snapshot.instant().to_owned(),
-            part,
-        }),
-        rows: None,
-        bytes: u64::from(pages) * PAGE_BYTES,
-        bounds: None,
-        held: Some(Arc::clone(snapshot)),
-    }
+/// What the server says of a source.
+struct Found {
+    rows: Rows,
+    described: Vec<Described>,
+    /// Which keys are named, or what is wrong with that.
+    only_when: Option<Result<OnlyWhen, Problem>>,
+    statistics: Option<Statistics>,
 }
-
-/// What is to be read, and its columns; and which keys are named, or what is wrong with that.
-type Found = (Rows, Vec<Described>, Option<Result<OnlyWhen, Problem>>);
 
 fn described(config: &PostgresConfig, server: &Server) -> Result<Found, Problem> {
     let session = server.session();
@@ -431,18 +402,16 @@ fn described(config: &PostgresConfig, server: &Server) -> Result<Found, Problem>
     let described = columns::described(&mut session, &rows, field)?;
     let only_when = config.only_when.as_deref();
     let only_when = only_when.map(|query| OnlyWhen::check(query, &mut session));
-    Ok((rows, described, only_when))
+    // Who may read a table may not see what is known of it: that is no mistake.
+    let statistics = Statistics::of(&mut session, &rows).ok().flatten();
+    Ok(Found {
+        rows,
+        described,
+        only_when,
+        statistics,
+    })
 }
 
 /// How many keys a query names at most: more of them are looked at by reading the whole, which costs
 /// the server less than to find so many.
 const NAMED: usize = 100_000;
-
-/// How many pages a unit has at least: 32 MiB, behind which starting another read costs nothing.
-const UNIT_PAGES: u32 = 4096;
-
-/// How many units a table has at most: each is known by itself, and asked for open keys by itself.
-const MOST_UNITS: u32 = 256;
-
-/// The bytes of a page of a server that nobody has compiled otherwise: it is for the progress only.
-const PAGE_BYTES: u64 = 8192;

@@ -2,7 +2,7 @@
 
 use indicatif::DecimalBytes;
 use operators::postgres::Hold;
-use operators::source::{Ask, Instant};
+use operators::source::{Ask, Estimate, Instant};
 use pipelines::plan::{InputPlan, Plan, SourcePlan};
 
 use super::run::Report;
@@ -59,6 +59,7 @@ fn of_input(text: &mut String, source: &SourcePlan, input: &InputPlan) {
             &format!("  the first stage that is not asked for: {stage}, {why}"),
         );
     }
+    line(text, &format!("  {}", finds_changes(source, input)));
     if input.digest.by_source {
         let asked = source.source.statement(&input.digest_ask(source));
         let (statement, _) = asked.expect("it has a server");
@@ -84,6 +85,47 @@ fn asked(text: &mut String, source: &SourcePlan, ask: &Ask) -> bool {
         line(text, &format!("  not asked, but evaluated here: {left}"));
     }
     true
+}
+
+/// How a later run sees what changed, why so, and what it costs each way, where the server knows that.
+fn finds_changes(source: &SourcePlan, input: &InputPlan) -> String {
+    let costs = |ask: &Ask, what: &str| {
+        // How many rows a stage drives to no statistics tell.
+        let estimate = source
+            .source
+            .estimate(ask)
+            .filter(|_| source.driven.is_none());
+        estimate.map_or_else(String::new, |Estimate { rows, bytes }| {
+            format!(" (about {} of {})", DecimalBytes(bytes), count(rows, what))
+        })
+    };
+    let ask = input.digest_ask(source);
+    if input.digest.by_source {
+        let columns = Ask {
+            hashed: None,
+            ..ask.clone()
+        };
+        let (digests, columns) = (costs(&ask, "key"), costs(&columns, "row"));
+        return format!(
+            "a later run reads digests{digests} in place of the columns{columns}, as `digest` says"
+        );
+    }
+    if !input.digest.version.is_empty() {
+        let version = costs(&ask, "row");
+        return format!("a later run reads the key, `id` and `version`{version}");
+    }
+    let columns = costs(&ask, "row");
+    let read =
+        format!("a later run reads all columns that are used{columns}: no `version` is declared");
+    match input.hashed_ask(source) {
+        Some(ask) => {
+            let digests = costs(&ask, "key");
+            format!(
+                "{read}; over a slow link digests by `digest = \"server\"`{digests} may cost less"
+            )
+        }
+        None => read,
+    }
 }
 
 /// What `snapshot` costs.

@@ -8,10 +8,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{PartOf, piece};
+use super::pieces::piece;
 use crate::digest::bytes_hash;
 use crate::postgres::{Hold, Snapshot};
-use crate::source::{Ask, Bounds, InDatabase, InScope, Only, Unit};
+use crate::source::{Ask, Bounds, InDatabase, InScope, Only, PartOf, Unit};
 use crate::value::Value;
 
 /// The units of a source that has just the rows of some keys. What is read apart is one unit, unless the

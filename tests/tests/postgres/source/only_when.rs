@@ -9,6 +9,7 @@ use std::process::Command;
 use rusqlite::Connection;
 use tests::harness::{Database, Outcome, Postgres, Scratch};
 
+use super::pipeline;
 use crate::follow::process::{Following, number};
 use crate::visits::PROGRAM;
 
@@ -187,6 +188,18 @@ fn all_keys_are_looked_at_where_something_else_changed() {
     all(&scratch);
 }
 
+#[test]
+fn a_full_refresh_mends_rows_of_keys_that_are_not_named() {
+    let database = Database::create();
+    let scratch = folder(&database);
+    scratch.run().exits(0);
+    scratch.sql("update visits set hours = 0 where visit = 9");
+    let refreshed = Outcome::of(scratch.command(&["run"]).arg("--full-refresh")).exits(0);
+    assert_eq!(looked(&refreshed)[2], 0);
+    scratch.verify().exits(0);
+    assert_eq!(looked(&scratch.run().exits(0)), [0, 0, 40, 0]);
+}
+
 /// Dies with two keys unclean, whose names are gone when it runs again; `fault` comes then.
 fn after_a_crash(fault: Option<&str>) -> (Scratch, Database<'static>) {
     let database = Database::create();
@@ -264,6 +277,35 @@ fn a_run_that_follows_looks_at_named_keys_alone() {
         });
     }
     assert_eq!(following.end(), Some(0));
+    scratch.verify().exits(0);
+}
+
+#[test]
+fn named_keys_are_read_whatever_else_a_source_says() {
+    for line in ["snapshot = \"batch\"", "version = [\"hours\"]"] {
+        let database = Database::create();
+        let scratch = folder(&database);
+        let id = "id         = [\"visit\"]";
+        scratch.edit("pipeline.toml", id, &format!("{id}\n{line}"));
+        scratch.run().exits(0);
+        database.sql(FLAGGED);
+        assert_eq!(looked(&scratch.run().exits(0)), [2, 2, 38, 20], "{line}");
+        scratch.verify().exits(0);
+        is_as_from_nothing(&scratch);
+    }
+    // A server that hashes rows hashes those of named keys.
+    let database = Database::create();
+    let scratch = pipeline::hashed(&database);
+    let hashed = "digest     = \"server\"";
+    let named =
+        format!("{hashed}\nonly_when = \"select ssn from work.visits where hours >= 1000\"");
+    scratch.edit("pipeline.toml", hashed, &named);
+    scratch.run().exits(0);
+    database.sql("update work.visits set hours = 1000 where visit in (7, 47)");
+    let ran = scratch.run().exits(0);
+    assert_eq!(looked(&ran), [1, 1, 39, 10]);
+    // Its digest is the one that a look at all keys finds.
+    assert_eq!(looked(&scratch.run().exits(0))[..3], [1, 0, 39]);
     scratch.verify().exits(0);
 }
 

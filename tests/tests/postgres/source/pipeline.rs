@@ -74,7 +74,7 @@ pub(super) fn rows(scratch: &Scratch) -> Vec<String> {
     rows.map(Result::unwrap).collect()
 }
 
-fn opened(ran: &Outcome) -> u64 {
+pub(super) fn opened(ran: &Outcome) -> u64 {
     ran.number("/keys/open")
 }
 
@@ -140,7 +140,7 @@ fn what_changes_in_tables_is_seen_and_nothing_else_is_fetched() {
 }
 
 /// The same pipeline without the lookup, whose server hashes rows.
-fn hashed(database: &Database) -> Scratch {
+pub(super) fn hashed(database: &Database) -> Scratch {
     let scratch = folder(database);
     scratch.edit(
         "pipeline.toml",
@@ -155,7 +155,7 @@ fn hashed(database: &Database) -> Scratch {
     scratch
 }
 
-fn held(scratch: &Scratch) -> Vec<String> {
+pub(super) fn held(scratch: &Scratch) -> Vec<String> {
     let connection = rusqlite::Connection::open(scratch.path(&scratch.database)).unwrap();
     let sql = "select visit || ' ' || ssn || ' ' || coalesce(office, '-') || ' ' || hours || ' ' || tags \
                from visits order by visit";

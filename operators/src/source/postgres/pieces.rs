@@ -1,26 +1,67 @@
-//! Ranges of keys, each of which is read in a transaction of its own.
+//! The pieces of a source, each of which is read on its own.
 //!
 //! ```text
-//! statistics of the column of the key:   a ... f ... k ... r ... z       as many rows between two
-//! ranges of about so many pages:         .. k          k ..
+//! one snapshot:     pages of the table   0 .. 4095 | 4096 .. 8191 | 8192 ..
+//!
+//! read apart:       statistics of the key's column   a ... f ... k ... r ... z   as many rows between two
+//!                   ranges of about so many pages    .. k          k ..
 //! ```
 //!
-//! The order is the server's, under the column's own collation: it is used by the column's index, and all
-//! rows of a key are in one range, so they are of one instant. Values of a key are parameters, and stand
-//! in no statement.
+//! What is read apart is read by keys: pages would give a row that moves meanwhile twice, or not at all,
+//! and keys do not move. Their order is the server's, under the column's own collation: it is used by the
+//! column's index, and all rows of a key are in one range, so they are of one instant. Values of a key are
+//! parameters, and stand in no statement.
 
 use std::sync::Arc;
 
 use tokio_postgres::types::Type as Theirs;
 
 use super::fetch::Parameter;
-use super::{Column, PartOf, Postgres, UNIT_PAGES, piece};
-use crate::postgres::{PostgresError, Snapshot};
-use crate::source::{Ask, KeysFrom, Unit};
+use super::{Column, Postgres, scoped};
+use crate::postgres::{Hold, PostgresError, Snapshot};
+use crate::source::{Ask, InDatabase, KeysFrom, Pages, PartOf, Place, Unit};
 
-/// What is read apart of a table of so many pages: ranges of its keys where the server knows how they are
-/// spread, and has no digests to make of them; else all of it.
+/// What is to be read for `ask`. The rows of some keys are not cut: each piece would have to be asked for
+/// all of them.
 pub(super) fn of(
+    source: &Postgres,
+    snapshot: &Arc<Snapshot>,
+    ask: &Ask,
+) -> Result<Vec<Unit>, PostgresError> {
+    match &ask.only {
+        Some(only) if only.keys().is_empty() => return Ok(Vec::new()),
+        Some(_) => return Ok(vec![piece(snapshot, None, 0)]),
+        None => {}
+    }
+    if let Some(scope) = &ask.scope {
+        return Ok(scoped::units(snapshot, ask, scope));
+    }
+    let pages = if source.rows.is_table {
+        snapshot.pages(&source.rows.from)?
+    } else {
+        0
+    };
+    match snapshot.hold() {
+        Hold::Together => Ok(by_pages(snapshot, pages)),
+        Hold::Apart => by_keys(source, snapshot, ask, pages),
+    }
+}
+
+fn by_pages(snapshot: &Arc<Snapshot>, pages: u32) -> Vec<Unit> {
+    let each = pages.div_ceil(MOST_UNITS).max(UNIT_PAGES);
+    let firsts = (0..pages.max(1)).step_by(each as usize);
+    let unit = |first: u32| {
+        let end = first.checked_add(each).filter(|end| *end < pages);
+        let here = end.unwrap_or(pages) - first;
+        let part = (pages > each).then_some(PartOf::Pages(Pages { first, end }));
+        piece(snapshot, part, here)
+    };
+    firsts.map(unit).collect()
+}
+
+/// Ranges of keys where the server knows how they are spread, and has no digests to make of them; else all
+/// of it.
+fn by_keys(
     source: &Postgres,
     snapshot: &Arc<Snapshot>,
     ask: &Ask,
@@ -40,6 +81,9 @@ pub(super) fn of(
     let inner = bounds.get(1..bounds.len().saturating_sub(1));
     let mut begins = spread(inner.unwrap_or_default(), count as usize - 1);
     begins.dedup();
+    if begins.is_empty() {
+        return whole();
+    }
     let ends = begins.iter().cloned().map(Some).chain([None]);
     let firsts = [None].into_iter().chain(begins.iter().cloned().map(Some));
     let column: Arc<str> = key.into();
@@ -49,10 +93,21 @@ pub(super) fn of(
         let keys = KeysFrom { column, first, end };
         piece(snapshot, Some(PartOf::Keys(keys)), here)
     };
-    if begins.is_empty() {
-        return whole();
-    }
     Ok(firsts.zip(ends).map(unit).collect())
+}
+
+/// A piece of so many pages; without a part all rows.
+pub(super) fn piece(snapshot: &Arc<Snapshot>, part: Option<PartOf>, pages: u32) -> Unit {
+    Unit {
+        place: Place::Rows(InDatabase {
+            instant: snapshot.instant().to_owned(),
+            part,
+        }),
+        rows: None,
+        bytes: u64::from(pages) * PAGE_BYTES,
+        bounds: None,
+        held: Some(Arc::clone(snapshot)),
+    }
 }
 
 /// At most so many of them, as far apart as can be.
@@ -99,6 +154,15 @@ fn has_ranges(column: &Column) -> bool {
     ];
     plain.contains(&column.theirs) && *column.sent() == column.theirs
 }
+
+/// How many pages a unit has at least: 32 MiB, behind which starting another read costs nothing.
+const UNIT_PAGES: u32 = 4096;
+
+/// How many units a table has at most: each is known by itself, and asked for open keys by itself.
+const MOST_UNITS: u32 = 256;
+
+/// The bytes of a page of a server that nobody has compiled otherwise: it is for the progress only.
+const PAGE_BYTES: u64 = 8192;
 
 #[cfg(test)]
 mod tests {
