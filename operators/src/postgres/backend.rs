@@ -37,11 +37,10 @@ impl Backend {
 
 const OWN: &str = "
     SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint
-    FROM pg_catalog.pg_stat_activity
-    WHERE pid = pg_backend_pid()";
+    FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())";
 
 const END: &str = "
     SELECT pg_terminate_backend(pid)
-    FROM pg_catalog.pg_stat_activity
-    WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2
+    FROM pg_catalog.pg_stat_get_activity($1)
+    WHERE (extract(epoch FROM backend_start) * 1000000)::bigint = $2
       AND NOT ($3 AND state = 'active')";

@@ -89,7 +89,7 @@ fn a_link_that_falls_silent_in_a_commit_leaves_every_row_once() {
         (Harm::HalfOpen, ["_tidemill_fence", "COMMIT\0"]),
     ] {
         let visits = ran(SETS);
-        visits.configure("statement_timeout = \"1s\"");
+        visits.configure("statement_timeout = \"3s\"");
         for (at, place) in (1..).zip(places) {
             let harmed = harmed(&visits, at, (Way::In, Place::Before(place), harm));
             assert!(harmed, "{harm:?} {place}");
