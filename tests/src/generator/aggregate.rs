@@ -54,6 +54,8 @@ fn call(columns: &Columns, draws: &mut Draws) -> Option<(String, Type)> {
     let float = draws.pick(&of_type(columns, Type::Float)).cloned();
     let float = float.unwrap_or_else(|| "0.1".to_owned());
     let (any, ty) = draws.pick(columns)?.clone();
+    // What is made of a document is its text.
+    let ty = if ty == Type::Json { Type::Text } else { ty };
     let (order, _) = draws.pick(columns)?;
     let half = i64::MAX / 2;
     Some(match draws.next() % 11 {
