@@ -194,7 +194,7 @@ impl Groups {
         Ok(())
     }
 
-    /// The digest of each key from each input.
+    /// The digest of each key from each input, in no order.
     pub fn digests(&self) -> impl Iterator<Item = (&Key, u16, Digest)> {
         (0..).zip(&self.inputs).flat_map(|(number, input)| {
             input

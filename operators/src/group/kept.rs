@@ -29,10 +29,18 @@ pub(super) struct Input {
     pub(super) runs: Vec<Run>,
     /// How many groups have had rows on disk, which are numbered.
     spilled: u32,
-    pub(super) groups: BTreeMap<Key, Group>,
+    pub(super) groups: ByKey,
     /// All rows that came, and their bytes.
     pub(super) came: (usize, usize),
 }
+
+/// Groups by key. Each row that comes asks for its own: with a hundred thousand keys, an ordered map
+/// takes longer than all else up to the gate.
+#[expect(
+    clippy::disallowed_types,
+    reason = "it is asked for keys; who walks it puts what is found in order"
+)]
+type ByKey = std::collections::HashMap<Key, Group>;
 
 /// Rows that were read, of which some are still some group's.
 struct Kept {
@@ -75,7 +83,7 @@ impl Input {
             chunks: Vec::new(),
             runs: Vec::new(),
             spilled: 0,
-            groups: BTreeMap::new(),
+            groups: ByKey::default(),
             came: (0, 0),
         }
     }
@@ -196,8 +204,7 @@ impl Input {
         if here.is_empty() {
             return Ok(());
         }
-        // Keys of one cut stay in order.
-        here.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        here.sort_by(|(a, one, _), (b, other, _)| a.cmp(b).then_with(|| one.cmp(other)));
         let count = here.iter().map(|(.., group)| group.rows.len()).sum();
         // Of chunks that are kept, some rows may be nobody's any more: they count as well.
         let kept = self.chunks.iter().filter(|kept| kept.left > 0);
