@@ -14,7 +14,7 @@ use super::claims::{self, Claims, OwnerOf};
 use super::turn::{Commit, Turn};
 use crate::error::RunError;
 use crate::part::{Row, Update};
-use crate::recorder::Recorder;
+use crate::recorder::{Lane, Recorder, Task};
 use crate::state::{Owners, Snapshot, State, StateError};
 
 /// A sink of the run.
@@ -266,7 +266,9 @@ impl<'a> Target<'a> {
         };
         let applied = commit.made(state, recorder)?;
         die_at("committed");
+        let span = recorder.span(Lane::Writer, Task::Commit, &self.plan.name);
         state.publish(&self.plan.name)?;
+        drop(span);
         die_at("published");
         *fence = Some(next);
         self.counts.add(&applied);
