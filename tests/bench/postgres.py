@@ -160,7 +160,7 @@ class Pipeline:
     def reading(self):
         """From the first row that is asked for until the last one is at the gate, in a run with `--trace`."""
         with open(os.path.join(self.folder, "trace.json")) as file:
-            spans = [span for span in json.load(file)["traceEvents"] if span.get("cat") in ("fetch", "way")]
+            spans = [span for span in json.load(file) if span.get("cat") in ("fetch", "way")]
         return (max(span["ts"] + span["dur"] for span in spans) - min(span["ts"] for span in spans)) / 1e6
 
     def phase(self, name):
