@@ -11,8 +11,8 @@
 //!
 //! Invariants: as long as a snapshot of a connection is held, whoever asks for one gets it; whoever reads
 //! sees this one, or is told that it is lost; and what a reader has read was there, as it was, at the
-//! instant of its transaction. Tables that are rewritten are the
-//! one thing that a transaction does not see as of its snapshot, so readers look for it.
+//! instant of its transaction. Tables that are rewritten are the one thing that a transaction does not
+//! see as of its snapshot, so readers look for it.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, FileType};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::pattern::Pattern;
@@ -227,9 +228,10 @@ fn entries(folder: &Path) -> Result<Vec<Entry>, SourceError> {
         let entry = entry.map_err(failure)?;
         let name = entry.file_name();
         if let Some(name) = name.to_str() {
-            // What is gone meanwhile is found missing when it is opened, if it is wanted.
-            let Ok(kind) = entry.file_type() else {
-                continue;
+            let kind = match entry.file_type() {
+                // It is gone since the folder was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                kind => kind.map_err(|error| file::failure(&entry.path(), error))?,
             };
             entries.push(Entry {
                 name: name.to_owned(),

@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Invariants: all rows of a pass are read in transactions that see one snapshot, or where the author
-//! says so in one for each range of keys; what the server is
-//! asked to leave out is nothing that the pipeline's own evaluation would keep; and no row is given
-//! twice, though a session is lost and what it was asked is asked again.
+//! says so in one for each range of keys; what the server is asked to leave out is nothing that the
+//! pipeline's own evaluation would keep; and no row is given twice, though a session is lost and what
+//! it was asked is asked again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -31,20 +31,20 @@ pub(super) struct Footers {
 /// Footers by file. No file is kept open for them.
 #[derive(Debug, Default)]
 struct Kept {
-    footers: BTreeMap<Of, Footer>,
+    footers: BTreeMap<Bytewise, Footer>,
     /// Those that came first go first.
-    order: VecDeque<Of>,
+    order: VecDeque<Bytewise>,
     /// The chunks of columns that they tell of.
     chunks: usize,
     /// The columns of the file that was read last, which are mostly those of the next one.
     columns: Option<Columns>,
 }
 
-/// Which file at which instant, as bytes: paths are compared part by part, which for some thousand
-/// footers takes longer than their files.
-type Of = (OsString, u64, i64);
+/// A file and its instant, compared as bytes: paths are compared part by part, which for some thousand
+/// footers takes longer than to read them.
+type Bytewise = (OsString, u64, i64);
 
-fn of(instant: &FileInstant) -> Of {
+fn bytewise(instant: &FileInstant) -> Bytewise {
     let path = instant.path.as_os_str().to_owned();
     (path, instant.bytes, instant.modified)
 }
@@ -60,7 +60,7 @@ impl Footers {
 
     /// The footer of a file as it was at the instant.
     pub(super) fn of(&self, instant: &FileInstant) -> Result<Footer, SourceError> {
-        let kept = self.kept().footers.get(&of(instant)).cloned();
+        let kept = self.kept().footers.get(&bytewise(instant)).cloned();
         kept.map_or_else(|| self.open(instant).map(|(_, footer)| footer), Ok)
     }
 
@@ -70,7 +70,7 @@ impl Footers {
         file::is_of(&file, instant)?;
         let content = Content::of(file, instant.bytes);
         let content = content.map_err(|error| file::failure(&instant.path, error))?;
-        let kept = self.kept().footers.get(&of(instant)).cloned();
+        let kept = self.kept().footers.get(&bytewise(instant)).cloned();
         let footer = match kept {
             Some(footer) => footer,
             None => self.read_of(&content, instant)?,
@@ -106,9 +106,9 @@ impl Footers {
 impl Kept {
     /// Keeps a footer, and lets go of others beyond `room`.
     fn keep(&mut self, instant: &FileInstant, footer: &Footer, room: usize) {
-        let before = self.footers.insert(of(instant), footer.clone());
+        let before = self.footers.insert(bytewise(instant), footer.clone());
         if before.is_none() {
-            self.order.push_back(of(instant));
+            self.order.push_back(bytewise(instant));
             self.chunks += footer.chunks();
         }
         while self.chunks > room && self.order.len() > 1 {
@@ -368,7 +368,7 @@ mod tests {
             let footer = Footers::default().of(&instant).unwrap();
             kept.keep(&instant, &footer, 7);
             kept.keep(&instant, &footer, 7);
-            assert!(kept.footers.contains_key(&of(&instant)));
+            assert!(kept.footers.contains_key(&bytewise(&instant)));
         }
         assert_eq!(
             (kept.footers.len(), kept.order.len(), kept.chunks),
