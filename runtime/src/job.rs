@@ -21,6 +21,7 @@ use serde::Serialize;
 use crate::crew::{Failure, Tail};
 use crate::error::RunError;
 use crate::look::Look;
+use crate::reader::Readers;
 use crate::recorder::{Phase, Recorder};
 use crate::sample::Sample;
 use crate::scan::Scan;
@@ -89,6 +90,8 @@ pub(crate) struct Job {
     pub(crate) sample: Option<Sample>,
     /// What is wrong with dimensions, under their reserved keys.
     pub(crate) errors: Vec<(Key, ErrorRow)>,
+    /// Who reads.
+    pub(crate) readers: Readers,
     /// What was read, by source.
     pub(crate) readings: Mutex<BTreeMap<String, Reading>>,
     /// What checks found.

@@ -38,6 +38,7 @@ use crate::known::Passes;
 use crate::load::{Loaded, Request};
 use crate::look::{self, Look};
 use crate::progress::{Progress, Shown};
+use crate::reader::Readers;
 use crate::recorder::{Phase, Recorder};
 use crate::recover::recover;
 use crate::refresh::Refresh;
@@ -281,6 +282,7 @@ impl Pass<'_> {
             no_skip: self.request.no_skip,
             sample: self.request.sample,
             errors: dimensions.errors,
+            readers: Readers::default(),
             readings: Mutex::new(dimensions.readings),
             found: Mutex::new(dimensions.found),
         }

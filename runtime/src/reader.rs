@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use operators::chunk::Chunk;
@@ -50,6 +50,38 @@ pub(crate) trait Work: Send + 'static {
 /// and no more is held.
 const CHUNKS_AHEAD: usize = 4;
 
+/// The threads of a process that read, and the inputs of which they have read.
+#[derive(Default)]
+pub(crate) struct Readers(Mutex<UnderWay>);
+
+#[derive(Default)]
+struct UnderWay {
+    threads: usize,
+    inputs: BTreeSet<usize>,
+}
+
+impl Readers {
+    fn begin(&self) {
+        self.under_way().threads += 1;
+    }
+
+    /// A thread has read of these inputs. The last one gets those of all: what they are now is looked
+    /// at once, when no thread reads of them any more.
+    fn end(&self, inputs: impl Iterator<Item = usize>) -> BTreeSet<usize> {
+        let mut under_way = self.under_way();
+        under_way.inputs.extend(inputs);
+        under_way.threads -= 1;
+        match under_way.threads {
+            0 => std::mem::take(&mut under_way.inputs),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Reads in a thread of its own, which wakes the worker with each word.
 pub(crate) fn spawn(
     job: Arc<Job>,
@@ -58,6 +90,7 @@ pub(crate) fn spawn(
     wake: SyncActivator,
 ) -> Receiver<Told> {
     let (sender, receiver) = bounded(CHUNKS_AHEAD);
+    job.readers.begin();
     std::thread::spawn(move || {
         let voice = Voice {
             sender: Some(sender),
@@ -168,27 +201,30 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) -> ControlFlo
     ControlFlow::Continue(())
 }
 
-/// Finds the files unchanged, and notes what was read of them; false when that ends the run.
+/// Notes what was read, and finds the sources unchanged; false when that ends the run.
 fn end(
     job: &Job,
     tallies: BTreeMap<usize, (Scanned, u64)>,
     crossed: &BTreeMap<usize, u64>,
     counted: &BTreeSet<usize>,
 ) -> bool {
-    for (input, (scanned, lost)) in tallies {
-        let plan = &job.plan.sources[job.plan.inputs[input].source];
+    let source = |input: usize| &job.plan.sources[job.plan.inputs[input].source];
+    for input in job.readers.end(tallies.keys().copied()) {
         let pinned = &job.scan.inputs[input].pinned;
-        let scope = job.scan.inputs[input].ask.scope.as_ref();
-        if job.check(plan.source.unchanged(pinned)).is_none() {
+        if job.check(source(input).source.unchanged(pinned)).is_none() {
             return false;
         }
+    }
+    for (input, (scanned, lost)) in tallies {
+        let pinned = &job.scan.inputs[input].pinned;
+        let scope = job.scan.inputs[input].ask.scope.as_ref();
         let reading = Reading {
             reads: u64::from(counted.contains(&input)),
             crossed: crossed.get(&input).copied().unwrap_or_default(),
             keys: scope.map(|scope| scope.keys().len() as u64),
             ..Reading::of(pinned, scanned, lost)
         };
-        job.has_read(&plan.name, reading);
+        job.has_read(&source(input).name, reading);
     }
     true
 }
