@@ -141,7 +141,7 @@ impl Csv {
         };
         let schema = csv.schema.clone();
         FileScan::of(
-            files,
+            (files, &located),
             of_path,
             (csv, schema),
             (&config.id, &config.version),

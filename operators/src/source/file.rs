@@ -16,6 +16,13 @@ pub(super) fn open(path: &Path) -> Result<File, SourceError> {
     File::open(path).map_err(|error| failure(path, error))
 }
 
+/// Opens a file, with its instant.
+pub(super) fn opened(path: &Path) -> Result<(File, FileInstant), SourceError> {
+    let file = open(path)?;
+    let metadata = file.metadata().map_err(|error| failure(path, error))?;
+    Ok((file, instant(path, &metadata)?))
+}
+
 /// What the file holds. A compressed file may be of several that were put one behind the other.
 pub(super) fn content(path: &Path, file: File) -> io::Result<Box<dyn io::Read + Send>> {
     let buffered = |file| BufReader::with_capacity(BUFFER_BYTES, file);

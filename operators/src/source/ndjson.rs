@@ -145,7 +145,14 @@ impl Ndjson {
         };
         let schema = ndjson.schema.clone();
         let own = (&*config.id, &*config.version);
-        FileScan::of(files, path, (ndjson, schema), own, inferred, problems)
+        FileScan::of(
+            (files, &located),
+            path,
+            (ndjson, schema),
+            own,
+            inferred,
+            problems,
+        )
     }
 }
 

@@ -13,30 +13,30 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use chrono_tz::Tz;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
-use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::arrow::arrow_reader::RowSelection;
 use serde::Deserialize;
 
+use self::decoding::{Column, Decoding, Decodings};
 use self::footer::{Footer, Footers};
-use self::pages::Group;
+use self::pages::{Content, Group};
 use super::condition::Kept;
 use super::files::{Files, Located};
 use super::path::PathColumns;
 use super::scan::{Format, Piece, Selection};
 use super::{
     Amiss, Bounds, FileInstant, FileScan, InFile, Part, Place, Read, Receive, Scanned, SourceError,
-    Unit, file, misfit, names,
+    Unit, file, names,
 };
-use crate::chunk::{Chunk, RowError, batch};
 use crate::problem::{Problem, Step};
 use crate::schema::{Schema, Type};
 
 mod bounds;
 mod cells;
+mod decoding;
 mod footer;
 mod pages;
 #[cfg(test)]
@@ -80,6 +80,7 @@ pub struct Parquet {
     /// The name in the files of each column of the schema.
     headers: Vec<String>,
     footers: Arc<Footers>,
+    decodings: Arc<Decodings>,
 }
 
 impl Parquet {
@@ -146,10 +147,11 @@ impl Parquet {
             schema: Schema::new(schema),
             headers,
             footers: Arc::new(footers),
+            decodings: Arc::default(),
         };
         let schema = parquet.schema.clone();
         FileScan::of(
-            files,
+            (files, &located),
             of_path,
             (parquet, schema),
             (&config.id, &config.version),
@@ -158,8 +160,8 @@ impl Parquet {
         )
     }
 
-    /// The columns of this name, each with its position in a file.
-    fn columns(&self, names: &[String], footer: &Footer) -> Result<Vec<Column>, SourceError> {
+    /// How the columns of these names are decoded of a file.
+    fn decoding(&self, names: &[String], footer: &Footer) -> Result<Arc<Decoding>, SourceError> {
         let column = |name: &String| {
             let column = self.schema.position(name);
             let column = column.expect("the columns asked for are columns of the schema");
@@ -170,7 +172,10 @@ impl Parquet {
                 position: footer.position(&self.headers[column], ty)?,
             })
         };
-        names.iter().map(column).collect()
+        self.decodings.of(names, footer, || {
+            let columns: Result<Vec<Column>, SourceError> = names.iter().map(column).collect();
+            Decoding::of(columns?, footer)
+        })
     }
 
     /// Finds the rows that are wanted from the columns that tell it, all unless some are chosen: of
@@ -183,9 +188,9 @@ impl Parquet {
     ) -> Result<Option<RowSelection>, SourceError> {
         let mut rows = None;
         if let Some(only) = selection.only {
-            let columns = self.columns(&[only.column().to_owned()], footer)?;
+            let decoding = self.decoding(&[only.column().to_owned()], footer)?;
             let wanted = |read: &Read| only.wanted(read.chunk.rows().column(0));
-            rows = Some(self.chosen(rows, (group, footer), &columns, &wanted)?);
+            rows = Some(self.chosen(rows, (group, footer), &decoding, &wanted)?);
         }
         let of_file = |name: &&String| self.schema.position(name).is_some();
         let names = selection.condition.map(|condition| {
@@ -195,13 +200,13 @@ impl Parquet {
         if let (Some(condition), Some(names)) = (selection.condition, names)
             && !names.is_empty()
         {
-            let columns = self.columns(&names, footer)?;
+            let decoding = self.decoding(&names, footer)?;
             let wanted = |read: &Read| {
                 let unfit = read.errors.iter().map(|error| error.origin).collect();
                 let rows = condition.with_path(read.chunk.rows(), selection.path_values);
                 Kept::seen(condition, &rows, &unfit)
             };
-            rows = Some(self.chosen(rows, (group, footer), &columns, &wanted)?);
+            rows = Some(self.chosen(rows, (group, footer), &decoding, &wanted)?);
         }
         Ok(rows)
     }
@@ -211,12 +216,12 @@ impl Parquet {
         &self,
         rows: Option<RowSelection>,
         (group, footer): (&Group, &Footer),
-        columns: &[Column],
+        decoding: &Decoding,
         wanted: &dyn Fn(&Read) -> BooleanArray,
     ) -> Result<RowSelection, SourceError> {
         let mut chosen = Vec::new();
-        for read in reader((group, footer), columns, rows.clone())? {
-            let read = read.and_then(|rows| self.chunk(&rows, columns));
+        for read in decoding.reader((group, footer), rows.clone())? {
+            let read = read.and_then(|rows| self.chunk(&rows, decoding));
             let read = read.map_err(|error| footer::broken(&footer.path, &error))?;
             chosen.push(wanted(&read));
         }
@@ -241,14 +246,13 @@ impl Parquet {
             let reason = &"it is not read by row groups";
             return Err(footer::broken(&footer.path, reason));
         };
-        let columns = self.columns(columns, &footer)?;
+        let decoding = self.decoding(columns, &footer)?;
         let group = Group::of(content, Arc::clone(&footer.metadata), number);
         let wanted = self.wanted(&group, &footer, selection)?;
         // Columns that only tell which rows are wanted are among those of the unit.
-        let positions: Vec<usize> = columns.iter().map(|column| column.position).collect();
         let bytes = match wanted {
             Some(_) => unit.bytes,
-            None => footer.bytes(number, &positions),
+            None => footer.bytes(number, &decoding.positions()),
         };
         let mut rows = 0;
         if wanted.as_ref().is_some_and(|rows| !rows.selects_any()) {
@@ -258,8 +262,8 @@ impl Parquet {
                 ..Scanned::default()
             });
         }
-        for read in reader((&group, &footer), &columns, wanted)? {
-            let read = read.and_then(|rows| self.chunk(&rows, &columns));
+        for read in decoding.reader((&group, &footer), wanted)? {
+            let read = read.and_then(|rows| self.chunk(&rows, &decoding));
             let read = read.map_err(|error| footer::broken(&footer.path, &error))?;
             rows += read.chunk.len() as u64;
             if receive(read).is_break() {
@@ -273,38 +277,8 @@ impl Parquet {
         })
     }
 
-    /// A chunk of the columns in their order, of those that were read.
-    fn chunk(&self, rows: &RecordBatch, columns: &[Column]) -> Result<Read, ArrowError> {
-        // What is read comes in the order of the file.
-        let mut order: Vec<usize> = columns.iter().map(|column| column.position).collect();
-        order.sort_unstable();
-        order.dedup();
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len());
-        let mut errors: Vec<RowError> = Vec::new();
-        for column in columns {
-            let at = order.binary_search(&column.position);
-            let read = rows.column(at.expect("every column asked for was read"));
-            let (cells, unfit) = cells::brought(read, column.ty, self.zone)?;
-            arrays.push(cells);
-            errors.extend(unfit.into_iter().map(|row| RowError {
-                origin: row,
-                stage: Arc::clone(&self.stage),
-                message: misfit(&column.name, column.ty),
-            }));
-        }
-        errors.sort_by_key(|error| error.origin);
-        let schema = Schema::new(
-            columns
-                .iter()
-                .map(|column| (column.name.clone(), column.ty))
-                .collect(),
-        );
-        Ok(Read {
-            chunk: Chunk::numbered(batch(schema.arrow(), arrays, rows.num_rows())?),
-            errors,
-            lost: Vec::new(),
-            digests: None,
-        })
+    fn chunk(&self, rows: &RecordBatch, decoding: &Decoding) -> Result<Read, ArrowError> {
+        decoding.chunk(rows, (&self.stage, self.zone))
     }
 }
 
@@ -316,11 +290,11 @@ impl Format for Parquet {
         bounded: &[String],
     ) -> Result<Vec<Piece>, SourceError> {
         let footer = self.footers.of(file)?;
-        let positions = self.columns(columns, &footer)?;
-        let positions: Vec<usize> = positions.iter().map(|column| column.position).collect();
-        let bounds = self.columns(bounded, &footer)?.into_iter().map(|column| {
+        let positions = self.decoding(columns, &footer)?.positions();
+        let bounded = self.decoding(bounded, &footer)?;
+        let bounds = bounded.columns.iter().map(|column| {
             let bounds = bounds::of(&footer, column.position, column.ty);
-            (column.name, bounds)
+            (column.name.clone(), bounds)
         });
         let bounds: Vec<(String, Vec<Option<Bounds>>)> = bounds.collect();
         let groups = 0..footer.metadata.num_row_groups();
@@ -354,43 +328,17 @@ impl Format for Parquet {
         receive: Receive,
     ) -> Result<Scanned, SourceError> {
         let read = self.read_group(unit, columns, selection, receive);
-        // A file that changes can look broken, so this is told first.
-        file::unchanged(std::slice::from_ref(&unit.file().file))?;
+        let instant = &unit.file().file;
+        if !Content::is_whole(instant) {
+            // A file that changes can look broken, so this is told first.
+            file::unchanged(std::slice::from_ref(instant))?;
+        }
         read
     }
 
     fn selects(&self) -> bool {
         true
     }
-}
-
-/// A reader of these columns of a row group, and in it of these rows.
-fn reader(
-    (group, footer): (&Group, &Footer),
-    columns: &[Column],
-    rows: Option<RowSelection>,
-) -> Result<ParquetRecordBatchReader, SourceError> {
-    let (mask, plain) = (mask(footer, columns), footer.schema.fields());
-    let levels = parquet_to_arrow_field_levels(footer.leaves(), mask, Some(plain));
-    let reader = levels.and_then(|levels| {
-        let batch_rows = footer.batch_rows(group.number());
-        ParquetRecordBatchReader::try_new_with_row_groups(&levels, group, batch_rows, rows)
-    });
-    reader.map_err(|error| footer::broken(&footer.path, &error))
-}
-
-/// Which parts of a file these columns are.
-fn mask(footer: &Footer, columns: &[Column]) -> ProjectionMask {
-    let positions = columns.iter().map(|column| column.position);
-    ProjectionMask::roots(footer.leaves(), positions)
-}
-
-/// A column that was asked for.
-struct Column {
-    name: String,
-    ty: Type,
-    /// Which of the file's columns it is.
-    position: usize,
 }
 
 /// The columns that all files have, each with its type; adds what is wrong with a file to `problems`.

@@ -90,13 +90,14 @@ pub(crate) struct FileScan<F> {
 }
 
 impl<F: Format> FileScan<F> {
-    /// The files, each read by `format`, which has the columns in `of_files`.
+    /// The files, each read by `format`, which has the columns in `of_files`. `located` are those that
+    /// are there now.
     ///
     /// # Errors
     /// Where there are `problems` already, the columns of files and path do not fit, or a path is not
     /// of its columns' types.
     pub(super) fn of(
-        files: Files,
+        (files, located): (Files, &[Located]),
         path: PathColumns,
         (format, of_files): (F, Schema),
         (id, version): (&[String], &[String]),
@@ -114,7 +115,6 @@ impl<F: Format> FileScan<F> {
             version: version.to_vec(),
             inferred,
         };
-        let (located, _) = scan.locate(None).unwrap_or_default();
         let wrong = located.iter().filter_map(|it| scan.path.values(it).err());
         problems.extend(wrong.take(names::TOLD).map(|error| file::problem(&error)));
         if problems.is_empty() {

@@ -2,9 +2,10 @@
 //! as far as there is room: what is found out of a file at a check, when its units are found and for
 //! each row group is read of it once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +32,7 @@ pub(super) struct Footers {
 /// Footers by file. No file is kept open for them.
 #[derive(Debug, Default)]
 struct Kept {
-    footers: BTreeMap<Bytewise, Footer>,
+    footers: ByFile,
     /// Those that came first go first.
     order: VecDeque<Bytewise>,
     /// The chunks of columns that they tell of.
@@ -40,9 +41,15 @@ struct Kept {
     columns: Option<Columns>,
 }
 
-/// A file and its instant, compared as bytes: paths are compared part by part, which for some thousand
-/// footers takes longer than to read them.
+/// A file and its instant, hashed and compared as bytes: paths are so part by part, which for some
+/// thousand footers takes longer than to read them.
 type Bytewise = (OsString, u64, i64);
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "it is asked for files, and never walked"
+)]
+type ByFile = std::collections::HashMap<Bytewise, Footer>;
 
 fn bytewise(instant: &FileInstant) -> Bytewise {
     let path = instant.path.as_os_str().to_owned();
@@ -53,7 +60,8 @@ impl Footers {
     /// The columns of each of these files as it is now, as they are decoded.
     pub(super) fn columns(&self, files: &[Located]) -> Vec<Result<SchemaRef, SourceError>> {
         threads::each(files, |found| {
-            let footer = self.of(&file::pin(&found.path)?)?;
+            let (file, instant) = file::opened(&found.path)?;
+            let (_, footer) = self.given(file, &instant)?;
             Ok(footer.schema)
         })
     }
@@ -66,10 +74,12 @@ impl Footers {
 
     /// Opens a file that is as it was at the instant, with its footer.
     pub(super) fn open(&self, instant: &FileInstant) -> Result<(Content, Footer), SourceError> {
-        let file = file::open(&instant.path)?;
-        file::is_of(&file, instant)?;
-        let content = Content::of(file, instant.bytes);
-        let content = content.map_err(|error| file::failure(&instant.path, error))?;
+        self.given(file::open(&instant.path)?, instant)
+    }
+
+    /// What a file holds that was opened, and its footer.
+    fn given(&self, file: File, instant: &FileInstant) -> Result<(Content, Footer), SourceError> {
+        let content = Content::of(file, instant)?;
         let kept = self.kept().footers.get(&bytewise(instant)).cloned();
         let footer = match kept {
             Some(footer) => footer,
@@ -312,7 +322,7 @@ const BYTES: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
+    use std::fs;
 
     use arrow::array::{Int64Array, RecordBatch};
     use parquet::arrow::ArrowWriter;

@@ -12,7 +12,7 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::iter;
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe::get_frame_content_size;
+
+use crate::source::{FileInstant, SourceError, file};
 
 /// Up to how many bytes a file is read whole: a page of it costs several calls of the system else.
 const SMALL: u64 = 256 << 10;
@@ -42,15 +44,24 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// That of a file of so many bytes.
-    pub(super) fn of(file: File, bytes: u64) -> io::Result<Content> {
-        if bytes > SMALL {
+    /// That of an open file, which is as it was at the instant. What is in memory stays so; what lies
+    /// in the file may be another one's when it is read.
+    pub(super) fn of(mut file: File, instant: &FileInstant) -> Result<Content, SourceError> {
+        if !Content::is_whole(instant) {
+            file::is_of(&file, instant)?;
             return Ok(Content::Lies(file));
         }
-        let mut whole = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default() + 1);
-        // Its size is known: a file alone would be asked for it twice.
-        file.take(bytes + 1).read_to_end(&mut whole)?;
+        let mut whole = vec![0; usize::try_from(instant.bytes).unwrap_or_default()];
+        let read = file.read_exact(&mut whole);
+        // One that grows or shrinks is not of the instant either.
+        file::is_of(&file, instant)?;
+        read.map_err(|error| file::failure(&instant.path, error))?;
         Ok(Content::Whole(whole.into()))
+    }
+
+    /// Whether that of a file is brought into memory.
+    pub(super) fn is_whole(instant: &FileInstant) -> bool {
+        instant.bytes <= SMALL
     }
 }
 
