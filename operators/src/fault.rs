@@ -12,10 +12,16 @@ compile_error!("the feature `faults` is for tests: a release must not have it");
 /// Waits as many milliseconds as were chosen for this fault, so that what is slow elsewhere is slow
 /// in a test.
 pub fn wait(name: &str) {
-    let milliseconds = argument(name).and_then(|milliseconds| milliseconds.parse().ok());
+    wait_for_each(name, 1);
+}
+
+/// Waits as many milliseconds as were chosen for this fault for each of so many.
+pub fn wait_for_each(name: &str, count: usize) {
+    let milliseconds = argument(name).and_then(|milliseconds| milliseconds.parse::<u64>().ok());
     if let Some(milliseconds) = milliseconds {
         let (_never, waits) = std::sync::mpsc::channel::<()>();
-        waits.recv_timeout(Duration::from_millis(milliseconds)).ok();
+        let all = milliseconds.saturating_mul(count as u64);
+        waits.recv_timeout(Duration::from_millis(all)).ok();
     }
 }
 

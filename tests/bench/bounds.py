@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """What is done at the same time, and what stays bounded.
 
-    bounds.py fetch sink [--faults BINARY]
+    bounds.py fetch rows sink [--faults BINARY]
     bounds.py gzip [--tidemill BINARY] [--gigabytes 2]
 
-fetch, sink: ten files of persons of one prefix each, with little to read and many pairs to compute, on
-one worker. Each read, or each commit, waits twice as long as a file is computed; the wall time of the
-run is put against the sum of these waits, which it should not exceed by more than a tenth. A sink waits
-for nothing but for its first batch, which has to be read and computed: for it the time from the first
-commit to the end of the last one is told, too, by the trace. BINARY is the program with faults, whose only wrong turn here is to wait: `cargo build -p tests --bin
+fetch, rows, sink: ten files of persons of one prefix each, with little to read and many pairs to
+compute, on one worker. Each read waits twice as long as a file is computed; or the sink does for the
+rows of a file, each row its part of it; or for each commit, however many files it is of. The wall time
+of the run is put against the sum of these waits, which it should not exceed by more than a tenth.
+Commits are put together when they wait, so they wait less, and the first batch, which has to be read
+and computed before, weighs more: for them the time from the first commit to the end of the last one is
+told, too, by the trace. BINARY is the program with faults, whose only wrong turn here is to wait: `cargo build -p tests --bin
 tidemill-with-faults`.
 
 gzip: a CSV file of so many gigabytes as it lies packed on disk is made, read under `memory = "256MiB"`,
@@ -17,7 +19,7 @@ and removed. It takes minutes, and is done only when it is named.
 import argparse, base64, gzip, json, os, random, shutil, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FILES = 10
+FILES, PERSONS = 10, 30
 VISITS = """
 [pipeline]
 name = "waits"
@@ -97,12 +99,12 @@ def run(binary, folder, workers, fault="", trace=None):
 
 
 def visits(folder):
-    """Ten files, in each the visits of 30 persons, of which all of one person overlap."""
+    """Ten files, in each the visits of some persons, of which all of one person overlap."""
     import pyarrow, pyarrow.parquet as parquet
 
     os.makedirs(os.path.join(folder, "data"))
     for file in range(FILES):
-        rows = [(f"{file}-{person}", visit, visit, 1000 + visit) for person in range(30) for visit in range(80)]
+        rows = [(f"{file}-{person}", visit, visit, 1000 + visit) for person in range(PERSONS) for visit in range(80)]
         columns = dict(zip(("ssn", "visit", "start", "ends"), zip(*rows)))
         # One row group is one read, and so waits once.
         parquet.write_table(pyarrow.table({name: list(cells) for name, cells in columns.items()}), os.path.join(folder, "data", f"{file}.parquet"))
@@ -123,9 +125,11 @@ def waits(args, folder, kinds):
     print(f"without waits: {wall:.2f} s, of which {compute:.2f} s computing; each wait is {wait} ms", flush=True)
     for kind in kinds:
         trace = os.path.join(folder, "trace.json")
-        wall, _, report = run(args.faults, folder, 1, f"slow-{kind}:{wait}", trace)
-        count = FILES if kind == "fetch" else report["sinks"]["table"]["commits"]
-        alone = count * wait / 1000
+        each = max(1, round(wait / PERSONS)) if kind == "rows" else wait
+        wall, _, report = run(args.faults, folder, 1, f"slow-{kind}:{each}", trace)
+        table = report["sinks"]["table"]
+        count = {"fetch": FILES, "rows": table["inserted"], "sink": table["commits"]}[kind]
+        alone = count * each / 1000
         print(f"slow {kind}: {wall:.2f} s, {count} waits of {alone:.2f} s together: {wall / alone:.2f}", flush=True)
         if kind == "sink":
             commits = written(trace)
@@ -150,7 +154,7 @@ def packed(args, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="+", choices=["fetch", "sink", "gzip"])
+    parser.add_argument("what", nargs="+", choices=["fetch", "rows", "sink", "gzip"])
     parser.add_argument("--faults", default=os.path.join(HERE, "../../target/debug/tidemill-with-faults"))
     parser.add_argument("--tidemill", default=os.path.join(HERE, "../../target/release/tidemill"))
     parser.add_argument("--gigabytes", type=float, default=2)

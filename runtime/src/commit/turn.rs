@@ -129,8 +129,10 @@ impl Commit<'_> {
             self.fences.0.cloned()
         };
         let mut span = recorder.span(Lane::Writer, Task::Apply, self.sink);
+        let rows = self.turn.rows.len() + self.turn.retractions.len();
         fault::wait("slow-sink");
-        span.count(self.turn.rows.len() + self.turn.retractions.len(), 0);
+        fault::wait_for_each("slow-rows", rows);
+        span.count(rows, 0);
         let applied = self.apply(expected.as_ref())?;
         drop(span);
         let span = recorder.span(Lane::Writer, Task::Stage, self.sink);
