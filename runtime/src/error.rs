@@ -238,12 +238,11 @@ impl From<ClusterError> for RunError {
 impl RunError {
     /// Whether the run ended because it was asked to stop.
     pub(crate) fn is_stop(&self) -> bool {
-        let is_stop = |error: &PostgresError| matches!(error, PostgresError::Stopped);
         match self {
             RunError::Stopped => true,
-            RunError::Source(SourceError::Database { source, .. }) => is_stop(source),
+            RunError::Source(error) => error.is_stop(),
             RunError::Sink(SinkError::Transient { source, .. }) => {
-                source.downcast_ref().is_some_and(is_stop)
+                matches!(source.downcast_ref(), Some(PostgresError::Stopped))
             }
             _ => false,
         }

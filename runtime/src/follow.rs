@@ -125,7 +125,12 @@ impl Following<'_> {
                         timetable.again = timetable.again.min(Instant::now() + UNCLEAN_AGAIN);
                     }
                 }
-                Err(error) if error.is_stop() => return Ok(Exit::Done as i32),
+                Err(error) if error.is_stop() => {
+                    // A commit that was broken off is left to the next run.
+                    let is_left = matches!(error, RunError::Sink(_));
+                    let exit = if is_left { Exit::Stopped } else { Exit::Done };
+                    return Ok(exit as i32);
+                }
                 Err(error) if error.may_pass() => {
                     let wait = self.failed(&error);
                     say(Event::Failed(&error, wait))?;

@@ -183,7 +183,12 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) -> ControlFlo
         let outcome = source.read(&piece.unit, ask, &mut receive);
         drop(receive);
         progress.end();
-        let Some(more) = job.check(outcome) else {
+        let more = match outcome {
+            // What was asked of the server is broken off: what is read is finished, and no more is.
+            Err(error) if error.is_stop() && job.reads_no_more() => break,
+            outcome => job.check(outcome),
+        };
+        let Some(more) = more else {
             return ControlFlow::Break(());
         };
         *scanned += more;

@@ -9,6 +9,7 @@ mod lost;
 mod refreshed;
 mod refused;
 mod restored;
+mod stopped;
 
 use std::fmt::Write;
 use std::process::{Child, Command, Stdio};

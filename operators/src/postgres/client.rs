@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time;
 use tokio_postgres::NoTls;
 
-use super::reactor::spawn;
+use super::reactor::{spawn, wait};
 use super::tls::Protection;
 
 /// The client's end of a session.
@@ -19,6 +19,9 @@ pub(super) struct Client {
 /// How long the server is tried to be told that nobody waits any more.
 const CANCELLING: Duration = Duration::from_secs(10);
 
+/// How long when the process ends, which somebody waits for.
+const AT_THE_END: Duration = Duration::from_secs(2);
+
 impl Client {
     /// That of a connection, protected as others to its server are.
     pub(super) fn of(client: tokio_postgres::Client, protection: &Protection) -> Self {
@@ -27,14 +30,16 @@ impl Client {
     }
 
     /// Ends the session. What the server still does in it nobody waits for any more: it is told so, by
-    /// a connection of its own and beside everything else, since this one may be silent.
-    pub(super) fn abandon(self) {
+    /// a connection of its own and beside everything else, since this one may be silent; but at the
+    /// `end` of the process, when nothing goes on beside, it is waited for that.
+    pub(super) fn abandon(self, end: bool) {
         if self.client.is_closed() {
             return;
         }
         let token = self.client.cancel_token();
         let protection = self.protection;
-        spawn(async move {
+        let limit = if end { AT_THE_END } else { CANCELLING };
+        let telling = async move {
             let told = async {
                 match protection {
                     Protection::Without => token.cancel_query(NoTls).await,
@@ -44,8 +49,13 @@ impl Client {
                 }
             };
             // A server that cannot be told notices when it next speaks to us.
-            time::timeout(CANCELLING, told).await.ok();
-        });
+            time::timeout(limit, told).await.ok();
+        };
+        if end {
+            wait(telling);
+        } else {
+            spawn(telling);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, sleep};
 
 use super::PostgresError;
 use super::reactor::wait;
@@ -57,9 +57,13 @@ pub struct System {
     asked: Asked,
 }
 
-/// Whether those who wait for a server are asked to end. All clones are one.
+/// Whether those who wait for a server are asked to end, and since when. All clones are one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Asked(Arc<OnceLock<Arc<AtomicBool>>>);
+pub(super) struct Asked {
+    flag: Arc<OnceLock<Arc<AtomicBool>>>,
+    /// When somebody first saw it raised.
+    since: Arc<OnceLock<Instant>>,
+}
 
 /// How often who waits looks whether to end: a signal raises a flag, and wakes nobody.
 const TICK: Duration = Duration::from_millis(50);
@@ -118,26 +122,30 @@ impl Retry {
 impl Asked {
     /// Ends all waits when this flag is raised. The first one counts.
     pub(super) fn by(&self, flag: Arc<AtomicBool>) {
-        self.0.set(flag).ok();
+        self.flag.set(flag).ok();
     }
 
-    fn is_raised(&self) -> bool {
-        let flag = self.0.get();
+    /// Whether they are.
+    pub(super) fn is_raised(&self) -> bool {
+        let flag = self.flag.get();
         flag.is_some_and(|flag| flag.load(Ordering::Acquire))
     }
 
-    /// What a future gives, unless it is asked to end before.
+    /// What a future gives, unless it is asked to end before, and so much time has gone by since.
     pub(super) async fn or<T>(
         &self,
+        grace: Duration,
         future: impl Future<Output = Result<T, PostgresError>>,
     ) -> Result<T, PostgresError> {
-        let raised = async {
-            let mut ticks = interval(TICK);
-            while !self.is_raised() {
-                ticks.tick().await;
+        let is_over =
+            || self.is_raised() && self.since.get_or_init(Instant::now).elapsed() >= grace;
+        // No clock is wound for what is there at once.
+        let over = async {
+            while !is_over() {
+                sleep(TICK).await;
             }
         };
-        match select(pin!(future), pin!(raised)).await {
+        match select(pin!(future), pin!(over)).await {
             Either::Left((done, _)) => done,
             Either::Right(_) => Err(PostgresError::Stopped),
         }
@@ -171,7 +179,7 @@ impl Clock for System {
             Ok(())
         };
         // Whoever asked is heard of by `is_over`.
-        wait(self.asked.or(pause)).ok();
+        wait(self.asked.or(Duration::ZERO, pause)).ok();
     }
 
     fn is_over(&self) -> bool {
@@ -314,8 +322,18 @@ mod tests {
             Err(transient())
         });
         assert!(matches!(outcome, Err(PostgresError::Stopped)));
-        let never = wait(asked.or(std::future::pending::<Result<(), _>>()));
-        assert!(matches!(never, Err(PostgresError::Stopped)));
+        let never = || std::future::pending::<Result<(), _>>();
+        let ended = wait(asked.or(Duration::ZERO, never()));
+        assert!(matches!(ended, Err(PostgresError::Stopped)));
+        // What is to come to its end has a while, counted once for all.
+        let grace = Duration::from_millis(200);
+        for least in [grace / 2, Duration::ZERO] {
+            let began = Instant::now();
+            let ended = wait(asked.or(grace, never()));
+            assert!(matches!(ended, Err(PostgresError::Stopped)));
+            assert!(began.elapsed() >= least && began.elapsed() < least + grace);
+        }
+        assert!(wait(asked.or(grace, async { Ok(()) })).is_ok());
     }
 
     #[test]

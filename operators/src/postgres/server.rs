@@ -13,6 +13,7 @@ use super::parameters::Parameters;
 use super::pool::{Pool, Taken};
 use super::reactor::wait;
 use super::retry::{Asked, Retry, System};
+use super::session::Patience;
 use super::snapshot::Held;
 use super::target::Targets;
 use super::{PostgresError, Session, connect, connection_string};
@@ -119,10 +120,22 @@ impl Server {
     /// # Errors
     /// When the server is not there, does not let us in, or all sessions stay in use.
     pub fn session(&self) -> Result<Session, PostgresError> {
-        let limit = self.declared.limits.statement;
+        self.session_with(Duration::ZERO)
+    }
+
+    /// A session in which what is begun is to come to its end: when the process is asked to stop, it
+    /// has a while.
+    ///
+    /// # Errors
+    /// As [`Server::session`].
+    pub fn session_to_finish(&self) -> Result<Session, PostgresError> {
+        self.session_with(TO_FINISH)
+    }
+
+    fn session_with(&self, grace: Duration) -> Result<Session, PostgresError> {
         let client = match self.pool.take(WAIT) {
             Some(Taken::Session(client)) => client,
-            Some(Taken::Room) => self.connect().inspect_err(|_| self.pool.lose())?,
+            Some(Taken::Room) => self.connect(grace).inspect_err(|_| self.pool.lose())?,
             None => {
                 return Err(PostgresError::Busy {
                     server: self.to_string(),
@@ -131,10 +144,16 @@ impl Server {
                 });
             }
         };
-        Ok(Session::of(client, Arc::clone(&self.pool), limit))
+        let patience = Patience {
+            limit: self.declared.limits.statement,
+            asked: self.asked.clone(),
+            grace,
+        };
+        Ok(Session::of(client, Arc::clone(&self.pool), patience))
     }
 
-    /// Ends all waits for it when this flag is raised: those for a session, and those between two tries.
+    /// Ends all waits for it when this flag is raised: those for a session, those between two tries, and
+    /// those for an answer, of which the server is told.
     pub fn stops_by(&self, flag: Arc<AtomicBool>) {
         self.asked.by(flag);
     }
@@ -157,7 +176,7 @@ impl Server {
         self.pool.most()
     }
 
-    fn connect(&self) -> Result<Client, PostgresError> {
+    fn connect(&self, grace: Duration) -> Result<Client, PostgresError> {
         let environment = Environment::of_process();
         let mut parameters = environment.complete(self.declared.parameters()?)?;
         let Limits {
@@ -175,13 +194,17 @@ impl Server {
             unfit,
         })?;
         targets.timeout = connect.or(targets.timeout);
-        wait(self.asked.or(connect::connect(&self.name, &targets)))
+        wait(self.asked.or(grace, connect::connect(&self.name, &targets)))
     }
 }
 
 /// How long it is waited for a session while all are in use: longer than a batch takes to be fetched or
 /// written.
 const WAIT: Duration = Duration::from_mins(1);
+
+/// How long what is to come to its end has when the process is asked to stop: longer than a commit
+/// takes, and shorter than the ten seconds after which a container is killed.
+const TO_FINISH: Duration = Duration::from_secs(5);
 
 impl Declared {
     /// What is said of the server itself, with secrets read.

@@ -17,6 +17,7 @@ use super::PostgresError;
 use super::client::Client;
 use super::pool::Pool;
 use super::reactor::wait;
+use super::retry::Asked;
 
 /// A session. Dropped, it goes back to its pool, where it is cleaned: what was not committed in it does
 /// not happen, and its temporary tables and settings are gone. One that is in doubt is closed.
@@ -24,10 +25,20 @@ pub struct Session {
     /// There until it is dropped.
     client: Option<Client>,
     pool: Arc<Pool>,
-    /// How long a statement may take.
-    limit: Option<Duration>,
+    patience: Patience,
     /// Whether a call was begun and has not ended well.
     is_in_doubt: bool,
+}
+
+/// How long the server's answer is waited for.
+#[derive(Clone)]
+pub(super) struct Patience {
+    /// How long a statement may take.
+    pub(super) limit: Option<Duration>,
+    /// Whether nobody is to wait any more.
+    pub(super) asked: Asked,
+    /// How long it is waited all the same from then on.
+    pub(super) grace: Duration,
 }
 
 /// How much longer than the server itself it is waited for the end of a statement: its own message is
@@ -36,11 +47,11 @@ const GRACE: Duration = Duration::from_secs(5);
 
 impl Session {
     /// A session of an open connection.
-    pub(super) fn of(client: Client, pool: Arc<Pool>, limit: Option<Duration>) -> Self {
+    pub(super) fn of(client: Client, pool: Arc<Pool>, patience: Patience) -> Self {
         Session {
             client: Some(client),
             pool,
-            limit,
+            patience,
             is_in_doubt: false,
         }
     }
@@ -131,13 +142,15 @@ impl Session {
         Ok(())
     }
 
-    /// Commits the transaction that is open.
+    /// Commits the transaction that is open, and waits for its end, whoever is asked to stop: a COMMIT
+    /// that is broken off may have happened.
     ///
     /// # Errors
     /// As the server says: then nothing has happened. When the server is lost, it is
     /// [`PostgresError::CommitUnknown`], and who has a fence there looks at it before anything is tried
     /// again.
     pub fn commit(&mut self) -> Result<(), PostgresError> {
+        self.patience.asked = Asked::default();
         self.execute("COMMIT").map_err(|error| {
             if error.ends_the_session() {
                 PostgresError::CommitUnknown(Box::new(error))
@@ -179,7 +192,7 @@ impl Session {
     {
         self.is_in_doubt = true;
         let client = self.client.as_ref().expect(HELD);
-        let done = within(self.limit, call(client));
+        let done = self.patience.wait(call(client));
         self.is_in_doubt = done.as_ref().is_err_and(PostgresError::spoils_the_session);
         done
     }
@@ -204,7 +217,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         let client = self.client.take().expect(HELD);
         if self.is_in_doubt || client.is_closed() {
-            client.abandon();
+            client.abandon(self.patience.asked.is_raised());
             self.pool.lose();
         } else {
             self.pool.give_back(client);
@@ -234,7 +247,7 @@ impl Rows<'_> {
     /// As the server says, or when it is lost: then what came before is not all.
     pub fn receive(&mut self) -> Result<Option<Row>, PostgresError> {
         let next = self.stream.next();
-        let next = within(self.session.limit, async { next.await.transpose() });
+        let next = (self.session.patience).wait(async { next.await.transpose() });
         self.session.comes(&next);
         next
     }
@@ -254,7 +267,7 @@ impl CopyOut<'_> {
     /// As the server says, or when it is lost: then what came before is not all.
     pub fn receive(&mut self) -> Result<Option<Bytes>, PostgresError> {
         let next = self.stream.next();
-        let next = within(self.session.limit, async { next.await.transpose() });
+        let next = (self.session.patience).wait(async { next.await.transpose() });
         self.session.comes(&next);
         next
     }
@@ -272,7 +285,7 @@ impl CopyIn<'_> {
     /// # Errors
     /// As the server says of any row so far, or when it is lost.
     pub fn send(&mut self, bytes: Bytes) -> Result<(), PostgresError> {
-        let sent = within(self.session.limit, self.sink.send(bytes));
+        let sent = self.session.patience.wait(self.sink.send(bytes));
         self.ended(sent)
     }
 
@@ -281,7 +294,7 @@ impl CopyIn<'_> {
     /// # Errors
     /// As the server says of any row, or when it is lost.
     pub fn finish(mut self) -> Result<u64, PostgresError> {
-        let finished = within(self.session.limit, self.sink.as_mut().finish());
+        let finished = (self.session.patience).wait(self.sink.as_mut().finish());
         self.session.is_in_doubt = false;
         self.ended(finished)
     }
@@ -295,17 +308,17 @@ impl CopyIn<'_> {
     }
 }
 
-/// Waits for what a future gives, not for ever where a statement must not take for ever.
-fn within<T>(
-    limit: Option<Duration>,
-    future: impl Future<Output = Result<T, Error>>,
-) -> Result<T, PostgresError> {
-    let Some(limit) = limit else {
-        return Ok(wait(future)?);
-    };
-    let limit = limit + GRACE;
-    match wait(async { time::timeout(limit, future).await }) {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(PostgresError::Silent(limit)),
+impl Patience {
+    /// Waits for an answer: not for ever where a statement must not take for ever, and not when nobody
+    /// is to wait any more.
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, PostgresError> {
+        let answer = async { Ok(answer.await?) };
+        let answer = self.asked.or(self.grace, answer);
+        let Some(limit) = self.limit else {
+            return wait(answer);
+        };
+        let limit = limit + GRACE;
+        let answered = wait(async { time::timeout(limit, answer).await });
+        answered.unwrap_or(Err(PostgresError::Silent(limit)))
     }
 }

@@ -119,6 +119,17 @@ impl SourceError {
         }
     }
 
+    /// Whether it was not waited for the server, as the process is asked to stop.
+    pub fn is_stop(&self) -> bool {
+        matches!(
+            self,
+            SourceError::Database {
+                source: PostgresError::Stopped,
+                ..
+            }
+        )
+    }
+
     /// What to do, where something is known.
     pub fn help(&self) -> Option<String> {
         match self {

@@ -13,6 +13,7 @@ mod lost;
 mod only_when;
 mod pipeline;
 mod pushed;
+mod stopped;
 mod values;
 mod way;
 

@@ -99,7 +99,7 @@ impl PostgresWriter {
     /// A session that can write where it is to, and is rid of what the one before it left on the
     /// server: but for a COMMIT that may be under way there.
     fn held(&mut self) -> Result<Held, PostgresError> {
-        let mut session = self.plan.server.session()?;
+        let mut session = self.plan.server.session_to_finish()?;
         session.execute(&settings(&self.plan))?;
         if !self.dry {
             session.insist_on_writing()?;

@@ -175,7 +175,7 @@ fn nobody_waits_for_a_server_any_more_who_is_asked_to_stop() {
 
 /// The pipeline of a table whose reading waits, in its second chunk of rows, for a lock that the
 /// session holds.
-fn held_back(database: &Database) -> (Scratch, Session) {
+pub(super) fn held_back(database: &Database) -> (Scratch, Session) {
     let scratch = pipeline::folder(database);
     database.sql(
         "insert into work.visits select n, '078-05-' || lpad((n % 40)::text, 4, '0'), 1, null, 1, '{}'
@@ -190,7 +190,7 @@ fn held_back(database: &Database) -> (Scratch, Session) {
 }
 
 /// Waits until somebody waits for the lock, and gives who.
-fn waiting(database: &Database) -> String {
+pub(super) fn waiting(database: &Database) -> String {
     let mut pid = String::new();
     until(|| {
         pid = database.sql(
@@ -202,12 +202,12 @@ fn waiting(database: &Database) -> String {
     pid.trim().to_owned()
 }
 
-fn end(child: Child) -> Outcome {
+pub(super) fn end(child: Child) -> Outcome {
     Outcome::ended(&child.wait_with_output().unwrap())
 }
 
 /// The sink has what a run from nothing yields.
-fn is_whole(scratch: &Scratch) {
+pub(super) fn is_whole(scratch: &Scratch) {
     let sink = pipeline::rows(scratch);
     assert_eq!(sink.len(), 20_000);
     let anew = scratch.never_ran();
