@@ -21,6 +21,7 @@ use crate::expression::Language;
 use crate::postgres::{Hold, Server, TableOf};
 use crate::problem::Problem;
 use crate::schema::{Schema, Type};
+use crate::way::Way;
 use condition::Condition;
 
 mod ask;
@@ -49,8 +50,8 @@ mod unit;
 pub use ask::{Ask, Estimate, Hashed, Only};
 pub use driven::{Driven, DrivenBy};
 pub use error::SourceError;
-use passing::When;
-pub use passing::{FindAmong, Passing};
+pub use passing::{FindAmong, Passing, Sought};
+use passing::{InSource, When};
 pub use postgres::Among;
 use read::misfit;
 pub use read::{LostLine, Read};
@@ -345,10 +346,19 @@ impl Source {
         passing.first_left(|when| self.scan.decides(when))
     }
 
-    /// Those of its rows that stages keep, as rows among which those of another source of its server must
-    /// be, by these columns; none where no server finds that out.
-    pub fn among(&self, columns: &[String], passing: &Passing) -> Option<Among> {
-        self.scan.among(columns, passing, self.condition.as_ref())
+    /// The rows that a lookup seeks at the end of a way, to which its rows come with these columns, as
+    /// rows among which those of another source of its server must be; none where no server finds that out.
+    pub fn among(&self, way: (&Way, &[String]), sought: &Sought) -> Option<Among> {
+        let InSource {
+            columns,
+            passing,
+            parts,
+        } = sought.in_source(way)?;
+        let condition = self.condition.as_ref();
+        let among = self.scan.among(&columns, &passing, condition)?;
+        let decides =
+            |when: &Option<When>| when.as_ref().is_some_and(|when| self.scan.decides(when));
+        Some(among.that_are(sought.several(), parts.iter().all(decides)))
     }
 
     /// Pins the source, and finds what of it is to be read for `ask`; reads no rows.

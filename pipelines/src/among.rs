@@ -1,17 +1,16 @@
 //! Rows of a dimension, as the source that they come from has them.
 
-use operators::source::{Among, Passing};
+use operators::source::{Among, Sought};
 use operators::way::Feed;
 
 use crate::plan::{DimensionPlan, SourcePlan};
 
-/// The rows of a dimension by these columns, as its source has them, if that is one whose server finds
-/// rows among others: no fewer, since stages on the way of a dimension make no values of a column that
-/// they bring.
+/// The rows of a dimension that a lookup seeks, as its source has them, if that is one whose server finds
+/// rows among others.
 pub(crate) fn among(
     dimension: &DimensionPlan,
     sources: &[SourcePlan],
-    columns: &[usize],
+    sought: &Sought,
 ) -> Option<Among> {
     let [source] = dimension.sources[..] else {
         return None;
@@ -22,11 +21,6 @@ pub(crate) fn among(
         let before = at.checked_sub(1).map_or(Feed::Start(0), Feed::Step);
         step.inputs == [before]
     });
-    if !is_chain {
-        return None;
-    }
-    let name = |&column: &usize| Some(source.columns[way.source_of(column)?].clone());
-    let columns: Option<Vec<String>> = columns.iter().map(name).collect();
-    let passing = Passing::of(way, &source.columns, &|_, _| None);
-    source.source.among(&columns?, &passing)
+    let among = || source.source.among((way, &source.columns), sought);
+    is_chain.then(among).flatten()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use operators::catalog::Transform;
 use operators::digest::bytes_hash;
 use operators::problem::Problem;
-use operators::source::{FindAmong, Passing, Source};
+use operators::source::{FindAmong, Passing, Sought, Source};
 use operators::way::{Feed, Step, Way};
 
 use crate::among::among;
@@ -56,9 +56,9 @@ impl Assemble<'_> {
         diagnostic::sort(&mut warnings);
         let dimensions = self.dimensions(&looked_up, &source_of);
         let lookups = self.lookups(&used, &dimension_of);
-        let among = |stage: &str, columns: &[usize]| {
-            let dimension = *lookups.get(stage)?.first()?;
-            among(&dimensions[dimension], &sources, columns)
+        let among = |sought: &Sought| {
+            let dimension = *lookups.get(sought.lookup)?.first()?;
+            among(&dimensions[dimension], &sources, sought)
         };
         let inputs = self.inputs(&sides, &source_of, (&sources, &among));
         // Hashes of two kinds are never compared.

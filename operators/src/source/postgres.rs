@@ -354,10 +354,7 @@ impl Scan for Postgres {
     }
 
     fn decides(&self, when: &When) -> bool {
-        match when {
-            When::Holds(part) => pushed::parts(self, [part]).1.is_empty(),
-            When::Among(columns, among) => among.condition(self, columns).is_some(),
-        }
+        pushed::decides(self, when)
     }
 
     fn among(

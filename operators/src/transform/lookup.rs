@@ -20,7 +20,7 @@ use crate::dimension::Dimension;
 use crate::order::{By, any_null, comparable, equatable};
 use crate::ordered::Ordered;
 use crate::problem::{Problem, Step};
-use crate::schema::Schema;
+use crate::schema::{Schema, Type};
 use crate::value::Value;
 
 /// `type = "lookup"`.
@@ -213,6 +213,12 @@ impl Lookup {
     /// The right positions of the columns that are brought.
     pub fn brought(&self) -> &[usize] {
         &self.brought
+    }
+
+    /// The right column that an output column is, and its type; none of those of the left.
+    pub(crate) fn brings(&self, column: usize) -> Option<(usize, Type)> {
+        let brought = self.brought.get(column.checked_sub(self.left)?)?;
+        Some((*brought, self.schema.columns()[column].1))
     }
 
     /// What becomes of a row for which several rows match where one should.

@@ -1,4 +1,4 @@
-//! Rows among whose keys those of a source must be, where one server has both: `semi` lookups, as the
+//! Rows among whose keys those of a source must be, where one server has both: what lookups find, as the
 //! server's own.
 
 use super::compared::{Side, by_bytes, of_column};
@@ -15,6 +15,12 @@ pub struct Among {
     /// What selects them, behind `select ..`.
     rows: String,
     keys: Vec<Side>,
+    /// Whether only those of them are meant of which several have the same key.
+    several: bool,
+    /// Whether the server looks at all of them within a moment: it does so for each piece that is read.
+    is_cheap: bool,
+    /// Whether all is asked of them that is to hold.
+    is_exact: bool,
 }
 
 impl Among {
@@ -37,7 +43,29 @@ impl Among {
                 conditions(wheres.into_iter())
             ),
             keys: keys.collect::<Option<_>>()?,
+            several: false,
+            is_cheap: source.rows.is_small,
+            is_exact: true,
         })
+    }
+
+    /// Those of them of which `several` have the same key; and whether all is asked that is to hold.
+    pub(in crate::source) fn that_are(self, several: bool, is_exact: bool) -> Self {
+        Among {
+            several,
+            is_exact,
+            ..self
+        }
+    }
+
+    /// Whether it costs little to look for something among them.
+    pub(in crate::source) fn is_cheap(&self) -> bool {
+        self.is_cheap
+    }
+
+    /// Whether the server finds none but those that a source's rows, by these columns, are to be among.
+    pub(super) fn decides(&self, source: &Postgres, columns: &[String]) -> bool {
+        self.is_exact && self.condition(source, columns).is_some()
     }
 
     /// That the values in these columns of a source are those of one of the rows; of texts by their
@@ -59,6 +87,11 @@ impl Among {
             there.push(right);
         }
         let (here, there, rows) = (here.join(", "), there.join(", "), &self.rows);
-        Some(format!("({here}) in (select {there} {rows})"))
+        let several = if self.several {
+            format!(" group by {there} having count(*) > 1")
+        } else {
+            String::new()
+        };
+        Some(format!("({here}) in (select {there} {rows}{several})"))
     }
 }

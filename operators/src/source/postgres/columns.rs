@@ -17,6 +17,8 @@ pub(super) struct Rows {
     pub(super) from: String,
     /// Whether it may have pages, by which several sessions share it.
     pub(super) is_table: bool,
+    /// Whether it is a table of which a reading takes a moment.
+    pub(super) is_small: bool,
 }
 
 impl Rows {
@@ -26,6 +28,7 @@ impl Rows {
             // A comment at the end of the query ends with its line.
             from: format!("(\n{}\n) as query", query.trim_end().trim_end_matches(';')),
             is_table: false,
+            is_small: false,
         }
     }
 }
@@ -83,15 +86,11 @@ fn named(session: &mut Session, name: &str) -> Result<Rows, Problem> {
     let Some(found) = found.first() else {
         return Err(missing(session, name).unwrap_or_else(failed));
     };
-    let get = || -> Result<(String, String, bool, bool), tokio_postgres::Error> {
-        Ok((
-            found.try_get(0)?,
-            found.try_get(1)?,
-            found.try_get(2)?,
-            found.try_get(3)?,
-        ))
-    };
-    let (schema, table, is_table, may_read) = get().map_err(|error| failed(error.into()))?;
+    let name = |at: usize| found.try_get::<_, String>(at);
+    let is = |at: usize| found.try_get::<_, bool>(at);
+    let get = || Ok((name(0)?, name(1)?, is(2)?, is(3)?, is(4)?));
+    let (schema, table, is_table, is_small, may_read) =
+        get().map_err(|error: tokio_postgres::Error| failed(error.into()))?;
     if !may_read {
         let message = format!("no column of `{schema}.{table}` may be read");
         return Err(Problem::at(["table"], message)
@@ -105,6 +104,7 @@ fn named(session: &mut Session, name: &str) -> Result<Rows, Problem> {
     Ok(Rows {
         from: format!("{}.{}", quoted(&schema), quoted(&table)),
         is_table,
+        is_small,
     })
 }
 
@@ -364,8 +364,10 @@ const FLOAT_DIGITS: i32 = 15;
 const MODIFIER_OFFSET: i32 = 4;
 const NO_MODIFIER: i32 = -1;
 
+/// Small is what has a quarter of the pages that are read as a piece of another table, at most.
 const FIND: &str = "
     select n.nspname::text, c.relname::text, c.relkind in ('r', 'p', 'm'),
+        c.relkind in ('r', 'm') and coalesce(pg_relation_size(c.oid) <= 8 << 20, false),
         has_any_column_privilege(c.oid, 'select')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.relname = $2::text and c.relkind in ('r', 'p', 'm', 'v', 'f')

@@ -25,13 +25,29 @@ pub(super) fn all(
 ) -> Vec<String> {
     let own = condition.into_iter().flat_map(Condition::parts);
     let mut all = parts(source, own).0;
-    for when in passing.parts() {
-        match when {
-            When::Holds(part) => all.extend(parts(source, [part]).0),
-            When::Among(columns, among) => all.extend(among.condition(source, columns)),
+    all.extend(passing.parts().filter_map(|when| of_when(source, when)));
+    all
+}
+
+fn of_when(source: &Postgres, when: &When) -> Option<String> {
+    match when {
+        When::Holds(part) => of_part(source, part).map(|pushed| pushed.sql),
+        When::Among(columns, among) => among.condition(source, columns),
+        When::Any(any) => {
+            let any = any.iter().map(|when| of_when(source, when));
+            let any: Vec<String> = any.collect::<Option<_>>()?;
+            Some(format!("({})", any.join(" or ")))
         }
     }
-    all
+}
+
+/// Whether the server finds none but the rows for which something holds here.
+pub(super) fn decides(source: &Postgres, when: &When) -> bool {
+    match when {
+        When::Holds(part) => of_part(source, part).is_some_and(|pushed| pushed.is_exact),
+        When::Among(columns, among) => among.decides(source, columns),
+        When::Any(any) => any.iter().all(|when| decides(source, when)),
+    }
 }
 
 /// What is asked of the server of these parts of conditions, and those of them that it does not decide.
