@@ -7,10 +7,13 @@
 //! It is scope, not change: when the other stage gains a key, its rows are there, and when it loses
 //! one, they are not; what happens to rows of its keys in between is found as in any source.
 
+use std::collections::BTreeSet;
+
 use arrow::array::RecordBatch;
 use serde::Deserialize;
 
 use super::Only;
+use crate::fault;
 use crate::key::Key;
 use crate::problem::{Problem, Step, column};
 use crate::schema::{Schema, Type};
@@ -90,7 +93,14 @@ impl Driven {
             let key = Key::of_value(&Value::at(column, row))?;
             Some(key.text().to_owned())
         });
-        Only::of(&self.column, keys.collect())
+        let mut keys: BTreeSet<String> = keys.collect();
+        // A fault: of this key, which has entered or left the scope, it is not seen.
+        if let Some(key) = fault::argument("former-scope")
+            && !keys.remove(&key)
+        {
+            keys.insert(key);
+        }
+        Only::of(&self.column, keys.into_iter().collect())
     }
 
     /// The scope before the other stage has been read: no rows.

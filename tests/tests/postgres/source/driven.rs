@@ -165,6 +165,25 @@ fn rows_come_and_go_with_the_candidates() {
 }
 
 #[test]
+fn a_key_that_comes_or_goes_unseen_is_noticed() {
+    for (change, key) in [
+        ("insert into candidates values ('p7', 'open')", "p7"),
+        ("delete from candidates where ssn = 'p2'", "p2"),
+    ] {
+        for fault in [None, Some(format!("former-scope:{key}"))] {
+            let database = Database::create();
+            let mut scratch = folder(&database, FEW);
+            scratch.run().exits(0);
+            database.sql(change);
+            scratch.fault.clone_from(&fault);
+            scratch.run().exits(0);
+            let is_noticed = held(&scratch) != joined(&database, "ssn");
+            assert_eq!(is_noticed, fault.is_some(), "{change}");
+        }
+    }
+}
+
+#[test]
 fn the_keys_that_drive_need_not_be_those_of_the_partition() {
     let database = Database::create();
     let scratch = folder(
