@@ -149,6 +149,18 @@ impl File {
             ));
             "both".clone_into(&mut stage.name);
         }
+        // What stands right behind a source a server may do.
+        let mut kinds: Vec<Kind> = Vec::new();
+        if settings.rarely(2) {
+            kinds.extend([&lookup as Kind, &filter]);
+        }
+        if settings.rarely(2) {
+            kinds.insert(0, &filter);
+        }
+        for kind in kinds {
+            let next = self.of_kind(kind, &stage, Where::Before, settings);
+            stage = next.unwrap_or(stage);
+        }
         for draws in draws {
             stage = self
                 .stage(&stage, Where::Before, &mut Draws::of(draws))
