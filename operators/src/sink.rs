@@ -37,7 +37,7 @@ use std::path::Path;
 use arrow::array::RecordBatch;
 
 use crate::key::Key;
-use crate::postgres::TableOf;
+use crate::postgres::{PostgresError, TableOf};
 use crate::problem::{Problem, Step, column};
 use crate::row_id::RowId;
 use crate::schema::Schema;
@@ -375,12 +375,19 @@ impl SinkError {
                 "if the sink or the state was restored or replaced, run `tidemill adopt PIPELINE {sink}`"
             )),
             SinkError::Unfit { help, .. } => Some(help.clone()),
-            SinkError::Transient { .. } => {
-                Some("another program may hold it: try again when that is done".to_owned())
+            SinkError::Transient { source, .. } => {
+                Some(of_server(source.as_ref()).unwrap_or_else(|| {
+                    "another program may hold it: try again when that is done".to_owned()
+                }))
             }
-            SinkError::Definite { .. } => None,
+            SinkError::Definite { source, .. } => of_server(source.as_ref()),
         }
     }
+}
+
+/// What to do about what a server says.
+fn of_server(source: &(dyn Error + Send + Sync + 'static)) -> Option<String> {
+    source.downcast_ref::<PostgresError>()?.help()
 }
 
 fn shown(fence: Option<&Fence>) -> String {

@@ -6,6 +6,7 @@
 mod documents;
 mod killed;
 mod lost;
+mod reads_only;
 mod refreshed;
 mod refused;
 mod restored;

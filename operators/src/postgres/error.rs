@@ -47,12 +47,21 @@ pub enum PostgresError {
     /// The server was lost while a transaction was committed: it has happened, or has not.
     #[error("the server was lost during COMMIT, and may have done it")]
     CommitUnknown(#[source] Box<PostgresError>),
-    /// The server did not do what it was asked, or was lost meanwhile.
+    /// The server did not do what it was asked, or was lost meanwhile. What it says further is no cause
+    /// to be told: it quotes rows.
     #[error("{}", said(.0))]
-    Call(#[from] tokio_postgres::Error),
+    Call(tokio_postgres::Error),
     /// The server only reads: it follows another one, or was told to, as while it fails over.
     #[error("the server only reads for now")]
     ReadsOnly,
+    /// Whoever asks only reads, by a setting that no fail-over changes.
+    #[error("`default_transaction_read_only` is set for {of}, so it only reads")]
+    NeverWrites {
+        /// For whom it is set.
+        of: &'static str,
+        /// What to do.
+        help: &'static str,
+    },
     /// The process was asked to stop before the server was there.
     #[error("stopped on request while the server was waited for")]
     Stopped,
@@ -163,6 +172,7 @@ impl PostgresError {
             PostgresError::Settings { .. }
             | PostgresError::Secret(_)
             | PostgresError::Busy { .. }
+            | PostgresError::NeverWrites { .. }
             | PostgresError::CommitUnknown(_)
             | PostgresError::Stopped
             | PostgresError::Malformed => false,
@@ -219,8 +229,26 @@ impl PostgresError {
                 let is_it = refusal.cause.is_about_the_user();
                 is_it.then(|| format!("{file} is not read, as others may: run `chmod 600 {file}`"))
             }),
+            PostgresError::NeverWrites { help, .. } => Some((*help).to_owned()),
+            PostgresError::ReadsOnly => Some(READS_ONLY.to_owned()),
+            PostgresError::Call(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                Some(CANCELED.to_owned())
+            }
             _ => None,
         }
+    }
+}
+
+/// What to do about a server that only reads.
+const READS_ONLY: &str =
+    "it follows another server, or `default_transaction_read_only` is on in it";
+
+/// What to do about a statement that was ended.
+const CANCELED: &str = "where it took too long, raise `statement_timeout` of the connection";
+
+impl From<tokio_postgres::Error> for PostgresError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        PostgresError::Call(error)
     }
 }
 
@@ -291,11 +319,24 @@ fn ends_the_session(said: &DbError) -> bool {
     !matches!(said.parsed_severity(), Some(Severity::Error))
 }
 
-/// The server's sentence, without the detail and the hint, which may quote rows.
+/// The server's sentence, without the detail and the hint, which may quote rows; and where it is about a
+/// value, without its words, which quote it.
 fn said(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
+        (Some(said), _) if is_about_a_value(said) => {
+            let code = said.code().code();
+            format!("it does not take a value, and its log says which ({code})")
+        }
         (Some(said), _) => format!("{} ({})", said.message(), said.code().code()),
         (None, Some(cause)) => format!("{error}: {cause}"),
         (None, None) => error.to_string(),
     }
+}
+
+/// Whether it is about data, a constraint, or what a function says of either.
+fn is_about_a_value(said: &DbError) -> bool {
+    let classes = ["22", "23", "P0"];
+    classes
+        .iter()
+        .any(|class| said.code().code().starts_with(class))
 }

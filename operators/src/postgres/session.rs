@@ -41,6 +41,14 @@ pub(super) struct Patience {
     pub(super) grace: Duration,
 }
 
+/// Whether the server follows another one, and who has set that sessions only read; nothing where they
+/// write.
+const READS_ONLY: &str = "
+    SELECT pg_catalog.pg_is_in_recovery(), source
+    FROM pg_catalog.pg_settings
+    WHERE name = 'default_transaction_read_only'
+      AND current_setting('transaction_read_only') = 'on'";
+
 /// How much longer than the server itself it is waited for the end of a statement: its own message is
 /// better than ours.
 const GRACE: Duration = Duration::from_secs(5);
@@ -132,14 +140,27 @@ impl Session {
     /// Insists that rows can be written in it.
     ///
     /// # Errors
-    /// [`PostgresError::ReadsOnly`], and nobody is given the session again; or when it is lost.
+    /// [`PostgresError::ReadsOnly`], and nobody is given the session again;
+    /// [`PostgresError::NeverWrites`] when that is no matter of time; or when it is lost.
     pub fn insist_on_writing(&mut self) -> Result<(), PostgresError> {
-        let sql = "SELECT current_setting('transaction_read_only') = 'on'";
-        if self.query(sql, &[])?[0].get(0) {
-            self.is_in_doubt = true;
-            return Err(PostgresError::ReadsOnly);
-        }
-        Ok(())
+        let found = self.query(READS_ONLY, &[])?;
+        let Some(row) = found.first() else {
+            return Ok(());
+        };
+        self.is_in_doubt = true;
+        let follows: bool = row.get(0);
+        // What is set for all, or for a database, is also how servers are switched over.
+        Err(match row.get(1) {
+            "user" | "database user" if !follows => PostgresError::NeverWrites {
+                of: "this user",
+                help: "run `ALTER ROLE .. RESET default_transaction_read_only`, or write as another user",
+            },
+            "client" if !follows => PostgresError::NeverWrites {
+                of: "this connection",
+                help: "take it out of the `options` of the connection, or of PGOPTIONS",
+            },
+            _ => PostgresError::ReadsOnly,
+        })
     }
 
     /// Commits the transaction that is open, and waits for its end, whoever is asked to stop: a COMMIT

@@ -14,6 +14,7 @@ mod only_when;
 mod pipeline;
 mod pushed;
 mod stopped;
+mod told;
 mod values;
 mod way;
 

@@ -76,7 +76,9 @@ fn is_definite(error: &PostgresError) -> bool {
     let Some(code) = error.code() else {
         return matches!(
             error,
-            PostgresError::Settings { .. } | PostgresError::Secret(_)
+            PostgresError::Settings { .. }
+                | PostgresError::Secret(_)
+                | PostgresError::NeverWrites { .. }
         );
     };
     let passes = [
