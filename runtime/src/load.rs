@@ -107,6 +107,13 @@ const TYPES: &str = "types";
 const LAST_RUN: &str = "last_run";
 
 impl Loaded {
+    /// Lets servers that fail over be waited for from the check on.
+    pub(crate) fn waits(&self) {
+        for (_, Connection::Postgres(server)) in self.settings.connections.iter() {
+            server.is_waited_for();
+        }
+    }
+
     /// Reads the file and its settings.
     ///
     /// # Panics

@@ -70,6 +70,7 @@ fn started(
     say: &mut dyn FnMut(Event) -> Result<(), RunError>,
 ) -> Result<i32, RunError> {
     let loaded = Loaded::of(request)?;
+    loaded.waits();
     let cluster = loaded.cluster(request)?;
     match (&cluster, request.follow) {
         (Some(cluster), _) if cluster.process != LEAD => assist(request, loaded, cluster),

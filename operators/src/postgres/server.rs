@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::client::Client;
@@ -30,6 +30,8 @@ pub struct Server {
     pub(super) held: Held,
     /// See [`Server::stops_by`].
     asked: Asked,
+    /// See [`Server::is_waited_for`].
+    is_waited_for: Arc<AtomicBool>,
 }
 
 /// What a pipeline says of a server.
@@ -112,6 +114,7 @@ impl Server {
             pool: Arc::new(Pool::of(least, most)),
             held: Held::default(),
             asked: Asked::default(),
+            is_waited_for: Arc::default(),
         }
     }
 
@@ -130,6 +133,24 @@ impl Server {
     /// As [`Server::session`].
     pub fn session_to_finish(&self) -> Result<Session, PostgresError> {
         self.session_with(TO_FINISH)
+    }
+
+    /// Lets checks, too, wait while it fails over: what is checked is about to run.
+    pub fn is_waited_for(&self) {
+        self.is_waited_for.store(true, Ordering::Release);
+    }
+
+    /// A session to check something. When it was waited for in vain, no later check waits.
+    ///
+    /// # Errors
+    /// As [`Server::session`], or as [`Server::retried`] where it is waited for.
+    pub(crate) fn session_to_check(&self) -> Result<Session, PostgresError> {
+        if !self.is_waited_for.load(Ordering::Acquire) {
+            return self.session();
+        }
+        self.retried(|| self.session()).inspect_err(|_| {
+            self.is_waited_for.store(false, Ordering::Release);
+        })
     }
 
     fn session_with(&self, grace: Duration) -> Result<Session, PostgresError> {

@@ -390,9 +390,14 @@ struct Found {
 }
 
 fn described(config: &PostgresConfig, server: &Server) -> Result<Found, Problem> {
-    let session = server.session();
+    let session = server.session_to_check();
     let mut session = session.map_err(|error| {
-        Problem::at(["connection"], error.to_string()).label("no session with this server")
+        let problem = Problem::at(["connection"], error.to_string());
+        let problem = problem.label("no session with this server");
+        match error.help() {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
     })?;
     let rows = columns::rows(&mut session, config)?;
     let field = if rows.is_table { "table" } else { "query" };

@@ -259,6 +259,26 @@ fn a_run_whose_server_fails_over_begins_anew() {
 }
 
 #[test]
+fn a_server_that_is_not_there_yet_is_waited_for_by_a_run_and_by_no_plan() {
+    let server = Postgres::start("");
+    let database = Database::of(&server);
+    let scratch = pipeline::folder(&database);
+    let proxy = Proxy::before(server.port());
+    let linked = database.url_through(proxy.port());
+    scratch.edit("pipeline.toml", &database.url(), &linked);
+    server.stop();
+    let planned = Outcome::of(&mut scratch.command(&["plan"])).exits(78);
+    let told = planned.report.to_string();
+    assert!(told.contains("no session with this server"), "{told}");
+    let before = proxy.connections();
+    let run = spawn(&scratch);
+    until(|| proxy.connections() > before + 1);
+    server.resume();
+    end(run).exits(0);
+    scratch.verify().exits(0);
+}
+
+#[test]
 fn a_run_that_waits_for_its_server_ends_when_it_is_asked_to() {
     let server = Postgres::start("");
     let database = Database::of(&server);
