@@ -126,7 +126,7 @@ fn held(
 ) -> Result<Held, RunError> {
     let policies = fenced.policy_columns();
     // Only where no column holds the key the state may be asked.
-    let known = match sink.schema.key() {
+    let mut known = match sink.schema.key() {
         None => Some(state.snapshot()?.owners(&sink.name)?),
         Some(_) => None,
     };
@@ -141,7 +141,7 @@ fn held(
             let owner = owner.or_else(|| Key::of_value(&cell(sink.schema.key()?)));
             let id = row_id(&rows, fenced.key(), row);
             let owner = match owner {
-                None => known.as_ref().map_or(Ok(None), |known| known.of(&id)),
+                None => known.as_mut().map_or(Ok(None), |known| known.of(&id)),
                 owner => Ok(owner),
             };
             let Ok(owner) = owner.map_err(|error| failed = Some(error)) else {

@@ -33,6 +33,7 @@ mod owners;
 mod question;
 mod record;
 mod rows;
+mod runs;
 mod seen;
 mod settled;
 mod share;

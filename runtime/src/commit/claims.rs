@@ -34,8 +34,8 @@ pub(crate) enum Turn<R> {
     Goes,
 }
 
-/// Tells who has a row.
-pub(crate) type OwnerOf<'a, E> = dyn Fn(&RowId) -> Result<Option<Key>, E> + 'a;
+/// Tells who has a row. It is asked in the order of ids.
+pub(crate) type OwnerOf<'a, E> = dyn FnMut(&RowId) -> Result<Option<Key>, E> + 'a;
 
 /// What a commit does to a sink.
 pub(crate) struct Netted<R> {
@@ -66,6 +66,12 @@ pub(crate) struct Lost {
     pub(crate) key: Key,
     /// The key that has the row.
     pub(crate) winner: Key,
+}
+
+impl<R> Written<R> {
+    fn of(owner: Key, before: Option<Key>, row: R) -> Self {
+        Written { owner, before, row }
+    }
 }
 
 impl<R> Default for Claims<R> {
@@ -106,7 +112,7 @@ impl<R> Claims<R> {
     pub(crate) fn net<E>(
         &mut self,
         updates: impl IntoIterator<Item = (RowId, Key, Turn<R>)>,
-        owner: Option<&OwnerOf<'_, E>>,
+        mut owner: Option<&mut OwnerOf<'_, E>>,
         kept: Option<&BTreeSet<Key>>,
     ) -> Result<Netted<R>, E> {
         let mut gone = std::mem::take(&mut self.retractions);
@@ -127,15 +133,28 @@ impl<R> Claims<R> {
         netted.rows.reserve(comes.len());
         let mut comes = comes.into_iter().peekable();
         while let Some((id, key, row)) = comes.next() {
-            let mut claimants = BTreeMap::from([(key, row)]);
-            while let Some((_, key, row)) = comes.next_if(|(next, ..)| *next == id) {
-                claimants.insert(key, row);
-            }
-            let before = match (gone.remove(&id), owner) {
+            let is_alone = comes.peek().is_none_or(|(next, ..)| *next != id);
+            let before = match (gone.remove(&id), &mut owner) {
                 (Some(key), _) => Before::Free(key),
                 (None, Some(owner)) => owner(&id)?.map_or(Before::Unknown, Before::Owned),
                 (None, None) => Before::Unknown,
             };
+            // Most rows are new, or stay with their key: then nothing is to be settled.
+            let before = match before {
+                Before::Unknown if is_alone => {
+                    netted.rows.push((id, Written::of(key, None, row)));
+                    continue;
+                }
+                Before::Free(had) if is_alone && had == key => {
+                    netted.rows.push((id, Written::of(key, Some(had), row)));
+                    continue;
+                }
+                before => before,
+            };
+            let mut claimants = BTreeMap::from([(key, row)]);
+            while let Some((_, key, row)) = comes.next_if(|(next, ..)| *next == id) {
+                claimants.insert(key, row);
+            }
             let stray = match &before {
                 Before::Free(key) if !claimants.contains_key(key) => Some(key.clone()),
                 _ => None,
@@ -252,13 +271,13 @@ mod tests {
         told: &[(i64, &str)],
         failed: Option<&[&str]>,
     ) -> Netted<u8> {
-        let owner = |wanted: &RowId| {
+        let mut owner = |wanted: &RowId| {
             let told = told.iter().find(|(number, _)| id(*number) == *wanted);
             Ok::<_, Infallible>(told.map(|(_, key)| Key::of(key)))
         };
         let failed: Option<BTreeSet<Key>> =
             failed.map(|keys| keys.iter().map(|key| Key::of(key)).collect());
-        match claims.net(updates, Some(&owner), failed.as_ref()) {
+        match claims.net(updates, Some(&mut owner), failed.as_ref()) {
             Ok(netted) => netted,
             Err(never) => match never {},
         }

@@ -207,8 +207,8 @@ impl<'a> Target<'a> {
             let turn = update.row.map_or(claims::Turn::Goes, claims::Turn::Comes);
             (update.id, update.owner, turn)
         });
-        let owner = owners.map(|owners| move |id: &RowId| owners.of(id));
-        let owner = owner.as_ref().map(|owner| owner as &OwnerOf<'_, _>);
+        let mut owner = owners.map(|mut owners| move |id: &RowId| owners.of(id));
+        let owner = owner.as_mut().map(|owner| owner as &mut OwnerOf<'_, _>);
         let netted = self.claims.net(turns, owner, last.then_some(&self.kept))?;
         turn.rows = netted.rows;
         turn.retractions = netted.retractions;

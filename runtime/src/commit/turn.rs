@@ -82,10 +82,14 @@ impl Turn {
         let mut changes = ToldChanges::default();
         let rows = self.rows.iter().filter(|(id, _)| !refused.contains(id));
         for (id, Written { owner, before, row }) in rows {
-            if let Some(before) = before.as_ref().filter(|before| *before != owner) {
-                changes.retract(before, id);
+            match before {
+                Some(before) if before == owner => changes.keep(owner, id, row.hash),
+                Some(before) => {
+                    changes.retract(before, id);
+                    changes.tell(owner, id, row.hash);
+                }
+                None => changes.tell(owner, id, row.hash),
             }
-            changes.tell(owner, id, row.hash);
         }
         let retractions = self.retractions.iter();
         for (id, owner) in retractions.filter(|(id, _)| !refused.contains(id)) {

@@ -10,7 +10,7 @@ use super::{Share, StateError};
 
 /// The format of the store: the layout of [`tables`], and the hash that places keys. An older or
 /// newer store is refused; a format that can be migrated brings its migration here.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 const FORMAT_NAME: &str = "format";
 const PIPELINE: &str = "pipeline";

@@ -69,7 +69,7 @@ impl Question {
             Question::SetKeyInId { sink, key_in_id } => store.set_key_in_id(sink, *key_in_id)?,
             Question::Sink(sink) => return Ok(Answer::Sink(store.snapshot()?.sink(sink)?)),
             Question::Owners { sink, ids } => {
-                let owners = store.snapshot()?.owners(sink)?;
+                let mut owners = store.snapshot()?.owners(sink)?;
                 let owners = ids.iter().map(|id| owners.of(id));
                 return Ok(Answer::Owners(owners.collect::<Result<_, _>>()?));
             }

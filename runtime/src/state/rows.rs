@@ -7,25 +7,57 @@ use super::StateError;
 
 const TOLD: u8 = 1;
 const RETRACTED: u8 = 2;
+const KEPT: u8 = 3;
 
-/// A row: its id, and the hash of its content unless it is retracted.
-pub(super) type Row<'a> = (&'a [u8], Option<u128>);
+/// A row: its id, and what is put of it.
+pub(super) type Row<'a> = (&'a [u8], Put);
+
+/// What is put of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    /// The sink holds it, and its content has this hash.
+    Told(u128),
+    /// The same; and the sink was told it beneath the same key before. Stands in what is staged alone.
+    Kept(u128),
+    /// The sink does not hold it, or not for this key.
+    Retracted,
+}
+
+impl Put {
+    /// The hash of its content, where the sink holds it.
+    pub(super) fn hash(self) -> Option<u128> {
+        match self {
+            Put::Told(hash) | Put::Kept(hash) => Some(hash),
+            Put::Retracted => None,
+        }
+    }
+
+    fn tag(self) -> u8 {
+        match self {
+            Put::Told(_) => TOLD,
+            Put::Kept(_) => KEPT,
+            Put::Retracted => RETRACTED,
+        }
+    }
+}
 
 /// Puts a row behind others.
 ///
 /// # Panics
 /// When the id is longer than 4 GiB, which no store could hold.
-pub(super) fn put(bytes: &mut Vec<u8>, (id, hash): Row<'_>) {
+pub(super) fn put(bytes: &mut Vec<u8>, (id, put): Row<'_>) {
     let length = u32::try_from(id.len()).expect("an id is shorter than 4 GiB");
-    bytes.push(if hash.is_some() { TOLD } else { RETRACTED });
+    bytes.push(put.tag());
     bytes.extend(length.to_le_bytes());
     bytes.extend(id);
-    bytes.extend(hash.iter().flat_map(|hash| hash.to_le_bytes()));
+    if let Some(hash) = put.hash() {
+        bytes.extend(hash.to_le_bytes());
+    }
 }
 
 /// How many bytes a row takes.
-pub(super) fn len((id, hash): Row<'_>) -> usize {
-    1 + 4 + id.len() + hash.map_or(0, |_| 16)
+pub(super) fn len((id, put): Row<'_>) -> usize {
+    1 + 4 + id.len() + put.hash().map_or(0, |_| 16)
 }
 
 /// The rows of these bytes, which stood in `table`.
@@ -51,14 +83,14 @@ fn split_row(bytes: &[u8]) -> Option<(Row<'_>, &[u8])> {
     let (length, rest) = rest.split_first_chunk()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let (id, rest) = rest.split_at_checked(length)?;
-    match *tag {
-        TOLD => {
-            let (hash, rest) = rest.split_first_chunk()?;
-            Some(((id, Some(u128::from_le_bytes(*hash))), rest))
-        }
-        RETRACTED => Some(((id, None), rest)),
-        _ => None,
-    }
+    let of = match *tag {
+        TOLD => Put::Told,
+        KEPT => Put::Kept,
+        RETRACTED => return Some(((id, Put::Retracted), rest)),
+        _ => return None,
+    };
+    let (hash, rest) = rest.split_first_chunk()?;
+    Some(((id, of(u128::from_le_bytes(*hash))), rest))
 }
 
 #[cfg(test)]
@@ -69,10 +101,10 @@ mod tests {
     fn rows_come_as_they_were_put() {
         let long = vec![7; 70_000];
         let all: [Row<'_>; 4] = [
-            (b"", Some(0)),
-            (b"a", None),
-            (&long, Some(u128::MAX)),
-            (b"", None),
+            (b"", Put::Told(0)),
+            (b"a", Put::Retracted),
+            (&long, Put::Kept(u128::MAX)),
+            (b"", Put::Retracted),
         ];
         let mut bytes = Vec::new();
         for row in all {
@@ -86,7 +118,7 @@ mod tests {
     #[test]
     fn what_is_cut_off_or_of_another_tag_is_refused_and_not_read_on() {
         let mut whole = Vec::new();
-        put(&mut whole, (b"id", Some(1)));
+        put(&mut whole, (b"id", Put::Told(1)));
         let mut other = whole.clone();
         other[0] = 9;
         let cut = (1..whole.len()).map(|len| whole[..len].to_vec());

@@ -18,6 +18,7 @@ use operators::group::ErrorRow;
 
 use super::owners::Owners;
 use super::record::{SinkRecord, Stored, UNCLEAN, json, stored};
+use super::runs::{LEVELS, Run};
 use super::tables::{self, Bytes, SinkTables, StartingWith};
 use super::told;
 
@@ -109,10 +110,16 @@ impl Seen {
     pub(super) fn owners(&self, sink: &str) -> Result<Owners, StateError> {
         let tables = SinkTables::of(sink);
         let is_indexed = self.sink(sink)?.unwrap_or_default().key_in_id.is_none();
-        match self.table(tables.owners())? {
-            Some(owners) if is_indexed => Ok(Owners::Index(owners)),
-            _ => Owners::told(self.table(tables.told())?.as_ref()),
+        if !is_indexed {
+            return Owners::told(self.table(tables.told())?.as_ref());
         }
+        let mut runs = Vec::new();
+        for level in 0..LEVELS {
+            let name = tables.owners(level);
+            let run = self.table(TableDefinition::<Bytes, Bytes>::new(&name))?;
+            runs.extend(run.map(Run::of));
+        }
+        Ok(Owners::Index(runs))
     }
 
     /// Whether a sink was told anything.

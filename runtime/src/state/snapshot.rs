@@ -236,7 +236,8 @@ impl Owners {
         if self.shares.iter().all(is_here) {
             return Ok(());
         }
-        let ids: Vec<RowId> = ids.cloned().collect();
+        let mut ids: Vec<RowId> = ids.cloned().collect();
+        ids.sort_unstable();
         let question = Question::Owners {
             sink: self.sink.clone(),
             ids: ids.clone(),
@@ -256,9 +257,9 @@ impl Owners {
         Ok(())
     }
 
-    /// The key that owns the row.
-    pub fn of(&self, id: &RowId) -> Result<Option<Key>, StateError> {
-        for share in &self.shares {
+    /// The key that owns the row. Rows are best asked for in the order of their ids.
+    pub fn of(&mut self, id: &RowId) -> Result<Option<Key>, StateError> {
+        for share in &mut self.shares {
             let owner = match share {
                 OwnersIn::Here(owners) => owners.of(id)?,
                 OwnersIn::Asked(kept, known) => match known.get(id) {

@@ -15,7 +15,6 @@
 //! beneath a key exactly when the index names that key; publish and discard without anything staged
 //! do nothing, so either can be repeated after a crash.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
 
@@ -27,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use super::StateError;
 use super::owners::Index;
 use super::record::{UNCLEAN, put_sink_record, sink_record};
-use super::rows::{self, Row};
+use super::rows::{self, Put, Row};
+use super::runs;
 use super::tables::{self, Bytes, SinkTables, StartingWith};
 use super::told::Told;
 
@@ -46,10 +46,29 @@ pub struct Staged {
 
 /// Changes of what a sink was told, by the key whose rows they are. A row of one id is told beneath at
 /// most one key; where another key had it, it is retracted beneath that one.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct ToldChanges {
-    /// Rows as [`rows`] writes them, in pieces that can be stored.
-    keys: BTreeMap<Key, Vec<Vec<u8>>>,
+    pieces: Vec<Piece>,
+    /// The last piece of each key.
+    #[serde(skip)]
+    last: ByKey,
+}
+
+/// Pieces by key. Each row asks for that of its own.
+#[expect(
+    clippy::disallowed_types,
+    reason = "it is asked for keys, and pieces are put in order when they are written"
+)]
+type ByKey = std::collections::HashMap<Key, usize>;
+
+/// Changes of one key that can be stored.
+#[derive(Clone, Serialize, Deserialize)]
+struct Piece {
+    key: Key,
+    /// How many pieces of the key come before it.
+    number: u32,
+    /// Rows as [`rows`] writes them.
+    rows: Vec<u8>,
 }
 
 /// From how many bytes on a piece of the changes of one key is full.
@@ -59,44 +78,57 @@ impl ToldChanges {
     /// The sink holds the row, whose content has this hash, and the key yields it. Of several changes
     /// of one row of a key the last one counts.
     pub fn tell(&mut self, key: &Key, id: &RowId, hash: u128) {
-        rows::put(self.piece(key), (id.bytes(), Some(hash)));
+        self.put(key, (id.bytes(), Put::Told(hash)));
+    }
+
+    /// The same, of a row that the sink was told beneath this key before.
+    pub fn keep(&mut self, key: &Key, id: &RowId, hash: u128) {
+        self.put(key, (id.bytes(), Put::Kept(hash)));
     }
 
     /// The sink does not hold the row any more, or holds it for another key.
     pub fn retract(&mut self, key: &Key, id: &RowId) {
-        rows::put(self.piece(key), (id.bytes(), None));
+        self.put(key, (id.bytes(), Put::Retracted));
     }
 
     /// The keys of which rows change.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.keys.keys()
+        let firsts = self.pieces.iter().filter(|piece| piece.number == 0);
+        firsts.map(|piece| &piece.key)
     }
 
     /// Those of the keys of each share.
     pub(super) fn split(self, shares: usize, of: impl Fn(&Key) -> usize) -> Vec<ToldChanges> {
+        if shares == 1 {
+            return vec![self];
+        }
         let mut split = vec![ToldChanges::default(); shares];
-        for (key, pieces) in self.keys {
-            split[of(&key)].keys.insert(key, pieces);
+        for piece in self.pieces {
+            split[of(&piece.key)].pieces.push(piece);
         }
         split
     }
 
-    fn piece(&mut self, key: &Key) -> &mut Vec<u8> {
-        if !self.keys.contains_key(key) {
-            self.keys.insert(key.clone(), Vec::new());
-        }
-        let pieces = self.keys.get_mut(key).expect("it was just put there");
-        if pieces.last().is_none_or(|piece| piece.len() >= PIECE_BYTES) {
-            pieces.push(Vec::new());
-        }
-        pieces.last_mut().expect("there is a piece with room")
+    fn put(&mut self, key: &Key, row: Row<'_>) {
+        let last = self.last.get(key).copied();
+        let piece = match last.filter(|last| self.pieces[*last].rows.len() < PIECE_BYTES) {
+            Some(piece) => piece,
+            None => {
+                let number = last.map_or(0, |last| self.pieces[last].number + 1);
+                let (key, rows) = (key.clone(), Vec::new());
+                self.last.insert(key.clone(), self.pieces.len());
+                self.pieces.push(Piece { key, number, rows });
+                self.pieces.len() - 1
+            }
+        };
+        rows::put(&mut self.pieces[piece].rows, row);
     }
 }
 
 /// Row ids may hold people's numbers, so they are not shown.
 impl fmt::Debug for ToldChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.keys.keys()).finish()
+        f.debug_set().entries(self.keys()).finish()
     }
 }
 
@@ -124,9 +156,10 @@ pub(super) fn stage(transaction: &WriteTransaction, staged: &Staged) -> Result<(
     if staged.replaces_all {
         table.insert(EMPTIED, &[][..])?;
     }
-    let pieces = staged.changes.keys.iter().flat_map(|(key, pieces)| {
-        let numbered = (0_u32..).zip(pieces);
-        numbered.map(|(number, piece)| (tables::beneath(key, &number.to_be_bytes()), piece))
+    let pieces = staged.changes.pieces.iter();
+    let pieces = pieces.map(|piece| {
+        let place = tables::beneath(&piece.key, &piece.number.to_be_bytes());
+        (place, &piece.rows)
     });
     for (place, piece) in tables::in_order(pieces) {
         table.insert(place.as_slice(), piece.as_slice())?;
@@ -198,20 +231,19 @@ fn apply(
     let staged = transaction.open_table(tables.staged())?;
     if staged.get(EMPTIED)?.is_some() {
         transaction.delete_table(tables.told())?;
-        transaction.delete_table(tables.owners())?;
+        runs::forget(transaction, tables)?;
     }
     let mut told = Told::of(transaction.open_table(tables.told())?);
-    let mut index = None;
-    if is_indexed {
-        index = Some(Index::of(transaction.open_table(tables.owners())?));
-    }
+    let mut index = is_indexed.then(|| Index::of(transaction, tables));
     let mut change = |key: &[u8], bytes: &[u8]| {
         if bytes.is_empty() {
             return Ok(());
         }
         let changes = last_of_each(bytes)?;
         if let Some(index) = &mut index {
-            index.change(key, &changes)?;
+            let split = tables::split_beneath(key);
+            let (key, _) = split.ok_or_else(|| StateError::record("staged"))?;
+            index.change(&key, &changes)?;
         }
         told.change(key, &changes)
     };

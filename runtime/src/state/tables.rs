@@ -1,11 +1,11 @@
-//! Where everything lies in the store. This layout is format 2: a change to it is a new format.
+//! Where everything lies in the store. This layout is format 3: a change to it is a new format.
 //!
 //! | table           | key                                      | value                            |
 //! |-----------------|------------------------------------------|----------------------------------|
 //! | `meta`          | name                                     | text                             |
 //! | `digests`       | partition, key                           | per input: see [`super::record`] |
 //! | `told:<sink>`   | partition, length of the key, key, bound | rows: see [`super::told`]        |
-//! | `owner:<sink>`  | row id                                   | key: see [`super::owners`]       |
+//! | `owner<level>:<sink>` | row id                             | row ids, keys: see [`super::runs`] |
 //! | `staged:<sink>` | partition, length of the key, key, number| rows: see [`super::staged`]      |
 //! | `errors`        | partition, length of the key, key, id    | JSON                             |
 //! | `sinks`         | sink                                     | JSON                             |
@@ -46,16 +46,16 @@ pub(super) const STAMPS: TableDefinition<u128, Bytes> = TableDefinition::new("st
 
 /// The tables of one sink. They exist from its first row on, the index of owners where it is kept.
 pub(super) struct SinkTables {
+    sink: String,
     told: String,
-    owners: String,
     staged: String,
 }
 
 impl SinkTables {
     pub(super) fn of(sink: &str) -> Self {
         SinkTables {
+            sink: sink.to_owned(),
             told: format!("told:{sink}"),
-            owners: format!("owner:{sink}"),
             staged: format!("staged:{sink}"),
         }
     }
@@ -65,10 +65,15 @@ impl SinkTables {
         TableDefinition::new(&self.told)
     }
 
-    /// Row id -> owner key, of sinks with rows that can move between keys. There a row is told beneath
-    /// a key exactly when this names the key.
-    pub(super) fn owners(&self) -> TableDefinition<'_, Bytes, Bytes> {
-        TableDefinition::new(&self.owners)
+    /// The name of a level of the index of owners, of sinks with rows that can move between keys. There
+    /// a row is told beneath a key exactly when the index names the key.
+    pub(super) fn owners(&self, level: u32) -> String {
+        format!("owner{level}:{}", self.sink)
+    }
+
+    /// The name of a level of the index while it is made.
+    pub(super) fn owners_merged(&self) -> String {
+        format!("owner:{}", self.sink)
     }
 
     /// Numbers beneath their key -> changes of the key's rows, in the order of their numbers.

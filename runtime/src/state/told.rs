@@ -19,7 +19,7 @@ use operators::row_id::RowId;
 use redb::{ReadableTable, Table};
 
 use super::StateError;
-use super::rows::{self, Row};
+use super::rows::{self, Put, Row};
 use super::tables::{Bytes, StartingWith};
 
 /// How many bytes of rows a block has at most: with its place it fits four pages of redb.
@@ -171,8 +171,9 @@ impl<'a> Told<'a> {
 /// Reads the rows of a block.
 pub(super) fn read(bytes: &[u8], told: &mut Vec<(RowId, u128)>) -> Result<(), StateError> {
     for row in rows::rows(bytes, "told") {
-        let (id, hash) = row?;
-        let hash = hash.ok_or_else(|| StateError::record("told"))?;
+        let (id, Put::Told(hash)) = row? else {
+            return Err(StateError::record("told"));
+        };
         told.push((RowId::from_bytes(id), hash));
     }
     Ok(())
@@ -199,7 +200,7 @@ fn merged<'a>(before: &[Row<'a>], changes: &[Row<'a>]) -> Vec<Row<'a>> {
             rows.push(row);
         }
         before.next_if(|(id, _)| *id == change.0);
-        rows.extend(Some(*change).filter(|(_, hash)| hash.is_some()));
+        rows.extend(change.1.hash().map(|hash| (change.0, Put::Told(hash))));
     }
     rows.extend(before);
     rows

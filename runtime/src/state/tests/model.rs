@@ -158,10 +158,6 @@ impl Model {
     }
 }
 
-fn change((id, owner, hash): (i64, usize, Option<u128>)) -> Change {
-    (row(id), key(KEYS[owner]), hash)
-}
-
 fn take(step: &Step, state: &State, model: &mut Model) {
     match step {
         Step::Stage {
@@ -170,10 +166,23 @@ fn take(step: &Step, state: &State, model: &mut Model) {
             replaces_all,
         } => {
             let epoch = state.take_epoch().unwrap();
+            let had = model.told.get(sink).filter(|_| !replaces_all);
+            let mut all = ToldChanges::default();
+            for (id, owner, hash) in model.changes(*sink, changes) {
+                let is_its_own = had
+                    .and_then(|had| had.get(&id))
+                    .is_some_and(|had| had.0 == owner);
+                let (id, owner) = (row(id), key(KEYS[owner]));
+                match hash {
+                    Some(hash) if is_its_own => all.keep(&owner, &id, hash),
+                    Some(hash) => all.tell(&owner, &id, hash),
+                    None => all.retract(&owner, &id),
+                }
+            }
             let outcome = state.stage(Staged {
                 sink: SINKS[*sink].to_owned(),
                 epoch,
-                changes: super::changes(model.changes(*sink, changes).into_iter().map(change)),
+                changes: all,
                 replaces_all: *replaces_all,
             });
             assert_eq!(outcome.is_ok(), !model.staged.contains_key(sink));
