@@ -2,14 +2,20 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::ByteBuf;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::value::{Value, canonical};
 
 /// The values of a sink's `key` columns, as bytes: equal ids have equal bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RowId(Vec<u8>);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId(Bytes);
+
+/// Two numbers, or a short text and one, need no memory of their own: ids are compared and copied more
+/// than all else of a row.
+type Bytes = SmallVec<[u8; 23]>;
 
 /// An id may hold people's numbers: what is shown of one is a hash.
 impl fmt::Debug for RowId {
@@ -21,18 +27,18 @@ impl fmt::Debug for RowId {
 impl RowId {
     /// The id of these values.
     pub fn of(values: &[Value]) -> Self {
-        let mut bytes = Vec::new();
+        let mut bytes = Bytes::new();
         for value in values {
             match value {
                 Value::Null => bytes.push(b'n'),
-                Value::Bool(value) => bytes.extend([b'b', u8::from(*value)]),
+                Value::Bool(value) => tagged(&mut bytes, b'b', &[u8::from(*value)]),
                 Value::Int(value) => tagged(&mut bytes, b'i', &value.to_be_bytes()),
                 Value::Float(value) => {
                     tagged(&mut bytes, b'f', &canonical(*value).to_bits().to_be_bytes());
                 }
                 Value::Text(value) => {
                     tagged(&mut bytes, b't', &(value.len() as u64).to_be_bytes());
-                    bytes.extend(value.as_bytes());
+                    bytes.extend_from_slice(value.as_bytes());
                 }
                 Value::Date(value) => tagged(&mut bytes, b'd', &value.to_be_bytes()),
                 Value::Timestamp(value) => tagged(&mut bytes, b's', &value.to_be_bytes()),
@@ -43,7 +49,7 @@ impl RowId {
 
     /// The id whose bytes these are.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        RowId(bytes.to_vec())
+        RowId(Bytes::from_slice(bytes))
     }
 
     /// Its bytes.
@@ -57,7 +63,7 @@ impl RowId {
     /// When the bytes are not those of an id.
     pub fn values(&self) -> Vec<Value> {
         let mut values = Vec::new();
-        let mut rest = self.0.as_slice();
+        let mut rest = self.bytes();
         while let Some((tag, tail)) = rest.split_first() {
             rest = tail;
             values.push(match tag {
@@ -81,11 +87,23 @@ impl RowId {
     }
 }
 
+impl Serialize for RowId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for RowId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(RowId::from_bytes(&ByteBuf::deserialize(deserializer)?))
+    }
+}
+
 const DAMAGED: &str = "a row id was made by RowId::of";
 
-fn tagged(bytes: &mut Vec<u8>, tag: u8, value: &[u8]) {
+fn tagged(bytes: &mut Bytes, tag: u8, value: &[u8]) {
     bytes.push(tag);
-    bytes.extend(value);
+    bytes.extend_from_slice(value);
 }
 
 fn front<const N: usize>(rest: &mut &[u8]) -> [u8; N] {

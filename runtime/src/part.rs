@@ -199,11 +199,7 @@ impl Held {
             stood: Vec::new(),
             mended: Vec::new(),
         };
-        let comes = self
-            .updates
-            .iter()
-            .any(|(row, diff)| *diff > 0 && row.sink != ERRORS);
-        let places = if comes { places(batch) } else { Vec::new() };
+        let mut places = Places::of(batch, &self.updates);
         for (row, diff) in self.updates.drain(..) {
             if row.sink == ERRORS {
                 if diff < 0 {
@@ -214,14 +210,7 @@ impl Held {
                 }
                 continue;
             }
-            let named = (row.sink, &row.id, &row.owner);
-            let found = places.binary_search_by(|(place, ..)| place.cmp(&named));
-            let place = found.ok().filter(|_| diff > 0).map(|found| &places[found]);
-            let gathered = place.map(|(_, batch, at)| Row {
-                batch: Arc::clone(batch),
-                at: *at,
-                hash: row.hash,
-            });
+            let gathered = (diff > 0).then(|| places.find(&row)).flatten();
             let (sink, id, owner) = (row.sink, row.id, row.owner);
             part.updates.push(Update {
                 sink,
@@ -235,21 +224,64 @@ impl Held {
     }
 }
 
-/// Where a row of a batch stands: its sink, identity and owner; the rows of the sink; and the position
-/// among them.
-type PlaceOf<'a> = ((u16, &'a RowId, &'a Key), Arc<RecordBatch>, u32);
+/// Where the rows of a batch stand that come to sinks.
+struct Places<'a> {
+    batch: &'a Evaluated,
+    /// The rows of each sink, in the order of their identities; none of a sink to which no row comes.
+    sinks: Vec<Option<PlacesOf<'a>>>,
+}
 
-/// Where the rows of a batch stand, in the order of sinks, identities and owners.
-fn places(batch: &Evaluated) -> Vec<PlaceOf<'_>> {
-    let mut places = Vec::new();
-    for (sink, rows) in (0..).zip(batch.yielded.iter().flat_map(|yielded| &yielded.rows)) {
-        let batch_of_sink = Arc::new(rows.rows.clone());
-        let ids = (0..).zip(&rows.ids);
-        places.extend(ids.map(|(at, (id, key, _))| {
-            let owner = &batch.keys[*key as usize];
-            ((sink, id, owner), Arc::clone(&batch_of_sink), at)
-        }));
+struct PlacesOf<'a> {
+    rows: Arc<RecordBatch>,
+    /// Identity, key and position.
+    places: Vec<(&'a RowId, u32, u32)>,
+    /// The place that was found last. Updates come in the same order, so the next one is behind it.
+    at: usize,
+}
+
+impl<'a> Places<'a> {
+    fn of(batch: &'a Evaluated, updates: &[(ToldRow, Diff)]) -> Self {
+        let comes = updates
+            .iter()
+            .filter(|(row, diff)| *diff > 0 && row.sink != ERRORS);
+        let come_to: BTreeSet<u16> = comes.map(|(row, _)| row.sink).collect();
+        let rows = batch.yielded.iter().flat_map(|yielded| &yielded.rows);
+        let sinks = (0..).zip(rows).map(|(sink, rows)| {
+            let numbered = (0..).zip(&rows.ids);
+            come_to.contains(&sink).then(|| {
+                let places = numbered.map(|(at, (id, key, _))| (id, *key, at));
+                let mut places: Vec<_> = places.collect();
+                places.sort_unstable();
+                let rows = Arc::new(rows.rows.clone());
+                PlacesOf {
+                    rows,
+                    places,
+                    at: 0,
+                }
+            })
+        });
+        let sinks = sinks.collect();
+        Places { batch, sinks }
     }
-    places.sort_by_key(|(place, ..)| *place);
-    places
+
+    /// Where the row of an update stands, which is one of the batch.
+    fn find(&mut self, update: &ToldRow) -> Option<Row> {
+        let keys = &self.batch.keys;
+        let of_sink = self.sinks.get_mut(usize::from(update.sink))?.as_mut()?;
+        let is_it = |(id, key, _): &(&RowId, u32, u32)| {
+            **id == update.id && keys[*key as usize] == update.owner
+        };
+        if !of_sink.places.get(of_sink.at).is_some_and(is_it) {
+            let first = of_sink.places.partition_point(|(id, ..)| **id < update.id);
+            let found = of_sink.places[first..].iter().position(is_it);
+            of_sink.at = first + found?;
+        }
+        let (.., at) = of_sink.places[of_sink.at];
+        of_sink.at += 1;
+        Some(Row {
+            batch: Arc::clone(&of_sink.rows),
+            at,
+            hash: update.hash,
+        })
+    }
 }

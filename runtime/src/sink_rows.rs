@@ -154,31 +154,31 @@ fn named(
             },
         ));
     };
-    let mut by_id: BTreeMap<(u32, RowId), Vec<usize>> = BTreeMap::new();
+    let mut by_id: Vec<(u32, RowId, usize)> = Vec::with_capacity(origins.len());
     for (row, &origin) in origins.iter().enumerate() {
         let mut columns = key.iter();
         if let Some(null) = columns.find(|column| rows.column(**column).is_null(row)) {
             wrong(origin, nameless(&sink.schema.columns()[*null].0));
             continue;
         }
-        by_id
-            .entry((origin, row_id(rows, key, row)))
-            .or_default()
-            .push(row);
+        by_id.push((origin, row_id(rows, key, row), row));
     }
+    by_id.sort_unstable();
     let order = equatable(rows, newest_by);
     let mut ids = Vec::with_capacity(by_id.len());
     let mut kept = Vec::with_capacity(by_id.len());
-    for ((origin, id), same) in by_id {
-        let newest = match same.as_slice() {
-            [only] => *only,
+    for same in by_id.chunk_by(|one, other| (one.0, &one.1) == (other.0, &other.1)) {
+        let (origin, id, first) = &same[0];
+        let newest = match same {
+            [_] => *first,
             _ if newest_by.is_empty() => {
                 let message = format!("{} rows of one key have the same id", same.len());
-                wrong(origin, message);
+                wrong(*origin, message);
                 continue;
             }
             // The first in canonical order, of those that are last in the author's.
-            several => several.iter().copied().fold(several[0], |newest, row| {
+            several => several.iter().fold(*first, |newest, (.., row)| {
+                let row = *row;
                 if order.row(row) > order.row(newest) {
                     row
                 } else {
@@ -187,7 +187,7 @@ fn named(
             }),
         };
         kept.push(u32::try_from(newest).expect("a chunk has fewer than 2^32 rows"));
-        ids.push((id, origin, hashes[newest]));
+        ids.push((id.clone(), *origin, hashes[newest]));
     }
     let positions = UInt32Array::from(kept);
     let rows = arrow::compute::take_record_batch(rows, &positions).expect("rows of the batch");
