@@ -72,6 +72,30 @@ fn rows_live_and_are_counted_the_same_by_sets_and_by_policies() {
     }
 }
 
+/// What the table holds decides what becomes of a row, whatever the sink was told of it.
+#[test]
+fn rows_that_are_taken_for_new_and_are_there_are_updated() {
+    let table = "CREATE TABLE t (id text PRIMARY KEY, v bigint); INSERT INTO t VALUES ('z', 9)";
+    let fixture = Fixture::new(&ROW, &["id"]).over(table);
+    let sink = fixture.sink();
+    let mut writer = sink.open(false).unwrap();
+    let lookups = sink.lookups(&BTreeMap::new());
+    let commits = [
+        (vec![row("a", 1), row("b", 1)], [2, 0, 0, 0, 0]),
+        (vec![row("b", 1), row("c", 1), row("z", 1)], [1, 1, 0, 0, 1]),
+        (vec![row("d", 1)], [1, 0, 0, 0, 0]),
+    ];
+    for (epoch, (rows, expected)) in (1..).zip(commits) {
+        let before = (epoch > 1).then(|| fence(epoch - 1));
+        writer.begin(before.as_ref(), &fence(epoch)).unwrap();
+        let applied = writer.apply(&fixture.updates(&rows, &[]), &lookups, None);
+        assert_eq!(counts(&applied.unwrap()), expected);
+        writer.commit().unwrap();
+    }
+    let rows = fixture.query("SELECT * FROM t ORDER BY 1");
+    assert_eq!(rows, ["a|1", "b|1", "c|1", "d|1", "z|1"]);
+}
+
 #[test]
 fn each_policy_has_its_value_at_each_transition() {
     let cases: [(Fields, [&str; 5]); 5] = [

@@ -1,7 +1,9 @@
 //! Updates become writes, a set of rows at a time.
 //!
 //! ```text
-//!  rows ---------> nothing there yet, or a log --> COPY into the table
+//!  rows ---------> all are new, or a log --------> COPY into the table
+//!       |                                            | one is refused, or is there
+//!       |                                            v
 //!       \--------> no policies ------------------> COPY beside it, and statements over both
 //!        \-------> policies ---------------------> old rows by COPY, resolved, COPY beside it ..
 //!  retractions --> the same two ways
@@ -43,7 +45,17 @@ pub(super) struct Applying<'a> {
     pub(super) changes: Option<&'a mut Vec<Change>>,
     /// Whether rows that are read are locked until they are written.
     pub(super) locks: bool,
+    pub(super) strangers: &'a mut Strangers,
     pub(super) applied: Applied,
+}
+
+/// How rows go that the sink was not told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strangers {
+    /// By COPY into the table.
+    Copied,
+    /// As others: some of them were there, or were refused, and each copy could be in vain.
+    Merged,
 }
 
 impl Applying<'_> {
@@ -69,7 +81,8 @@ impl Applying<'_> {
         let mut first = 0;
         for owners in updates.owners.chunks(most) {
             let rows = updates.rows.slice(first, owners.len());
-            self.merge(&rows, owners, plain)?;
+            let known = &updates.known[first..first + owners.len()];
+            self.merge(&rows, (owners, known), plain)?;
             first += owners.len();
         }
         Ok(())
@@ -115,7 +128,7 @@ impl Applying<'_> {
     fn merge(
         &mut self,
         rows: &RecordBatch,
-        owners: &[Key],
+        (owners, known): (&[Key], &[bool]),
         plain: bool,
     ) -> Result<(), PostgresError> {
         let key = self.plan.table.key.iter();
@@ -133,19 +146,24 @@ impl Applying<'_> {
         if !plain {
             return self.merge_by_policies(sent);
         }
-        if self.copies()? && self.copy(&sent)? {
-            return Ok(());
+        if self.copies(known)? {
+            if self.copy(&sent)? {
+                return Ok(());
+            }
+            *self.strangers = Strangers::Merged;
         }
         self.merge_sets(sent)
     }
 
-    /// Whether rows can go straight into the table: all are new to it.
-    fn copies(&mut self) -> Result<bool, PostgresError> {
+    /// Whether rows can go straight into the table: all are new to it, as far as is known. One that is
+    /// there all the same is refused, by the index that its key has.
+    fn copies(&mut self, known: &[bool]) -> Result<bool, PostgresError> {
         let whole = self.layout.columns.len() == self.plan.policies.pipeline();
         if !whole || !self.layout.takes_copies() || self.plan.table.mode == Mode::UpdateOnly {
             return Ok(false);
         }
-        if self.plan.table.mode == Mode::Append {
+        let are_new = *self.strangers == Strangers::Copied && !known.contains(&true);
+        if self.plan.table.mode == Mode::Append || are_new {
             return Ok(true);
         }
         let sql = format!("SELECT NOT EXISTS (SELECT FROM {})", self.layout.table);

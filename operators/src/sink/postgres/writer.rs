@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Plan;
-use super::apply::Applying;
+use super::apply::{Applying, Strangers};
 use super::decode::{Column, Rows, text};
 use super::failure;
 use super::fence::FenceTable;
@@ -53,6 +53,7 @@ pub(super) struct PostgresWriter {
     lost: Option<PostgresError>,
     /// What the session that was lost last left on the server: it may still hold the lock on the fence.
     left: Option<Backend>,
+    strangers: Strangers,
     dry: bool,
 }
 
@@ -79,6 +80,7 @@ impl PostgresWriter {
             losses: 0,
             lost: None,
             left: None,
+            strangers: Strangers::Copied,
             dry,
         }
     }
@@ -177,6 +179,7 @@ impl Writer for PostgresWriter {
             lookups,
             changes,
             locks: !self.dry,
+            strangers: &mut self.strangers,
             applied: Applied::default(),
         };
         applying.apply(updates)
