@@ -4,11 +4,12 @@
 //! parts of an epoch, from all workers --> net with what is held (claims)
 //!     |
 //!     v            for each sink with rows
-//!   begin: fence compared and moved --> rows applied --> staged in the state --> committed --> published
+//!   begin: fence compared and moved --> rows applied, staged in the state --> committed
 //!     |
-//!     v
-//!   keys settled: clean, or unclean when a row of theirs was refused, is held or was lost
-//!     |
+//!     +--> behind the next commit: published in the state
+//!     |      |
+//!     |      v
+//!     |    keys settled: clean, or unclean when a row of theirs was refused, is held or was lost
 //!     v
 //!   workers hear that the epochs are committed
 //! ```
@@ -18,6 +19,7 @@
 //! * what a sink refused is not told;
 //! * a key is clean only when every sink has published all its rows.
 
+mod behind;
 mod claims;
 mod keys;
 mod target;
@@ -25,6 +27,7 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use operators::consolidate::{Diff, Epoch};
@@ -40,10 +43,11 @@ use crate::epoch::RETRIES;
 use crate::error::RunError;
 use crate::job::{Job, Purpose};
 use crate::part::{Message, Part, Update};
-use crate::recorder::{Lane, Phase, Task};
+use crate::recorder::{Lane, Phase, Recorder, Task};
 use crate::report::batches::{BatchWeight, HEAVIEST};
 use crate::report::keys::Opened;
-use crate::state::State;
+use crate::state::{SettledKey, State};
+use behind::Behind;
 use keys::Keys;
 pub(crate) use target::{Counts, Difference, Target};
 use turn::Turn;
@@ -157,6 +161,17 @@ impl<'a> Committer<'a> {
 
     /// Commits until the workers have ended.
     pub(crate) fn run(&mut self, messages: &Receiver<Message>) -> Result<Outcome, RunError> {
+        thread::scope(|scope| self.commits(messages, &mut Behind::of(scope)))
+    }
+
+    fn commits<'scope>(
+        &mut self,
+        messages: &Receiver<Message>,
+        behind: &mut Behind<'scope, '_>,
+    ) -> Result<Outcome, RunError>
+    where
+        'a: 'scope,
+    {
         loop {
             match messages.recv_timeout(TICK) {
                 Ok(message) => self.take(message),
@@ -166,14 +181,15 @@ impl<'a> Committer<'a> {
             messages.try_iter().for_each(|message| self.take(message));
             self.passing.look(self.job);
             if !self.complete.is_empty() {
-                self.commit(false)?;
+                self.commit(false, behind)?;
             }
         }
         if !self.job.abort.is_raised() {
             // What a run that stops holds of its rows waits for keys that were not evaluated: it comes
             // again with the next run, as after a crash.
-            self.commit(!self.job.stop.leaves_some())?;
+            self.commit(!self.job.stop.leaves_some(), behind)?;
         }
+        behind.done()?;
         let mut outcome = std::mem::take(&mut self.outcome);
         outcome.stopped = self.job.stop.leaves_some();
         outcome.unclean = self.keys.leave_some();
@@ -250,7 +266,14 @@ impl<'a> Committer<'a> {
     }
 
     /// Commits the complete epochs together. The last commit of a run settles what was held.
-    fn commit(&mut self, last: bool) -> Result<(), RunError> {
+    fn commit<'scope>(
+        &mut self,
+        last: bool,
+        behind: &mut Behind<'scope, '_>,
+    ) -> Result<(), RunError>
+    where
+        'a: 'scope,
+    {
         let mut updates: Vec<Vec<_>> = self.targets.iter().map(|_| Vec::new()).collect();
         let (mut epochs, mut evaluated) = (Vec::new(), 0);
         for (epoch, parts) in std::mem::take(&mut self.complete) {
@@ -288,7 +311,7 @@ impl<'a> Committer<'a> {
             }
         }
         match self.job.purpose {
-            Purpose::Commit => self.write(updates, last)?,
+            Purpose::Commit => self.write(updates, last, behind)?,
             Purpose::Rehearse => self.rehearse(updates, last)?,
             Purpose::Compare => self.compare(updates),
             Purpose::Survey => {}
@@ -298,7 +321,15 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    fn write(&mut self, updates: Vec<Vec<Update>>, last: bool) -> Result<(), RunError> {
+    fn write<'scope>(
+        &mut self,
+        updates: Vec<Vec<Update>>,
+        last: bool,
+        behind: &mut Behind<'scope, '_>,
+    ) -> Result<(), RunError>
+    where
+        'a: 'scope,
+    {
         let snapshot = self.state.snapshot()?;
         let mut turns = Vec::new();
         for (target, updates) in self.targets.iter_mut().zip(updates) {
@@ -320,6 +351,7 @@ impl<'a> Committer<'a> {
         for (target, turn) in self.targets.iter_mut().zip(&turns) {
             target.print(turn)?;
         }
+        let mut written = Vec::new();
         let mut pairs = self.targets.iter().zip(&turns);
         if pairs.any(|(target, turn)| target.is_written(turn, last)) {
             let epoch = self.state.take_epoch()?;
@@ -328,23 +360,17 @@ impl<'a> Committer<'a> {
                     continue;
                 }
                 let to = (self.state, &*self.job.recorder);
-                let refused = target.write(turn, epoch, to)?;
+                let refused = target.write(turn, epoch, to, behind)?;
                 self.keys.refuse(target.name(), refused);
+                written.push(target.name().to_owned());
             }
         }
         if last {
             blocked.clear();
         }
         let settled = self.keys.settle(&blocked, last);
-        if !settled.is_empty() {
-            let _span = self.job.recorder.span(Lane::Writer, Task::Settle, "keys");
-            let clean = settled.iter().filter(|settled| settled.clean.is_some());
-            let clean = clean.filter(|clean| !clean.key.is_reserved()).count();
-            self.state.settle(settled)?;
-            self.job.recorder.tell(|status| status.settled(clean));
-        }
-        die_at("settled");
-        Ok(())
+        let (state, job) = (self.state, self.job);
+        behind.leave(move || left(state, &job.recorder, &written, settled))
     }
 
     /// Gathers until the last commit, and then writes into transactions that are rolled back.
@@ -393,6 +419,29 @@ impl<'a> Committer<'a> {
         self.passing.committed(epochs);
         self.waker.all();
     }
+}
+
+/// What a commit leaves to the state: sinks hold what is staged for them, and keys are settled.
+fn left(
+    state: &State,
+    recorder: &Recorder,
+    written: &[String],
+    settled: Vec<SettledKey>,
+) -> Result<(), RunError> {
+    for sink in written {
+        let _span = recorder.span(Lane::State, Task::Publish, sink);
+        state.publish(sink)?;
+        die_at("published");
+    }
+    if !settled.is_empty() {
+        let _span = recorder.span(Lane::State, Task::Settle, "keys");
+        let clean = settled.iter().filter(|settled| settled.clean.is_some());
+        let clean = clean.filter(|clean| !clean.key.is_reserved()).count();
+        state.settle(settled)?;
+        recorder.tell(|status| status.settled(clean));
+    }
+    die_at("settled");
+    Ok(())
 }
 
 /// Wakes workers that wait for a commit.

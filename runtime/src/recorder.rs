@@ -47,6 +47,8 @@ pub(crate) enum Lane {
     Worker(usize),
     /// The committer.
     Writer,
+    /// What the state is told meanwhile.
+    State,
 }
 
 /// What is done.
@@ -66,8 +68,10 @@ pub(crate) enum Task {
     Apply,
     /// Told rows are staged in the state.
     Stage,
-    /// A sink commits, and the state publishes.
+    /// A sink commits.
     Commit,
+    /// The state publishes what a sink holds.
+    Publish,
     /// Keys are settled in the state.
     Settle,
 }
@@ -315,6 +319,7 @@ impl fmt::Display for Lane {
             Lane::Fetch(input) => write!(f, "fetch {input}"),
             Lane::Worker(worker) => write!(f, "worker {worker}"),
             Lane::Writer => f.write_str("writer"),
+            Lane::State => f.write_str("state"),
         }
     }
 }
@@ -331,6 +336,7 @@ impl Task {
             Task::Apply => "apply",
             Task::Stage => "stage",
             Task::Commit => "commit",
+            Task::Publish => "publish",
             Task::Settle => "settle",
         }
     }
@@ -342,7 +348,9 @@ impl Task {
             Task::Way | Task::Group => Some(Phase::Survey),
             Task::Batch => None,
             Task::KeyFunction => Some(Phase::Compute),
-            Task::Apply | Task::Stage | Task::Commit | Task::Settle => Some(Phase::Write),
+            Task::Apply | Task::Stage | Task::Commit | Task::Publish | Task::Settle => {
+                Some(Phase::Write)
+            }
         }
     }
 }

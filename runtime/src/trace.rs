@@ -1,5 +1,5 @@
 //! The trace of a run, for people who look at it with Perfetto: a lane for each thread that fetches,
-//! each worker and the writer, so that what overlaps is seen.
+//! each worker, the writer and the state, so that what overlaps is seen.
 //!
 //! The file is in the JSON array format of trace events, whose closing bracket may be missing
 //! (Trace Event Format, Google, <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>):
@@ -118,6 +118,7 @@ impl Lane {
         match self {
             Lane::Dimensions => 1,
             Lane::Writer => 2000,
+            Lane::State => 2001,
             Lane::Worker(worker) => 1000 + worker,
             Lane::Fetch(input) => 10 + input,
         }

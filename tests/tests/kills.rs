@@ -64,6 +64,24 @@ fn a_run_that_dies_at_any_point_of_any_commit_is_made_good_by_the_next() {
     }
 }
 
+/// What is told is staged while the sink works, which may refuse some of it.
+#[test]
+fn what_was_refused_is_not_told_when_the_run_dies_before_it_is_taken_back() {
+    for mut scratch in [day_1(), day_1_on_postgres()] {
+        scratch.sheet("bookings", |bookings| {
+            bookings.set(("booking", "9"), "seats", "1");
+        });
+        scratch.fault = Some("refuse-row:Ben,die:staged-refused".to_owned());
+        assert_eq!(scratch.run().exit, None);
+        scratch.fault = Some("refuse-row:Ben".to_owned());
+        let refused = scratch.run().exits(65);
+        assert_eq!(refused.number("/sinks/booking_table/refused"), 1);
+        scratch.fault = None;
+        scratch.run().exits(0);
+        is_current(&scratch).unwrap();
+    }
+}
+
 #[test]
 fn deaths_one_after_the_other_are_made_good_by_the_next_run() {
     let mut scratch = day_1();

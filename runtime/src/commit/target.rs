@@ -10,11 +10,12 @@ use operators::sink::{Applied, Change, Fence, Fenced, Refused, Writer, console};
 use pipelines::plan::SinkPlan;
 use serde::Serialize;
 
+use super::behind::Behind;
 use super::claims::{self, Claims, OwnerOf};
 use super::turn::{Commit, Turn};
 use crate::error::RunError;
 use crate::part::{Row, Update};
-use crate::recorder::{Lane, Recorder, Task};
+use crate::recorder::Recorder;
 use crate::state::{Owners, Snapshot, State, StateError};
 
 /// A sink of the run.
@@ -30,6 +31,9 @@ pub(crate) struct Target<'a> {
     at_once: bool,
     /// The keys whose rows stay theirs in this run: their batch failed, or a check blocks them.
     kept: BTreeSet<Key>,
+    /// Whether it is asked who has a row; and who has those of the commit before, in the order of their ids.
+    is_indexed: bool,
+    latest: Vec<(RowId, Option<Key>)>,
 }
 
 enum Kind {
@@ -110,6 +114,8 @@ impl<'a> Target<'a> {
             waiting: BTreeSet::new(),
             at_once: false,
             kept: BTreeSet::new(),
+            is_indexed: false,
+            latest: Vec::new(),
         }
     }
 
@@ -207,7 +213,18 @@ impl<'a> Target<'a> {
             let turn = update.row.map_or(claims::Turn::Goes, claims::Turn::Comes);
             (update.id, update.owner, turn)
         });
-        let mut owner = owners.map(|mut owners| move |id: &RowId| owners.of(id));
+        self.is_indexed = owners.is_some();
+        // What the commit before has changed is perhaps not published yet. Both are asked in order.
+        let mut latest = self.latest.iter().peekable();
+        let mut owner = owners.map(|mut owners| {
+            move |id: &RowId| {
+                while latest.next_if(|(passed, _)| passed < id).is_some() {}
+                match latest.next_if(|(found, _)| found == id) {
+                    Some((_, owner)) => Ok(owner.clone()),
+                    None => owners.of(id),
+                }
+            }
+        });
         let owner = owner.as_mut().map(|owner| owner as &mut OwnerOf<'_, _>);
         let netted = self.claims.net(turns, owner, last.then_some(&self.kept))?;
         turn.rows = netted.rows;
@@ -238,11 +255,12 @@ impl<'a> Target<'a> {
     }
 
     /// Writes a commit. Gives the refused rows, each with the key that had the row before.
-    pub(crate) fn write(
+    pub(super) fn write(
         &mut self,
         turn: &Turn,
         epoch: u64,
         (state, recorder): (&State, &Recorder),
+        behind: &mut Behind<'_, '_>,
     ) -> Result<Vec<(Refused, Option<Key>)>, RunError> {
         let Kind::Fenced {
             writer,
@@ -263,16 +281,16 @@ impl<'a> Target<'a> {
             updates: turn.updates(self.plan),
             lookups,
             writer: writer.as_mut(),
+            is_staged: false,
         };
-        let applied = commit.made(state, recorder)?;
+        let applied = commit.made(state, recorder, behind)?;
         die_at("committed");
-        let span = recorder.span(Lane::Writer, Task::Commit, &self.plan.name);
-        state.publish(&self.plan.name)?;
-        drop(span);
-        die_at("published");
         *fence = Some(next);
         self.counts.add(&applied);
         recorder.tell(|status| status.wrote(&self.plan.name, &applied));
+        if self.is_indexed {
+            self.latest = turn.owners(&applied);
+        }
         Ok(turn.refused(&applied))
     }
 

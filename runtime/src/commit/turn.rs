@@ -1,13 +1,20 @@
 //! What one commit does to one sink, and how it is made.
 //!
 //! ```text
-//!  begin: fence compared, moved --> apply --> stage --> commit
-//!    ^                                |                   |
+//!  begin: fence compared, moved --+--> apply --+--> commit
+//!    ^                             +--> stage --+      |
+//!    |                                          |      |
+//!    |       rows were refused: staged again, without them
+//!    |                                                 |
 //!    +---------- the sink is lost: what is staged is forgotten
 //! ```
+//!
+//! What is staged while the sink works is all that it is told, and is what it holds before it commits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
@@ -15,14 +22,15 @@ use operators::fault::{self, die_at};
 use operators::key::Key;
 use operators::row_id::RowId;
 use operators::sink::policy::Lookups;
-use operators::sink::{Applied, Fence, Refused, SinkError, Updates, Writer};
+use operators::sink::{Applied, Fence, Refused, Updates, Writer};
 use pipelines::plan::SinkPlan;
 
+use super::behind::Behind;
 use super::claims::{Lost, Written};
 use crate::error::RunError;
 use crate::part::{Row, Update};
 use crate::recorder::{Lane, Recorder, Task};
-use crate::state::{Staged, State, ToldChanges};
+use crate::state::{Staged, State, StateError, ToldChanges};
 
 /// What one commit does to one sink.
 pub(crate) struct Turn {
@@ -72,13 +80,33 @@ impl Turn {
             .collect()
     }
 
+    /// Who has each of its rows when it is done, in the order of their ids.
+    pub(super) fn owners(&self, applied: &Applied) -> Vec<(RowId, Option<Key>)> {
+        let refused: BTreeSet<&RowId> = applied.refused.iter().map(|row| &row.id).collect();
+        let come = self.rows.iter().map(|(id, written)| {
+            let owner = Some(written.owner.clone());
+            let before = || written.before.clone();
+            (
+                id,
+                if refused.contains(id) {
+                    before()
+                } else {
+                    owner
+                },
+            )
+        });
+        let go = self.retractions.iter().map(|(id, owner)| {
+            let stays = refused.contains(id).then(|| owner.clone());
+            (id, stays)
+        });
+        let owners = come.chain(go).map(|(id, owner)| (id.clone(), owner));
+        let mut owners: Vec<(RowId, Option<Key>)> = owners.collect();
+        owners.sort_by(|(one, _), (other, _)| one.cmp(other));
+        owners
+    }
+
     /// What the sink holds now; not what it refused.
-    fn told(&self, applied: &Applied) -> ToldChanges {
-        let refused: BTreeSet<&RowId> = if fault::seeded("refused-as-told") {
-            BTreeSet::new()
-        } else {
-            applied.refused.iter().map(|row| &row.id).collect()
-        };
+    fn told(&self, refused: &BTreeSet<&RowId>) -> ToldChanges {
         let mut changes = ToldChanges::default();
         let rows = self.rows.iter().filter(|(id, _)| !refused.contains(id));
         for (id, Written { owner, before, row }) in rows {
@@ -109,61 +137,98 @@ pub(super) struct Commit<'a> {
     pub(super) updates: Updates,
     pub(super) lookups: &'a Lookups,
     pub(super) writer: &'a mut dyn Writer,
+    /// Whether the state has it staged.
+    pub(super) is_staged: bool,
 }
 
 impl Commit<'_> {
     /// Makes it, as often as the sink is lost and comes back, and gives what was done.
-    pub(super) fn made(&mut self, state: &State, recorder: &Recorder) -> Result<Applied, RunError> {
+    pub(super) fn made(
+        &mut self,
+        state: &State,
+        recorder: &Recorder,
+        behind: &mut Behind<'_, '_>,
+    ) -> Result<Applied, RunError> {
         loop {
-            match self.make(state, recorder) {
+            match self.make(state, recorder, behind) {
                 Err(RunError::Sink(lost)) => self.writer.regain(lost)?,
                 other => return other,
             }
             // What the sink refuses then may be something else.
-            state.discard(self.sink)?;
+            self.discard(state)?;
         }
     }
 
-    /// Fence, rows, state, and only then the sink's own commit. After an error the sink has nothing of
+    /// Forgets what was staged of it; not of the commit before, which may be there still.
+    fn discard(&mut self, state: &State) -> Result<(), StateError> {
+        if std::mem::take(&mut self.is_staged) {
+            state.discard(self.sink)?;
+        }
+        Ok(())
+    }
+
+    /// Fence, rows and state, and only then the sink's own commit. After an error the sink has nothing of
     /// it, or is in doubt.
-    fn make(&mut self, state: &State, recorder: &Recorder) -> Result<Applied, RunError> {
+    fn make(
+        &mut self,
+        state: &State,
+        recorder: &Recorder,
+        behind: &mut Behind<'_, '_>,
+    ) -> Result<Applied, RunError> {
         let expected = if fault::seeded("fence-not-compared") {
             self.writer.fence()?
         } else {
             self.fences.0.cloned()
         };
-        let mut span = recorder.span(Lane::Writer, Task::Apply, self.sink);
-        let rows = self.turn.rows.len() + self.turn.retractions.len();
-        fault::wait("slow-sink");
-        fault::wait_for_each("slow-rows", rows);
-        span.count(rows, 0);
-        let applied = self.apply(expected.as_ref())?;
-        drop(span);
-        let span = recorder.span(Lane::Writer, Task::Stage, self.sink);
-        let staged = Staged {
-            sink: self.sink.to_owned(),
-            epoch: self.fences.1.epoch,
-            changes: self.turn.told(&applied),
-            replaces_all: false,
+        self.writer.begin(expected.as_ref(), self.fences.1)?;
+        let (turn, sink, epoch) = (self.turn, self.sink, self.fences.1.epoch);
+        let stage = |refused: &BTreeSet<&RowId>| {
+            let _span = recorder.span(Lane::State, Task::Stage, sink);
+            state.stage(Staged {
+                sink: sink.to_owned(),
+                epoch,
+                changes: turn.told(refused),
+                replaces_all: false,
+            })
         };
-        if let Err(error) = state.stage(staged) {
-            self.writer.rollback()?;
-            return Err(error.into());
+        let (applied, staged) = thread::scope(|scope| {
+            let staging = scope.spawn(|| {
+                behind.done()?;
+                Ok::<_, RunError>(stage(&BTreeSet::new())?)
+            });
+            let mut span = recorder.span(Lane::Writer, Task::Apply, sink);
+            let rows = turn.rows.len() + turn.retractions.len();
+            fault::wait("slow-sink");
+            fault::wait_for_each("slow-rows", rows);
+            span.count(rows, 0);
+            let applied = self.writer.apply(&self.updates, self.lookups, None);
+            drop(span);
+            let staged = staging.join();
+            (applied, staged.unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        self.is_staged = staged.is_ok();
+        let applied = match (applied, staged) {
+            (Ok(applied), Ok(())) => applied,
+            (applied, staged) => {
+                self.writer.rollback()?;
+                self.discard(state)?;
+                staged?;
+                return applied.map_err(RunError::from);
+            }
+        };
+        let refused: BTreeSet<&RowId> = applied.refused.iter().map(|row| &row.id).collect();
+        if !refused.is_empty() && !fault::seeded("refused-as-told") {
+            die_at("staged-refused");
+            self.discard(state)?;
+            if let Err(error) = stage(&refused) {
+                self.writer.rollback()?;
+                return Err(error.into());
+            }
+            self.is_staged = true;
         }
-        drop(span);
         let _span = recorder.span(Lane::Writer, Task::Commit, self.sink);
         die_at("staged");
         self.end(applied)
-    }
-
-    /// Begins it and writes updates in it; after an error nothing is begun.
-    fn apply(&mut self, expected: Option<&Fence>) -> Result<Applied, SinkError> {
-        self.writer.begin(expected, self.fences.1)?;
-        let applied = self.writer.apply(&self.updates, self.lookups, None);
-        if applied.is_err() {
-            self.writer.rollback()?;
-        }
-        applied
     }
 
     /// Ends it, and gives what was done.
@@ -171,7 +236,8 @@ impl Commit<'_> {
         match self.writer.commit() {
             Err(_) if fault::seeded("commit-retried-blindly") => {
                 let stands = self.writer.fence()?;
-                let applied = self.apply(stands.as_ref())?;
+                self.writer.begin(stands.as_ref(), self.fences.1)?;
+                let applied = self.writer.apply(&self.updates, self.lookups, None)?;
                 self.writer.commit()?;
                 Ok(applied)
             }

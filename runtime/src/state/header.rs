@@ -1,5 +1,6 @@
 //! Whose state a store holds, and in which format.
 
+use std::ops::Range;
 use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableError, WriteTransaction};
@@ -74,13 +75,16 @@ pub(super) fn check(
     text(ID)
 }
 
-/// The next epoch, which no other call gives again.
-pub(super) fn take_epoch(transaction: &WriteTransaction) -> Result<u64, StateError> {
+/// The next epochs, which no other call gives again.
+pub(super) fn take_epochs(
+    transaction: &WriteTransaction,
+    count: u64,
+) -> Result<Range<u64>, StateError> {
     let meta = transaction.open_table(tables::META)?;
     let epoch = next_epoch(&meta)?;
     drop(meta);
-    set_next_epoch(transaction, epoch + 1)?;
-    Ok(epoch)
+    set_next_epoch(transaction, epoch + count)?;
+    Ok(epoch..epoch + count)
 }
 
 /// The epoch that is given next.

@@ -74,16 +74,17 @@ impl<T: ReadableTable<Bytes, Bytes>> Run<T> {
 
     fn block_of(&self, id: &[u8]) -> Result<Block, StateError> {
         let found = self.table.range::<&[u8]>(..=id)?.next_back().transpose()?;
-        let mut block = Block::default();
-        block.from = Some(Vec::new());
-        if let Some((first, entries)) = found {
-            block.from = Some(first.value().to_vec());
-            block.entries = entries.value().to_vec();
-        }
+        let (from, entries) = found.map_or_else(Default::default, |(first, entries)| {
+            (first.value().to_vec(), entries.value().to_vec())
+        });
         let behind = (Bound::Excluded(id), Bound::Unbounded);
         let next = self.table.range::<&[u8]>(behind)?.next().transpose()?;
-        block.until = next.map(|(first, _)| first.value().to_vec());
-        Ok(block)
+        Ok(Block {
+            entries,
+            from: Some(from),
+            until: next.map(|(first, _)| first.value().to_vec()),
+            ..Block::default()
+        })
     }
 }
 

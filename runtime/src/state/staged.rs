@@ -111,16 +111,14 @@ impl ToldChanges {
 
     fn put(&mut self, key: &Key, row: Row<'_>) {
         let last = self.last.get(key).copied();
-        let piece = match last.filter(|last| self.pieces[*last].rows.len() < PIECE_BYTES) {
-            Some(piece) => piece,
-            None => {
-                let number = last.map_or(0, |last| self.pieces[last].number + 1);
-                let (key, rows) = (key.clone(), Vec::new());
-                self.last.insert(key.clone(), self.pieces.len());
-                self.pieces.push(Piece { key, number, rows });
-                self.pieces.len() - 1
-            }
-        };
+        let has_room = |last: &usize| self.pieces[*last].rows.len() < PIECE_BYTES;
+        let piece = last.filter(has_room).unwrap_or_else(|| {
+            let number = last.map_or(0, |last| self.pieces[last].number + 1);
+            let (key, rows) = (key.clone(), Vec::new());
+            self.last.insert(key.clone(), self.pieces.len());
+            self.pieces.push(Piece { key, number, rows });
+            self.pieces.len() - 1
+        });
         rows::put(&mut self.pieces[piece].rows, row);
     }
 }

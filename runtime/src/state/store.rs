@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +28,8 @@ use super::{
 pub(super) struct Store {
     pub(super) database: Arc<Database>,
     id: String,
+    /// Epochs that no other call gives.
+    epochs: Mutex<Range<u64>>,
     /// The unclean keys, once they were asked for.
     unclean: Mutex<Option<BTreeSet<Key>>>,
 }
@@ -81,7 +84,14 @@ impl Store {
     /// A number that no epoch of this state had or will have; numbers grow. It is on disk before
     /// it is given.
     pub(super) fn take_epoch(&self) -> Result<u64, StateError> {
-        self.write(SYNCED, header::take_epoch)
+        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(epoch) = epochs.next() {
+            return Ok(epoch);
+        }
+        *epochs = self.write(SYNCED, |transaction| {
+            header::take_epochs(transaction, EPOCHS_AT_ONCE)
+        })?;
+        Ok(epochs.next().expect("some were taken"))
     }
 
     /// Keeps what a sink is about to be told, on disk before the sink hears of it, and marks its
@@ -195,6 +205,7 @@ impl Store {
         Ok(Store {
             database,
             id,
+            epochs: Mutex::default(),
             unclean,
         })
     }
@@ -226,6 +237,9 @@ impl fmt::Debug for Store {
             .finish_non_exhaustive()
     }
 }
+
+/// How many epochs are taken with one sync. Those that are left when the state is closed are nobody's.
+const EPOCHS_AT_ONCE: u64 = 64;
 
 /// The commit is on disk before the run goes on.
 const SYNCED: Durability = Durability::Immediate;

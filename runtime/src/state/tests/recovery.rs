@@ -200,9 +200,11 @@ fn closing_the_state_brings_what_was_committed_before_it() {
 fn an_epoch_that_was_taken_is_not_taken_again_after_a_crash() {
     let disk = Disk::new();
     let running = disk.open();
-    assert_eq!(running.take_epoch().unwrap(), 1);
-    let next = disk.crash();
-    assert_eq!(next.take_epoch().unwrap(), 2);
+    // Some are taken with one sync.
+    for _ in 0..200 {
+        let epoch = running.take_epoch().unwrap();
+        assert!(disk.crash().take_epoch().unwrap() > epoch);
+    }
 }
 
 /// The sink of this test holds an epoch once its stage is synced. Wherever the run is cut off,
@@ -214,7 +216,7 @@ fn the_next_start_knows_what_the_sink_holds_wherever_the_run_is_cut_off() {
     let running = disk.open();
     let mut rows: BTreeMap<i64, u128> = BTreeMap::new();
     let mut held = BTreeMap::from([(0, rows.clone())]);
-    for round in 0..12_i64 {
+    for round in 0..30_i64 {
         let (number, hash) = (round % 5, u128::try_from(round).unwrap());
         let mut changes = vec![told(number, "a", hash)];
         rows.insert(number, hash);
