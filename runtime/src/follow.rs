@@ -164,6 +164,7 @@ impl Following<'_> {
             passes: Some(&self.passes),
             settled: look::settled(&self.plan, &self.state)?.filter(|_| !self.passes.wants_all()),
             instants: Instants::hold(&self.plan)?,
+            anew: None,
         };
         commit(&pass, self.crew, begun)
     }

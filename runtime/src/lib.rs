@@ -1,5 +1,6 @@
 //! How a plan runs.
 
+pub mod anew;
 mod batches;
 pub mod cluster;
 pub mod command;

@@ -27,6 +27,7 @@ use operators::sink::policy::Lookups;
 use operators::sink::{Fence, Fenced, SinkError, Writer};
 use pipelines::plan::{Plan, SinkPlan};
 
+use crate::anew::Anew;
 use crate::commit::{Committer, Target};
 use crate::crew::{Agreed, Lead, Member};
 use crate::dimensions::Dimensions;
@@ -72,6 +73,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) settled: Option<String>,
     /// The instants at which it reads databases.
     pub(crate) instants: Instants,
+    /// The passes of the run that lost what they read, where it then begins anew.
+    pub(crate) anew: Option<&'a Anew>,
 }
 
 /// What is known before the workers begin.
@@ -105,6 +108,9 @@ impl Pass<'_> {
         let pulse = crew.0.pulse();
         let recorder = Recorder::start(name, request.trace.as_deref(), status, pulse)?;
         let recorder = Arc::new(recorder);
+        if let Some(anew) = self.anew.and_then(Anew::so_far) {
+            recorder.begins_anew(&anew);
+        }
         // A console prints while the run goes on: bars would be drawn over its rows.
         let prints = plan.sinks.iter().any(|sink| sink.sink.fenced().is_none());
         let shown = match request.progress {
@@ -117,8 +123,12 @@ impl Pass<'_> {
         let report = self.execute(&recorder, crew, started);
         drop((progress, watchdog));
         let traced = recorder.end();
-        let report = report?;
+        if let Some(anew) = self.anew {
+            anew.add(recorder.measured(Phase::Fetch));
+        }
+        let mut report = report?;
         traced?;
+        report.anew = self.anew.and_then(Anew::in_all);
         Ok(report)
     }
 

@@ -22,6 +22,7 @@ use arrow::array::Array;
 use operators::chunk::{Chunk, Column};
 use operators::source::Read;
 
+use crate::anew::BegunAnew;
 use crate::error::RunError;
 use crate::pulse::Pulse;
 use crate::status::Status;
@@ -134,6 +135,13 @@ impl Recorder {
             status,
             pulse,
         })
+    }
+
+    /// The run begins anew: what is noted is of this pass alone.
+    pub(crate) fn begins_anew(&self, anew: &BegunAnew) {
+        if let Some(trace) = &self.trace {
+            trace.begins_anew(anew);
+        }
     }
 
     /// How long the run has taken by now.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use pipelines::document::Document;
 use pipelines::plan::Plan;
 
+use crate::anew::Anew;
 use crate::cluster::Cluster;
 use crate::crew::{Begin, LEAD, Lead, Member, Next, meet};
 use crate::error::RunError;
@@ -103,6 +104,7 @@ fn once(
         let (plan, state) = open(loaded, crew.0)?;
         request.refresh.check(&plan)?;
         let status = http::show(request, &loaded.settings, &plan)?;
+        let anew = Anew::default();
         let pass = || {
             let pass = Pass {
                 request,
@@ -115,6 +117,7 @@ fn once(
                 passes: None,
                 settled: look::settled(&plan, &state)?,
                 instants: Instants::hold(&plan)?,
+                anew: Some(&anew),
             };
             commit(&pass, crew, started)
         };
@@ -273,6 +276,7 @@ fn assist_once(
         passes,
         settled: begin.settled.clone(),
         instants: Instants::join(&plan, &begin.instants),
+        anew: None,
     };
     pass.assist(member, workers)
 }
@@ -363,6 +367,7 @@ fn look(
         passes: None,
         settled: look::settled(&plan, &state)?,
         instants: Instants::hold(&plan)?,
+        anew: None,
     };
     let report = pass.lead((&Lead::alone(), &workers), started);
     workers.end()?;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use crate::anew::BegunAnew;
 use crate::error::RunError;
 use crate::recorder::{Lane, Span};
 
@@ -75,6 +76,15 @@ impl Trace {
         });
         events.extend([",\n", &event.to_string()]);
         out.write(&events);
+    }
+
+    /// Notes that passes before this one lost what they read.
+    pub(crate) fn begins_anew(&self, anew: &BegunAnew) {
+        let event = json!({
+            "ph": "i", "s": "g", "pid": PROCESS, "tid": 0, "ts": 0, "name": "the pass begins anew",
+            "args": anew,
+        });
+        self.lock().write(&format!(",\n{event}"));
     }
 
     /// Closes the file. Gives what kept it from being written, once.

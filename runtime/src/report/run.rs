@@ -16,6 +16,7 @@ use super::change::RowChange;
 use super::difference::{RowDifference, differences};
 use super::keys::Keys;
 use super::phases::Phases;
+use crate::anew::BegunAnew;
 use crate::commit::{Counts, Outcome};
 use crate::error::{Exit, RunError};
 use crate::job::{Job, Purpose, Reading};
@@ -60,6 +61,10 @@ pub struct Report {
     /// What would be written, for `plan --rows`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<Vec<RowChange>>,
+    /// How often it lost what it read and began anew, and what was read in all, if it did: what else is
+    /// told is of its last pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anew: Option<BegunAnew>,
     /// Whether the run was asked to stop, and left some batches to the next one.
     pub stopped: bool,
     /// What the process ends with.
@@ -137,6 +142,7 @@ impl Report {
             not_yet_run: None,
             differences: None,
             rows: (purpose == Purpose::Rehearse).then(|| rows(plan, &outcome.changes)),
+            anew: None,
             stopped: outcome.stopped,
             exit: 0,
         };

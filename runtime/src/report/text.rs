@@ -23,6 +23,11 @@ pub fn run(report: &Report, with_times: bool) -> String {
             ),
         );
     }
+    if let Some(anew) = &report.anew {
+        let (times, rows) = (count(anew.times, "time"), count(anew.rows, "row"));
+        let read = format!("{rows} ({}) read in all", count(anew.bytes, "byte"));
+        line(&mut text, &format!("began anew {times}: {read}"));
+    }
     keys(&mut text, report, "opened");
     skipped(&mut text, report, "not evaluated");
     if report.stopped {

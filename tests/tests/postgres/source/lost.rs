@@ -253,6 +253,13 @@ fn a_run_whose_server_fails_over_begins_anew() {
     server.resume();
     let ran = end(run).exits(0);
     assert!(ran.said.contains("the pass begins anew"), "{}", ran.said);
+    // The first pass had given some rows, and was to give more.
+    assert_eq!(ran.number("/anew/times"), 1);
+    let read = ran.number("/sources/visits/rows") + ran.number("/sources/offices/rows");
+    let in_all = ran.number("/anew/rows");
+    assert!(read < in_all && in_all < 2 * read, "{in_all} of {read}");
+    let trace = std::fs::read_to_string(scratch.path("trace.json")).unwrap();
+    assert_eq!(trace.matches("the pass begins anew").count(), 1);
     assert_eq!(ran.number("/sinks/table/inserted"), 20_000);
     is_whole(&scratch);
     scratch.verify().exits(0);
