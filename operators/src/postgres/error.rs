@@ -234,6 +234,11 @@ impl PostgresError {
             PostgresError::Call(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
                 Some(CANCELED.to_owned())
             }
+            PostgresError::Call(error)
+                if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+            {
+                Some(MAY_NOT.to_owned())
+            }
             _ => None,
         }
     }
@@ -242,6 +247,10 @@ impl PostgresError {
 /// What to do about a server that only reads.
 const READS_ONLY: &str =
     "it follows another server, or `default_transaction_read_only` is on in it";
+
+/// What to do about a user without a right.
+const MAY_NOT: &str = "grant it to the connection's user; a sink selects, inserts, updates and deletes in \
+                       its table, and in `_tidemill_fence` beside it";
 
 /// What to do about a statement that was ended.
 const CANCELED: &str = "where it took too long, raise `statement_timeout` of the connection";

@@ -50,6 +50,18 @@ fn a_fence_table_that_was_dropped_stops_a_run_and_is_adopted() {
 }
 
 #[test]
+fn a_table_that_was_dropped_stops_a_run_and_is_made_anew_when_it_is_adopted() {
+    let visits = ran(Database::create());
+    visits.query("DROP TABLE visits");
+    let stopped = visits.scratch.run().exits(78);
+    let said = stopped.error();
+    assert!(said.contains("it holds no fence"), "{said}");
+    visits.scratch.adopt("table").exits(0);
+    visits.scratch.run().exits(0);
+    visits.hold(&version(VISITS, 0), "the table was dropped");
+}
+
+#[test]
 fn rows_of_another_origin_are_left_alone_until_they_are_adopted() {
     let visits = Visits::of(Database::create(), SETS);
     visits.query(

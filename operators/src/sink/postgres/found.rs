@@ -41,6 +41,16 @@ pub(super) fn schema(
     Ok(session.query(sql, &[&table])?[0].get(0))
 }
 
+/// Whether there is a table of a name.
+pub(super) fn is_there(
+    session: &mut Session,
+    schema: &str,
+    table: &str,
+) -> Result<bool, PostgresError> {
+    let sql = "SELECT to_regclass(quote_ident($1) || '.' || quote_ident($2)) IS NOT NULL";
+    Ok(session.query(sql, &[&schema, &table])?[0].get(0))
+}
+
 impl Found {
     /// What is there under a name; `None` when nothing.
     pub(super) fn read(

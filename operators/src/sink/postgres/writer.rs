@@ -364,7 +364,8 @@ impl Plan {
         })
     }
 
-    /// Locks the fence for the transaction that is open, and reads it.
+    /// Locks the fence for the transaction that is open, and reads it. One whose table is gone says
+    /// nothing of the one that is there next.
     fn locked(
         &self,
         session: &mut Session,
@@ -374,7 +375,9 @@ impl Plan {
             return Ok(None);
         };
         fence.lock(session)?;
-        fence.read(session)
+        let found = fence.read(session)?;
+        let is_there = found::is_there(session, fence.schema, &self.table.name)?;
+        Ok(found.filter(|_| is_there))
     }
 }
 
