@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::apply::{CHUNK_ROWS, apply};
 use super::observed::observe;
-use super::table::Unfit;
+use super::table::{Unfit, kind};
 use super::{Plan, cell, fence};
 use crate::chunk::batch;
 use crate::schema::{Schema, Type};
@@ -64,12 +64,22 @@ impl SqliteWriter {
         executed.map_err(|error| self.plan.failed(doing, error))
     }
 
+    /// The fence. One whose table is gone says nothing of the one that is there next.
+    fn found(&self) -> Result<Option<Fence>, SinkError> {
+        let (plan, connection) = (&self.plan, &self.connection);
+        let read = || {
+            let found = fence::read(connection, &plan.pipeline, &plan.table.sink)?;
+            let is_there = kind(connection, &plan.table.name)?.is_some();
+            Ok(found.filter(|_| is_there))
+        };
+        read().map_err(|error| plan.failed("reading the fence", error))
+    }
+
     /// What stands between the lock and the first row.
     fn prepare(&self, expected: Option<&Fence>, next: &Fence) -> Result<(), SinkError> {
         let plan = &self.plan;
         let (pipeline, sink) = (&plan.pipeline, &plan.table.sink);
-        let found = fence::read(&self.connection, pipeline, sink)
-            .map_err(|error| plan.failed("reading the fence", error))?;
+        let found = self.found()?;
         if found.as_ref() != expected {
             return Err(SinkError::FenceMoved {
                 sink: sink.clone(),
@@ -85,9 +95,7 @@ impl SqliteWriter {
 
 impl Writer for SqliteWriter {
     fn fence(&mut self) -> Result<Option<Fence>, SinkError> {
-        let plan = &self.plan;
-        fence::read(&self.connection, &plan.pipeline, &plan.table.sink)
-            .map_err(|error| plan.failed("reading the fence", error))
+        self.found()
     }
 
     fn has_rows(&mut self) -> Result<bool, SinkError> {

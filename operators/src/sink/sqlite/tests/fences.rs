@@ -50,6 +50,19 @@ fn the_fence_moves_with_the_rows_and_only_with_them() {
 }
 
 #[test]
+fn a_fence_whose_table_was_dropped_is_none() {
+    let mut fixture = Fixture::new(&ROW, &["id"]);
+    fixture.tell(&[row("a", 1)], &[]);
+    assert!(fixture.open().fence().unwrap().is_some());
+    fixture.execute("DROP TABLE t");
+    let mut writer = fixture.open();
+    assert_eq!(writer.fence().unwrap(), None);
+    writer.begin(None, &fence(9)).unwrap();
+    writer.commit().unwrap();
+    assert_eq!(writer.fence().unwrap(), Some(fence(9)));
+}
+
+#[test]
 fn another_fence_stops_the_run_before_it_touches_anything() {
     let mut fixture = Fixture::new(&ROW, &["id"]);
     fixture.tell(&[row("a", 1)], &[]);
