@@ -161,6 +161,16 @@ pub(crate) trait Scan: Send + Sync {
         false
     }
 
+    /// Whether [`Scan::content`] can be asked for.
+    fn tells_content(&self) -> bool {
+        false
+    }
+
+    /// What stands for all rows that an answer would have, at the instant that is held.
+    fn content(&self, _: &Ask, _: Option<&Condition>) -> Result<String, SourceError> {
+        unimplemented!("it is asked of no source that does not tell it")
+    }
+
     /// What an answer costs, about, where that is known.
     fn estimate(&self, _: &Ask) -> Option<Estimate> {
         None
@@ -327,6 +337,24 @@ impl Source {
     /// Whether [`Ask::hashed`] can be heeded, with rows of the key in this column.
     pub fn hashes(&self, key: &str) -> bool {
         self.scan.hashes(key, self.condition.as_ref())
+    }
+
+    /// Whether its server can tell that no row is another than it was, without sending any.
+    pub fn tells_content(&self) -> bool {
+        self.scan.tells_content()
+    }
+
+    /// What stands for all rows that an answer would have, at the instant that is held: where it is what
+    /// it was before, so are they. Which rows the source has is to be told by the columns that are asked
+    /// for.
+    ///
+    /// # Errors
+    /// When the server is lost, or a table is not as its snapshot has it.
+    ///
+    /// # Panics
+    /// When the source does not tell it.
+    pub fn content(&self, ask: &Ask) -> Result<String, SourceError> {
+        self.scan.content(ask, self.condition.as_ref())
     }
 
     /// What an answer costs, about, where that is known; without its condition.

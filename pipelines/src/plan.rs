@@ -193,6 +193,26 @@ impl InputPlan {
         })
     }
 
+    /// What is wanted of its source when it is to tell whether any row is another than it was, so that a
+    /// run has nothing to look at; none where it does not tell that. Over all columns, where the author
+    /// has not asked for it, it would cost a part of what reading them does, in every run.
+    pub fn content_ask(&self, source: &SourcePlan) -> Option<Ask> {
+        let (id, version) = (source.source.id(), source.source.version());
+        let columns = if self.digest.by_source {
+            self.digest.reads.clone()
+        } else if id.is_empty() || version.is_empty() {
+            return None;
+        } else {
+            // A row that agrees in these is the same row, as the author says.
+            [id, version].concat()
+        };
+        let tells = source.source.tells_content() && source.driven.is_none();
+        tells.then(|| Ask {
+            passing: self.passing.clone(),
+            ..Ask::all_of(&columns)
+        })
+    }
+
     /// What is wanted of its source when it is for digests only.
     pub fn digest_ask(&self, source: &SourcePlan) -> Ask {
         let ask = self.ask(source);
@@ -221,16 +241,22 @@ pub struct DigestPlan {
 }
 
 impl Plan {
-    /// Whether a run may leave out keys that the authors of its sources do not name: each of these says
-    /// so, is not read as a dimension, too, and no sink is brought back whole to what it was told.
-    pub fn names_keys(&self) -> bool {
-        let names = |input: &InputPlan| {
-            let is_dimension = |it: &DimensionPlan| it.sources.contains(&input.source);
-            let source = &self.sources[input.source].source;
-            source.only_when().is_some() && !self.dimensions.iter().any(is_dimension)
-        };
+    /// Whether a run may leave out keys: of each input it is known which have changed, or whether any
+    /// has, and no sink is brought back whole to what it was told.
+    pub fn may_leave_out(&self) -> bool {
+        let tells = |input: &InputPlan| input.content_ask(&self.sources[input.source]).is_some();
         let replaces = |sink: &SinkPlan| sink.sink.fenced().is_some_and(Fenced::replaces);
-        self.inputs.iter().all(names) && !self.sinks.iter().any(replaces)
+        let mut inputs = self.inputs.iter();
+        inputs.all(|input| self.names_keys(input) || tells(input))
+            && !self.sinks.iter().any(replaces)
+    }
+
+    /// Whether the author of an input's source names the keys that have changed; of a source that is read
+    /// as a dimension, too, other rows can change with them.
+    pub fn names_keys(&self, input: &InputPlan) -> bool {
+        let is_dimension = |it: &DimensionPlan| it.sources.contains(&input.source);
+        let source = &self.sources[input.source].source;
+        source.only_when().is_some() && !self.dimensions.iter().any(is_dimension)
     }
 }
 

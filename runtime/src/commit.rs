@@ -311,6 +311,8 @@ impl<'a> Committer<'a> {
             }
         }
         match self.job.purpose {
+            // Nothing is to be written, and the state need not be proved for it.
+            Purpose::Commit if self.job.leaves_all_out() => {}
             Purpose::Commit => self.write(updates, last, behind)?,
             Purpose::Rehearse => self.rehearse(updates, last)?,
             Purpose::Compare => self.compare(updates),

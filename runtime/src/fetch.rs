@@ -245,6 +245,9 @@ impl Work for Share {
 /// What goes to the gate whatever is read: what is wrong with dimensions, as errors of their reserved
 /// keys; and the one key of a whole partition.
 fn from_no_row(job: &Job) -> Vec<(u64, Crossing<Parcel>)> {
+    if job.leaves_all_out() {
+        return Vec::new();
+    }
     let errors = job.errors.iter().map(|(key, error)| {
         let errors = vec![(key.clone(), error.clone())];
         (job.placement.home(key), Parcel::errors(0, errors))

@@ -25,7 +25,7 @@ use crate::instants::Instants;
 use crate::job::Purpose;
 use crate::known::Passes;
 use crate::load::{Loaded, Request};
-use crate::look;
+use crate::look::Before;
 use crate::pass::Pass;
 use crate::run::{Event, Ran, commit, lead, open, pins};
 use crate::state::State;
@@ -153,6 +153,12 @@ impl Following<'_> {
     fn pass(&mut self, loaded: &Loaded, begun: Instant) -> Result<Ran, RunError> {
         self.plan = loaded.plan(&pins(&self.state)?)?;
         self.watch.add(&self.plan);
+        let instants = Instants::hold(&self.plan)?;
+        let before = if self.passes.wants_all() {
+            Before::default()
+        } else {
+            Before::of(&self.plan, &self.state, self.request)?
+        };
         let pass = Pass {
             request: self.request,
             loaded,
@@ -162,8 +168,8 @@ impl Following<'_> {
             process: (LEAD, self.crew.0.processes()),
             status: self.status.as_ref(),
             passes: Some(&self.passes),
-            settled: look::settled(&self.plan, &self.state)?.filter(|_| !self.passes.wants_all()),
-            instants: Instants::hold(&self.plan)?,
+            before,
+            instants,
             anew: None,
         };
         commit(&pass, self.crew, begun)

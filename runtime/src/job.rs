@@ -336,6 +336,11 @@ impl Job {
         !self.opens_all() && !self.look.holds(key)
     }
 
+    /// Whether all keys stay as they are.
+    pub(crate) fn leaves_all_out(&self) -> bool {
+        !self.opens_all() && self.look.is_nothing()
+    }
+
     /// Notes the keys that a worker saw.
     pub(crate) fn saw(&self, keys: &BTreeSet<Key>) {
         let partition = self.partition();

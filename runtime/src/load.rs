@@ -24,6 +24,7 @@ use crate::crew::Begin;
 use crate::error::{Refused, RunError};
 use crate::follow::Follow;
 use crate::instants::Instants;
+use crate::look::Before;
 use crate::progress::Shown;
 use crate::refresh::Refresh;
 use crate::sample::Sample;
@@ -192,16 +193,16 @@ impl Loaded {
     pub(crate) fn begin(
         &self,
         state: &State,
-        (full, settled): (bool, Option<&str>),
+        (full, before): (bool, &Before),
         instants: &Instants,
     ) -> Result<Begin, RunError> {
-        let types = state.snapshot()?.memo(TYPES)?.unwrap_or(Json::Null);
+        let types = state.memo(TYPES)?.unwrap_or(Json::Null);
         Ok(Begin {
             now: self.now.to_rfc3339(),
             types: types.to_string(),
             state_id: state.id().to_owned(),
             full,
-            settled: settled.map(str::to_owned),
+            before: before.clone(),
             instants: instants.shared(),
         })
     }
@@ -253,7 +254,7 @@ impl Loaded {
     /// When a parameter is no plain value.
     pub fn note(&self, plan: &Plan, read: &BTreeSet<&str>, state: &State) -> Result<(), RunError> {
         // Types stay pinned also of a source that has no rows in this run.
-        let mut types = Loaded::pinned(&state.snapshot()?)?;
+        let mut types = Loaded::pinned(state)?;
         for source in plan
             .sources
             .iter()
@@ -269,7 +270,7 @@ impl Loaded {
         };
         let types = types.iter().map(|(source, types)| (source, as_text(types)));
         let types = json!(types.collect::<BTreeMap<_, _>>());
-        if state.snapshot()?.memo(TYPES)?.as_ref() != Some(&types) {
+        if state.memo(TYPES)?.as_ref() != Some(&types) {
             state.set_memo(TYPES, &types)?;
         }
         let params =
@@ -282,8 +283,8 @@ impl Loaded {
     }
 
     /// The types that a former run inferred, by source and column.
-    pub fn pinned(snapshot: &Snapshot) -> Result<Pins, RunError> {
-        Ok(pins(snapshot.memo(TYPES)?.unwrap_or(Json::Null)))
+    pub fn pinned(state: &State) -> Result<Pins, RunError> {
+        Ok(pins(state.memo(TYPES)?.unwrap_or(Json::Null)))
     }
 
     /// Checks the file whole.

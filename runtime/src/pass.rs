@@ -22,6 +22,7 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use crossbeam::channel::unbounded;
 use operators::digest::bytes_hash;
+use operators::fault;
 use operators::placement::Placement;
 use operators::sink::policy::Lookups;
 use operators::sink::{Fence, Fenced, SinkError, Writer};
@@ -37,7 +38,7 @@ use crate::instants::Instants;
 use crate::job::{Abort, Job, Purpose, Told};
 use crate::known::Passes;
 use crate::load::{Loaded, Request};
-use crate::look::{self, Look};
+use crate::look::{self, Before, Look};
 use crate::progress::{Progress, Shown};
 use crate::reader::Readers;
 use crate::recorder::{Phase, Recorder};
@@ -69,8 +70,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) status: Option<&'a Arc<Status>>,
     /// The passes before this one, in a run that follows.
     pub(crate) passes: Option<&'a Passes>,
-    /// What the last run settled.
-    pub(crate) settled: Option<String>,
+    /// What is known of its rows before any is read.
+    pub(crate) before: Before,
     /// The instants at which it reads databases.
     pub(crate) instants: Instants,
     /// The passes of the run that lost what they read, where it then begins anew.
@@ -84,6 +85,8 @@ struct Prepared {
     stamp: u128,
     scan: Scan,
     look: Look,
+    /// Keys that are known, where none is looked at.
+    unlooked: u64,
     /// What this pass settles, if it leaves nothing.
     world: String,
     stop: Stop,
@@ -180,7 +183,8 @@ impl Pass<'_> {
             prepared.scan.expect_few();
         }
         let world = prepared.world.clone();
-        let notes_settled = self.purpose == Purpose::Commit && plan.names_keys();
+        let may_write = self.purpose == Purpose::Commit && !prepared.look.is_nothing();
+        let notes_settled = may_write && plan.may_leave_out();
         if notes_settled {
             look::unsettle(state)?;
         }
@@ -198,8 +202,8 @@ impl Pass<'_> {
         let committed = workers.begin(&job, messages);
         let committer = Committer::new(&job, state, targets, committed, passing);
         let outcome = worker::commit(committer, &job, &inbox)?;
-        if notes_settled && outcome.leaves_nothing() {
-            look::settle(state, &world)?;
+        if notes_settled && (outcome.leaves_nothing() || fault::seeded("left-is-settled")) {
+            look::settle(plan, state, (&self.before, world))?;
         }
         let mut report = Report::of(self.loaded, &job, outcome)?;
         report.explain_stamps(state, &parts)?;
@@ -215,36 +219,29 @@ impl Pass<'_> {
         let dimensions = Dimensions::load(plan, recorder, &stop)?;
         let parts = stamp_parts(plan, &dimensions);
         let stamp = bytes_hash(format!("{parts:?}").as_bytes());
-        let is_known = || {
-            state
-                .snapshot()?
-                .stamp_parts(stamp)
-                .map(|parts| parts.is_some())
-        };
-        if self.purpose == Purpose::Commit && !is_known()? {
-            state.set_stamp_parts(stamp, &parts)?;
-        }
         let opens_all = self.purpose == Purpose::Compare || self.request.no_skip;
         // What is known of a key must be where it was in the pass before, and ranges would move it
         // with each new file.
         let by_range = self.passes.is_none();
-        let world = look::world(plan, stamp, &dimensions.rows);
-        let look = Look::of(plan, self.request, (self.settled.as_deref(), &world))?;
-        let scan = |look: &Look| {
-            let of = (&dimensions, look, self.request.sample);
-            Scan::of(plan, of, self.process, by_range)
-        };
-        let mut scan = match self.purpose {
-            // The author's word is what is to be proved.
-            Purpose::Compare => scan(&Look::All(None))?,
-            _ => scan(&look)?,
-        };
-        if let Some(passes) = self.passes.filter(|_| look.is_named()) {
+        let world = look::world(plan, stamp, &dimensions);
+        let look = Look::of(plan, self.request, (&self.before, &world))?;
+        let is_proof = self.purpose == Purpose::Compare;
+        let looks_at_none = look.is_nothing() && !is_proof;
+        let unlooked = if looks_at_none { state.keys()? } else { 0 };
+        if self.purpose == Purpose::Commit && state.stamp_parts(stamp)?.is_none() {
+            state.set_stamp_parts(stamp, &parts)?;
+        }
+        // The author's word, and the server's, is what is to be proved.
+        let read = if is_proof { &Look::All(None) } else { &look };
+        let of = (&dimensions, read, self.request.sample);
+        let mut scan = Scan::of(plan, of, self.process, by_range)?;
+        if let Some(passes) = self.passes.filter(|_| look.leaves_out()) {
             passes.forget();
         } else if let Some(passes) = self.passes {
             passes.number(&mut scan, bytes_hash(world.as_bytes()));
         }
-        let few = !opens_all && !self.request.refresh.is_asked() && knows(state, stamp)?;
+        let may_be_few = !opens_all && !self.request.refresh.is_asked() && !looks_at_none;
+        let few = may_be_few && knows(state, stamp)?;
         let bytes = scan.pieces.iter().map(|piece| piece.unit.bytes);
         recorder.expect(Phase::Fetch, bytes.sum());
         Ok(Prepared {
@@ -254,6 +251,7 @@ impl Pass<'_> {
             stamp,
             scan,
             look,
+            unlooked,
             world,
             stop,
         })
@@ -265,6 +263,7 @@ impl Pass<'_> {
             stamp,
             scan,
             look,
+            unlooked,
             stop,
             ..
         } = prepared;
@@ -273,7 +272,7 @@ impl Pass<'_> {
             placement: Placement::new(self.process.1, self.request.workers, scan.ranges().cloned()),
             scan,
             look,
-            unlooked: AtomicU64::new(0),
+            unlooked: AtomicU64::new(unlooked),
             spill: spill_folder(self.loaded),
             plan: Arc::clone(self.plan),
             stamp,

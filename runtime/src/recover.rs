@@ -22,8 +22,10 @@ pub(crate) fn recover(
     sink: &dyn Fenced,
     writer: &mut dyn Writer,
 ) -> Result<Option<Fence>, RunError> {
-    let record = state.snapshot()?.sink(name)?.unwrap_or_default();
+    let record = state.sink(name)?.unwrap_or_default();
     let adopt = |why: String| {
+        // Nobody is told so by a state that is damaged.
+        state.snapshot()?;
         Err(RunError::Adopt {
             sink: name.to_owned(),
             why,

@@ -26,7 +26,7 @@ use crate::instants::Instants;
 use crate::job::Purpose;
 use crate::known::Passes;
 use crate::load::{Loaded, Pins, Request};
-use crate::look;
+use crate::look::Before;
 use crate::pass::Pass;
 use crate::report::run::Report;
 use crate::state::{Share, State, StateError};
@@ -106,6 +106,7 @@ fn once(
         let status = http::show(request, &loaded.settings, &plan)?;
         let anew = Anew::default();
         let pass = || {
+            let instants = Instants::hold(&plan)?;
             let pass = Pass {
                 request,
                 loaded,
@@ -115,8 +116,8 @@ fn once(
                 process: (LEAD, crew.0.processes()),
                 status: status.as_ref(),
                 passes: None,
-                settled: look::settled(&plan, &state)?,
-                instants: Instants::hold(&plan)?,
+                before: Before::of(&plan, &state, request)?,
+                instants,
                 anew: Some(&anew),
             };
             commit(&pass, crew, started)
@@ -178,19 +179,28 @@ pub(crate) fn commit(
         state,
         status,
         ref instants,
-        ref settled,
+        ref before,
         ..
     } = *pass;
     if let Some(status) = status {
         status.begins(state);
     }
     crew.0
-        .begin(&loaded.begin(state, (pass.is_full(), settled.as_deref()), instants)?);
+        .begin(&loaded.begin(state, (pass.is_full(), before), instants)?);
     let report = pass.lead(crew, started);
     if let Some(status) = status {
         status.ended(report.as_ref(), state);
     }
     let report = report?;
+    let ran = |report| Ran {
+        report,
+        plan: Arc::clone(plan),
+        document: loaded.document.clone(),
+    };
+    // All is as the last run has noted it.
+    if report.looked_at_nothing() {
+        return Ok(ran(report));
+    }
     // A source without rows says nothing of its types.
     let read = report
         .sources()
@@ -198,11 +208,7 @@ pub(crate) fn commit(
         .map(|(name, _, _)| name)
         .collect();
     loaded.note(plan, &read, state)?;
-    Ok(Ran {
-        report,
-        plan: Arc::clone(plan),
-        document: loaded.document.clone(),
-    })
+    Ok(ran(report))
 }
 
 /// Does the share of this process in a run that another one leads; gives what that one ends with.
@@ -274,7 +280,7 @@ fn assist_once(
         process: member.process(),
         status: None,
         passes,
-        settled: begin.settled.clone(),
+        before: begin.before.clone(),
         instants: Instants::join(&plan, &begin.instants),
         anew: None,
     };
@@ -356,6 +362,7 @@ fn look(
 ) -> Result<Ran, RunError> {
     let (plan, state) = (loaded.plan(&pins(&state)?)?, Arc::new(state));
     let workers = Workers::start(request.workers, None)?;
+    let instants = Instants::hold(&plan)?;
     let pass = Pass {
         request,
         loaded: &loaded,
@@ -365,8 +372,8 @@ fn look(
         process: (LEAD, 1),
         status: None,
         passes: None,
-        settled: look::settled(&plan, &state)?,
-        instants: Instants::hold(&plan)?,
+        before: Before::of(&plan, &state, request)?,
+        instants,
         anew: None,
     };
     let report = pass.lead((&Lead::alone(), &workers), started);
@@ -389,5 +396,5 @@ pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
 }
 
 pub(crate) fn pins(state: &State) -> Result<Pins, RunError> {
-    Loaded::pinned(&state.snapshot()?)
+    Loaded::pinned(state)
 }

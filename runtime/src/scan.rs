@@ -99,7 +99,7 @@ impl Scan {
             }
             let ask = Ask {
                 scope: scope.clone(),
-                only: look.only(input.key.as_deref()),
+                only: look.only(input, source),
                 ..input.ask(source)
             };
             let pinned = source.source.units(&ask)?;
@@ -111,7 +111,7 @@ impl Scan {
                     ..input.digest_ask(source)
                 },
                 // The rows of keys that are named are few, and are read at once.
-                selects: source.source.selects() && input.key.is_some() && !look.is_named(),
+                selects: source.source.selects() && input.key.is_some() && !look.leaves_out(),
                 reads_twice: false,
                 ask,
                 pinned,

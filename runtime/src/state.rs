@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::placement::process_of;
 use serde_json::Value;
@@ -59,6 +60,7 @@ pub use staged::{Staged, ToldChanges};
 
 use crate::crew::Remote;
 use file::Place;
+use seen::Seen;
 use share::{Kept, ask_all};
 use store::Store;
 
@@ -175,6 +177,54 @@ impl State {
         Snapshot::of(&self.shares)
     }
 
+    /// What was noted under a name: a glance.
+    pub fn memo(&self, name: &str) -> Result<Option<Value>, StateError> {
+        self.first().glance(|seen| seen.memo(name))
+    }
+
+    /// What a stamp was made of, the hash of each part by its name: a glance.
+    pub fn stamp_parts(&self, stamp: u128) -> Result<Option<BTreeMap<String, u128>>, StateError> {
+        self.first().glance(|seen| seen.stamp_parts(stamp))
+    }
+
+    /// How many keys there are that are not reserved, in the shares that are here: a glance.
+    pub fn keys(&self) -> Result<u64, StateError> {
+        self.here().map(|store| store.glance(Seen::keys)).sum()
+    }
+
+    /// How far a sink is, in the share that is furthest; `None` for one that the state does not know. Its
+    /// ids hold their key when they do in all shares. A glance.
+    pub fn sink(&self, sink: &str) -> Result<Option<SinkRecord>, StateError> {
+        Ok(record::furthest(self.sink_records(sink)?))
+    }
+
+    /// How far a sink is in each share; `None` in one that does not know it.
+    fn sink_records(&self, sink: &str) -> Result<Vec<Option<SinkRecord>>, StateError> {
+        let record = |kept: &Kept| match kept.ask(Question::Sink(sink.to_owned()))? {
+            Answer::Sink(record) => Ok(record),
+            _ => Err(StateError::record("an answer of another process")),
+        };
+        self.shares.iter().map(record).collect()
+    }
+
+    /// How many errors of each stage stand: a glance.
+    pub fn errors(&self) -> Result<BTreeMap<String, usize>, StateError> {
+        let mut all: BTreeMap<String, usize> = BTreeMap::new();
+        for kept in &self.shares {
+            let of_share = match kept {
+                Kept::Here(store) => store.glance(|seen| by_stage(seen.all_errors()?))?,
+                kept => match kept.ask(Question::Errors)? {
+                    Answer::Errors(errors) => by_stage(errors.into_iter().map(Ok))?,
+                    _ => return Err(StateError::record("an answer of another process")),
+                },
+            };
+            for (stage, errors) in of_share {
+                *all.entry(stage).or_default() += errors;
+            }
+        }
+        Ok(all)
+    }
+
     /// The unclean keys of the virtual partitions that `partitions` chooses, of shares that are here.
     pub fn unclean(&self, partitions: &dyn Fn(u64) -> bool) -> Result<Vec<Key>, StateError> {
         let mut unclean = Vec::new();
@@ -226,17 +276,17 @@ impl State {
     /// The fence of a sink stands at this epoch: what is staged for it is published where it is of
     /// that epoch, and else forgotten. Gives false, and does nothing, when a share knows no such epoch.
     pub fn resolve(&self, sink: &str, epoch: u64) -> Result<bool, StateError> {
-        let records = self.snapshot()?.sink_records(sink)?;
+        let records = self.sink_records(sink)?;
         let records: Vec<SinkRecord> = records.into_iter().map(Option::unwrap_or_default).collect();
         let knows = |record: &SinkRecord| [record.staged, record.published].contains(&Some(epoch));
         if !records.iter().all(knows) {
             return Ok(false);
         }
         for (kept, record) in self.shares.iter().zip(records) {
-            kept.ask(if record.staged == Some(epoch) {
-                Question::Publish(sink.to_owned())
-            } else {
-                Question::Discard(sink.to_owned())
+            kept.ask(match record.staged {
+                Some(staged) if staged == epoch => Question::Publish(sink.to_owned()),
+                Some(_) => Question::Discard(sink.to_owned()),
+                None => continue,
             })?;
         }
         Ok(true)
@@ -331,6 +381,17 @@ impl State {
     fn first(&self) -> &Store {
         self.here().next().expect("a process keeps a share")
     }
+}
+
+fn by_stage(
+    errors: impl Iterator<Item = Result<(Key, u128, ErrorRow), StateError>>,
+) -> Result<BTreeMap<String, usize>, StateError> {
+    let mut stages: BTreeMap<String, usize> = BTreeMap::new();
+    for error in errors {
+        let (_, _, error) = error?;
+        *stages.entry(error.stage.to_string()).or_default() += 1;
+    }
+    Ok(stages)
 }
 
 /// The share that a key belongs to, of so many.

@@ -42,6 +42,7 @@ mod digests;
 mod estimate;
 mod fetch;
 mod given;
+mod hashes;
 mod notation;
 mod only_when;
 mod pieces;
@@ -138,6 +139,8 @@ pub struct Postgres {
     hold: Hold,
     only_when: Option<OnlyWhen>,
     statistics: Option<Statistics>,
+    /// Whether the server has `date_bin`.
+    has_bins: bool,
     /// Nothing is: types are those of the database.
     inferred: BTreeMap<String, Type>,
 }
@@ -163,6 +166,7 @@ impl Postgres {
             described,
             only_when,
             statistics,
+            has_bins,
         } = described(config, server).map_err(|problem| {
             problems.push(problem);
             std::mem::take(&mut problems)
@@ -219,6 +223,7 @@ impl Postgres {
             hold: config.snapshot.into(),
             only_when: only_when.ok().flatten(),
             statistics,
+            has_bins,
             inferred: BTreeMap::new(),
         })
     }
@@ -374,6 +379,18 @@ impl Scan for Postgres {
         digests::can(self, key, condition)
     }
 
+    fn tells_content(&self) -> bool {
+        // What is no table would be evaluated once more.
+        self.rows.is_table && self.hold == Hold::Together
+    }
+
+    fn content(&self, ask: &Ask, condition: Option<&Condition>) -> Result<String, SourceError> {
+        let wheres = pushed::all(self, (&ask.passing, condition));
+        let select = digests::select_all(self, &ask.columns, &wheres);
+        let content = digests::of_all(self, &select);
+        content.map_err(|error| self.failed(error))
+    }
+
     fn estimate(&self, ask: &Ask) -> Option<Estimate> {
         let statistics = self.statistics.as_ref()?;
         Some(statistics.estimate(ask, |name| self.header(name).to_owned()))
@@ -387,6 +404,7 @@ struct Found {
     /// Which keys are named, or what is wrong with that.
     only_when: Option<Result<OnlyWhen, Problem>>,
     statistics: Option<Statistics>,
+    has_bins: bool,
 }
 
 fn described(config: &PostgresConfig, server: &Server) -> Result<Found, Problem> {
@@ -406,11 +424,15 @@ fn described(config: &PostgresConfig, server: &Server) -> Result<Found, Problem>
     let only_when = only_when.map(|query| OnlyWhen::check(query, &mut session));
     // Who may read a table may not see what is known of it: that is no mistake.
     let statistics = Statistics::of(&mut session, &rows).ok().flatten();
+    // Without it, which came with version 14, times are hashed as texts.
+    let has_bins = session.query("select to_regproc('date_bin') is not null", &[]);
+    let has_bins = has_bins.and_then(|rows| Ok(rows[0].try_get(0)?));
     Ok(Found {
         rows,
         described,
         only_when,
         statistics,
+        has_bins: has_bins.unwrap_or(false),
     })
 }
 

@@ -20,6 +20,7 @@ use operators::transform::Finding;
 use serde::{Deserialize, Serialize};
 
 use crate::instants::Of;
+use crate::look::Before;
 use crate::part::Part;
 use crate::state::{Answer, Question};
 
@@ -85,8 +86,8 @@ pub(crate) struct Begin {
     pub(crate) state_id: String,
     /// Whether everything is read, whatever is known.
     pub(crate) full: bool,
-    /// What the last run settled.
-    pub(crate) settled: Option<String>,
+    /// What is known of its rows before any is read.
+    pub(crate) before: Before,
     /// The snapshots of databases that it is read at, by connection.
     pub(crate) instants: BTreeMap<Of, Shared>,
 }

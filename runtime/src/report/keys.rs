@@ -15,8 +15,15 @@ pub(crate) type Opened = BTreeMap<Key, Vec<(GateRow, Diff)>>;
 pub struct Keys {
     /// Keys of which the sources hold rows.
     pub seen: u64,
-    /// Keys that are known, and that nobody looked at, as `only_when` did not name them.
+    /// Keys that are known, and that nobody looked at, as `only_when` did not name them, or as no row of
+    /// the sources is another than it was.
     pub not_looked_at: u64,
+    /// Why, for people.
+    #[serde(skip)]
+    pub(super) left_out: &'static str,
+    /// Whether that was all there are.
+    #[serde(skip)]
+    pub(super) looked_at_none: bool,
     /// Why all keys were looked at, whatever `only_when` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub all_looked_at: Option<&'static str>,

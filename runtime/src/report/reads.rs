@@ -60,6 +60,9 @@ fn of_input(text: &mut String, source: &SourcePlan, input: &InputPlan) {
         );
     }
     line(text, &format!("  {}", finds_changes(source, input)));
+    if input.content_ask(source).is_some() {
+        line(text, &format!("  {ASKS_FIRST}"));
+    }
     if input.digest.by_source {
         let asked = source.source.statement(&input.digest_ask(source));
         let (statement, _) = asked.expect("it has a server");
@@ -121,12 +124,17 @@ fn finds_changes(source: &SourcePlan, input: &InputPlan) -> String {
         Some(ask) => {
             let digests = costs(&ask, "key");
             format!(
-                "{read}; over a slow link digests by `digest = \"server\"`{digests} may cost less"
+                "{read}; over a slow link digests by `digest = \"server\"`{digests} may cost less, \
+                 and a run in which no row is another would read none"
             )
         }
         None => read,
     }
 }
+
+/// What comes before.
+const ASKS_FIRST: &str =
+    "before that it asks whether any row is another than it was, and where none is it reads none";
 
 /// What `snapshot` costs.
 const ONE_SNAPSHOT: &str = "in one snapshot: until the run ends the server's vacuum removes no row that \

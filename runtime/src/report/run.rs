@@ -102,14 +102,11 @@ pub struct Seconds {
 impl Report {
     pub(crate) fn of(loaded: &Loaded, job: &Job, outcome: Outcome) -> Result<Report, RunError> {
         let (plan, purpose) = (&job.plan, job.purpose);
-        let mut errors: BTreeMap<String, usize> = BTreeMap::new();
-        for error in job.state.snapshot()?.all_errors()? {
-            let (_, _, error) = error?;
-            *errors.entry(error.stage.to_string()).or_default() += 1;
-        }
         let mut keys = Keys::of(&outcome.opened, &outcome.heaviest);
         keys.seen = job.seen.load(Ordering::Relaxed);
         keys.not_looked_at = job.unlooked.load(Ordering::Relaxed);
+        keys.left_out = job.look.why_left_out();
+        keys.looked_at_none = job.leaves_all_out();
         keys.all_looked_at = job.look.why_all();
         keys.recomputed = outcome.recomputed;
         if job.no_skip {
@@ -133,7 +130,7 @@ impl Report {
             keys,
             batches,
             sinks: outcome.sinks,
-            errors,
+            errors: job.state.errors()?,
             checks: Vec::new(),
             warnings: BTreeMap::new(),
             seconds: Seconds::default(),
@@ -155,15 +152,19 @@ impl Report {
         Ok(report)
     }
 
+    /// Whether no key was looked at, as no row is another than it was.
+    pub(crate) fn looked_at_nothing(&self) -> bool {
+        self.keys.looked_at_none
+    }
+
     /// Names the parts of the plan in which the stamps of opened keys differ from this run's.
     pub(crate) fn explain_stamps(
         &mut self,
         state: &State,
         parts: &BTreeMap<String, u128>,
     ) -> Result<(), RunError> {
-        let snapshot = state.snapshot()?;
         for stamp in &self.keys.stamps {
-            let Some(before) = snapshot.stamp_parts(*stamp)? else {
+            let Some(before) = state.stamp_parts(*stamp)? else {
                 continue;
             };
             let names: BTreeSet<&String> = before.keys().chain(parts.keys()).collect();

@@ -257,7 +257,7 @@ fn keys(text: &mut String, report: &Report, opened: &str) {
         let left = count(report.keys.not_looked_at, "key");
         line(
             text,
-            &format!("{left} not looked at: `only_when` does not name them"),
+            &format!("{left} not looked at: {}", report.keys.left_out),
         );
     }
     if let Some(why) = report.keys.all_looked_at {

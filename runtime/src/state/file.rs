@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::ops::Bound;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use operators::fault;
@@ -109,13 +109,16 @@ pub(super) fn make(
     linked
 }
 
-/// The store at a place, for writing. It was viewed before: redb mends a damaged store that is
-/// opened for writing by taking it back a commit, and the next start would find nothing wrong.
-pub(super) fn open(place: &Place) -> Result<Database, StateError> {
+/// The store at a place for a run, which nobody else has meanwhile; `None` when there is none. It is not
+/// proved, so what is written lands in the view: redb mends a damaged store that is opened for writing
+/// by taking it back a commit, and the next start would find nothing wrong.
+pub(super) fn unproved(place: &Place) -> Result<Option<(Database, View)>, StateError> {
+    let Some(view) = viewed(place, Lock::Alone)? else {
+        return Ok(None);
+    };
     let path = &place.path;
-    let file = OpenOptions::new().read(true).write(true).open(path);
-    let file = file.map_err(|source| unopened(path, source))?;
-    store(backend(file, path)?, path)
+    let store = looking(path, || store(view.clone(), path))?;
+    Ok(Some((store, view)))
 }
 
 /// Removes the store at a place, under the lock that a run has. The folder goes, too, when nothing
@@ -181,6 +184,16 @@ pub(super) fn claim(place: &Place) -> Result<Option<Database>, StateError> {
 }
 
 fn look(place: &Place, lock: Lock) -> Result<Option<Database>, StateError> {
+    let Some(view) = viewed(place, lock)? else {
+        return Ok(None);
+    };
+    let path = &place.path;
+    let mut store = looking(path, || store(view, path))?;
+    prove(&mut store, path)?;
+    Ok(Some(store))
+}
+
+fn viewed(place: &Place, lock: Lock) -> Result<Option<View>, StateError> {
     let path = &place.path;
     // The system locks a file for one alone only where it could be written.
     let opened = OpenOptions::new()
@@ -193,28 +206,35 @@ fn look(place: &Place, lock: Lock) -> Result<Option<Database>, StateError> {
         Err(source) => return Err(unopened(path, source)),
     };
     let view = View::of(backend(file, path)?, lock).map_err(|source| unopened(path, source))?;
-    // Some damage makes redb 4.4 panic: it reads its page allocator before any checksum. A view
-    // is in memory, so nothing is left half done.
-    LOOKS_FOR_DAMAGE.set(true);
-    let looked = catch_unwind(|| whole(view, path));
-    LOOKS_FOR_DAMAGE.set(false);
-    let store = looked.unwrap_or_else(|_| {
-        let reason = "its page allocator does not hold".to_owned();
-        Err(StateError::Damaged {
-            file: path.clone(),
-            reason,
-        })
-    })?;
-    Ok(Some(store))
+    Ok(Some(view))
 }
 
-/// The store on a view once all its checksums are verified: redb does not look at them when it
-/// reads a page, and would answer from a damaged one.
-fn whole(view: View, path: &Path) -> Result<Database, StateError> {
-    let mut store = store(view, path)?;
-    let whole = store.check_integrity();
-    if whole.map_err(|error| StateError::opening(path.to_owned(), error))? {
-        return Ok(store);
+/// Looks into a store that may be damaged. Some damage makes redb 4.4 panic: it reads its page allocator
+/// before any checksum. A view is in memory, so nothing is left half done.
+pub(super) fn looking<T>(
+    path: &Path,
+    look: impl FnOnce() -> Result<T, StateError>,
+) -> Result<T, StateError> {
+    LOOKS_FOR_DAMAGE.set(true);
+    let looked = catch_unwind(AssertUnwindSafe(look));
+    LOOKS_FOR_DAMAGE.set(false);
+    looked.unwrap_or_else(|_| {
+        Err(StateError::Damaged {
+            file: path.to_owned(),
+            reason: "its page allocator does not hold".to_owned(),
+        })
+    })
+}
+
+/// Verifies all checksums of a store on a view: redb does not look at them when it reads a page, and
+/// would answer from a damaged one.
+pub(super) fn prove(store: &mut Database, path: &Path) -> Result<(), StateError> {
+    let whole = looking(path, || {
+        let whole = store.check_integrity();
+        whole.map_err(|error| StateError::opening(path.to_owned(), error))
+    });
+    if whole? {
+        return Ok(());
     }
     Err(StateError::Damaged {
         file: path.to_owned(),

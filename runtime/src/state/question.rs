@@ -67,7 +67,7 @@ impl Question {
                 store.set_fingerprint(sink, fingerprint)?;
             }
             Question::SetKeyInId { sink, key_in_id } => store.set_key_in_id(sink, *key_in_id)?,
-            Question::Sink(sink) => return Ok(Answer::Sink(store.snapshot()?.sink(sink)?)),
+            Question::Sink(sink) => return Ok(Answer::Sink(store.glance(|seen| seen.sink(sink))?)),
             Question::Owners { sink, ids } => {
                 let mut owners = store.snapshot()?.owners(sink)?;
                 let owners = ids.iter().map(|id| owners.of(id));

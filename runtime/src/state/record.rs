@@ -111,3 +111,20 @@ pub(super) fn put_sink_record(
     sinks.insert(sink, json_bytes(record).as_slice())?;
     Ok(())
 }
+
+/// Of how far a sink is in each share, how far it is.
+pub(super) fn furthest(records: Vec<Option<SinkRecord>>) -> Option<SinkRecord> {
+    if records.iter().all(Option::is_none) {
+        return None;
+    }
+    let mut records = records.into_iter().map(Option::unwrap_or_default);
+    let mut all = records.next().unwrap_or_default();
+    for record in records {
+        all.published = all.published.max(record.published);
+        all.staged = all.staged.max(record.staged);
+        if all.key_in_id != record.key_in_id {
+            all.key_in_id = None;
+        }
+    }
+    Some(all)
+}

@@ -83,6 +83,17 @@ impl Seen {
         Ok(ranges.into_iter().flatten().flat_map(inputs_of))
     }
 
+    /// How many keys there are that are not reserved.
+    pub(super) fn keys(&self) -> Result<u64, StateError> {
+        let table = self.transaction.open_table(tables::DIGESTS)?;
+        let mut keys = table.len()?;
+        for partition in 0..=u8::MAX {
+            let reserved = StartingWith::reserved(partition);
+            keys -= table.range::<&[u8]>(reserved.bounds())?.count() as u64;
+        }
+        Ok(keys)
+    }
+
     /// What is stored of a key, by input; nothing of one that is not known.
     pub(super) fn digest(&self, key: &Key) -> Result<Vec<(u16, Stored)>, StateError> {
         let digests = self.transaction.open_table(tables::DIGESTS)?;

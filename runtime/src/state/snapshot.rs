@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::owners::Owners as OwnersOfShare;
 use super::question::{Answer, Question};
-use super::record::{SinkRecord, Stored};
+use super::record::{self, SinkRecord, Stored};
 use super::seen::{Counts, Seen};
 use super::share::{Kept, SeenShare, ask_all};
 use super::{StateError, share_of};
@@ -127,20 +127,7 @@ impl Snapshot {
     /// How far a sink is, in the share that is furthest; `None` for one that the state does not know.
     /// Its ids hold their key when they do in all shares.
     pub fn sink(&self, sink: &str) -> Result<Option<SinkRecord>, StateError> {
-        let records = self.sink_records(sink)?;
-        if records.iter().all(Option::is_none) {
-            return Ok(None);
-        }
-        let mut records = records.into_iter().map(Option::unwrap_or_default);
-        let mut all = records.next().unwrap_or_default();
-        for record in records {
-            all.published = all.published.max(record.published);
-            all.staged = all.staged.max(record.staged);
-            if all.key_in_id != record.key_in_id {
-                all.key_in_id = None;
-            }
-        }
-        Ok(Some(all))
+        Ok(record::furthest(self.sink_records(sink)?))
     }
 
     /// How far a sink is in each share; `None` in one that does not know it.

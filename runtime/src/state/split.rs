@@ -121,7 +121,7 @@ fn complete(folder: &Path, places: &[Place], wanted: usize) -> Result<Option<usi
 fn newest(folder: &Path, claimed: &[(Place, Store)], from: usize) -> Result<u64, StateError> {
     let (mut of_source, mut of_others) = (0, 0);
     for (place, store) in claimed {
-        let meta = store.database.begin_read()?.open_table(tables::META)?;
+        let meta = store.database()?.begin_read()?.open_table(tables::META)?;
         let next_epoch = header::next_epoch(&meta)?;
         let newest = if place.processes == from {
             &mut of_source

@@ -2,15 +2,17 @@
 //!
 //! Invariants:
 //! * One process writes a store: a second one is refused by the lock on its file.
-//! * A store is read as a whole or not at all: its checksums are verified when it is opened.
+//! * A store is proved before it is read or written: all its checksums are verified. Only records that
+//!   stand alone are glanced at before, and nothing follows from one but to leave all as it is.
 //! * A key is unclean from the stage of its rows until it is settled, whatever happens between.
 //! * What a crash can lose is what the next start does again by itself: see `REDONE`.
 //! * The file and the folder are their owner's only, since they hold keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use operators::key::Key;
@@ -20,13 +22,15 @@ use serde_json::Value;
 
 use super::file::{self, Place};
 use super::seen::Seen;
+use super::view::View;
 use super::{
     SettledKey, Share, Staged, StateError, header, owners, record, settled, staged, stamps, tables,
 };
 
 /// One share. All methods may be called from any thread; those that write wait for each other.
 pub(super) struct Store {
-    pub(super) database: Arc<Database>,
+    opened: Mutex<Opened>,
+    path: PathBuf,
     id: String,
     /// Epochs that no other call gives.
     epochs: Mutex<Range<u64>>,
@@ -34,15 +38,49 @@ pub(super) struct Store {
     unclean: Mutex<Option<BTreeSet<Key>>>,
 }
 
+struct Opened {
+    database: Arc<Database>,
+    /// What it is read through until it is proved.
+    unproved: Option<View>,
+}
+
+impl Opened {
+    /// Proves it, and lets what is written through to the file.
+    fn prove(&mut self, path: &Path) -> Result<(), StateError> {
+        self.look_for_damage(path)?;
+        let Some(view) = self.unproved.take() else {
+            return Ok(());
+        };
+        view.let_through().map_err(|source| StateError::File {
+            file: path.to_owned(),
+            source,
+        })
+    }
+
+    fn look_for_damage(&mut self, path: &Path) -> Result<(), StateError> {
+        if self.unproved.is_none() {
+            return Ok(());
+        }
+        let database = Arc::get_mut(&mut self.database);
+        file::prove(database.expect("a glance ends under the lock"), path)
+    }
+}
+
 impl Store {
-    /// Opens this share of the state in `folder` for a run, or makes it.
+    /// Opens this share of the state in `folder` for a run, or makes it. It is proved when it is used for
+    /// more than a glance.
     pub(super) fn open(folder: &Path, pipeline: &str, share: &Share) -> Result<Store, StateError> {
         let place = Place::of(folder, share);
-        if Store::view(&place, pipeline)?.is_none() {
+        let mut found = file::unproved(&place)?;
+        if found.is_none() {
             file::make(&place, |database| header::create(database, pipeline, share))?;
+            found = file::unproved(&place)?;
         }
-        let database = file::open(&place)?;
-        Store::of(database, &place.path, pipeline)
+        let Some((database, view)) = found else {
+            let (file, source) = (place.path, io::ErrorKind::NotFound.into());
+            return Err(StateError::File { file, source });
+        };
+        Store::checked(database, Some(view), &place.path, pipeline)
     }
 
     /// A share as it is; `None` when it is not there. The file keeps every byte: what is written to
@@ -78,7 +116,36 @@ impl Store {
 
     /// What is committed by now.
     pub(super) fn snapshot(&self) -> Result<Seen, StateError> {
-        Seen::of(Arc::clone(&self.database))
+        Seen::of(self.database()?)
+    }
+
+    /// Looks at a record that stands alone, in a store that need not be proved yet. It may be asked twice:
+    /// what it does not find, or cannot read, is looked for again in the proved store.
+    pub(super) fn glance<T>(
+        &self,
+        look: impl Fn(&Seen) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let opened = self.opened();
+        if opened.unproved.is_some() {
+            let database = Arc::clone(&opened.database);
+            let glanced = file::looking(&self.path, || look(&Seen::of(database)?));
+            if glanced.is_ok() {
+                return glanced;
+            }
+        }
+        drop(opened);
+        look(&self.snapshot()?)
+    }
+
+    /// The database, which is proved.
+    pub(super) fn database(&self) -> Result<Arc<Database>, StateError> {
+        let mut opened = self.opened();
+        opened.prove(&self.path)?;
+        Ok(Arc::clone(&opened.database))
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number that no epoch of this state had or will have; numbers grow. It is on disk before
@@ -168,7 +235,7 @@ impl Store {
         sink: &str,
         key_in_id: Option<usize>,
     ) -> Result<(), StateError> {
-        let record = self.snapshot()?.sink(sink)?.unwrap_or_default();
+        let record = self.glance(|seen| seen.sink(sink))?.unwrap_or_default();
         if record.key_in_id == key_in_id {
             return Ok(());
         }
@@ -199,14 +266,32 @@ impl Store {
     }
 
     pub(super) fn of(database: Database, path: &Path, pipeline: &str) -> Result<Store, StateError> {
-        let id = header::check(&database, path, pipeline)?;
+        Store::checked(database, None, path, pipeline)
+    }
+
+    fn checked(
+        database: Database,
+        unproved: Option<View>,
+        path: &Path,
+        pipeline: &str,
+    ) -> Result<Store, StateError> {
         let database = Arc::new(database);
-        let unclean = Mutex::default();
+        let mut opened = Opened { database, unproved };
+        let id = file::looking(path, || header::check(&opened.database, path, pipeline));
+        let id = match id {
+            Ok(id) => id,
+            Err(error) => {
+                // What is damaged may say anything.
+                opened.look_for_damage(path)?;
+                return Err(error);
+            }
+        };
         Ok(Store {
-            database,
+            opened: Mutex::new(opened),
+            path: path.to_owned(),
             id,
             epochs: Mutex::default(),
-            unclean,
+            unclean: Mutex::default(),
         })
     }
 
@@ -220,7 +305,7 @@ impl Store {
         durability: Durability,
         work: impl FnOnce(&WriteTransaction) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        let mut transaction = self.database.begin_write()?;
+        let mut transaction = self.database()?.begin_write()?;
         transaction
             .set_durability(durability)
             .expect("the store has no savepoints");

@@ -155,6 +155,11 @@ impl StartingWith {
         StartingWith::of(vec![partition])
     }
 
+    /// All reserved keys of a virtual partition.
+    pub(super) fn reserved(partition: u8) -> Self {
+        StartingWith::of([&[partition], Key::reserved("").bytes()].concat())
+    }
+
     pub(super) fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
         let end = self
             .end

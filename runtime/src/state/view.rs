@@ -1,25 +1,32 @@
-//! A store that is read and stays as it is.
+//! A store that is read and stays as it is, until somebody is to write it.
 //!
 //! redb writes when it opens a store: it repairs one that a crash left behind, and checks it. Here
 //! what it writes lands in memory, over the pages of the file, so that `plan` and `verify` see what
 //! the next run would see and the file keeps every byte. The file is locked as by a reader: several
-//! views share it, and it cannot be viewed during a run. Who brings the state to another number of
-//! processes views it alone.
+//! views share it, and it cannot be viewed during a run. A run views it alone, and once the store is
+//! proved lets what is written through to the file; who brings the state to another number of processes
+//! views it alone, too.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::{Bound, Range};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
 /// A file, and over it what was written meanwhile.
+#[derive(Clone, Debug)]
+pub(super) struct View(Arc<Viewed>);
+
 #[derive(Debug)]
-pub(super) struct View {
+struct Viewed {
     file: FileBackend,
     lock: Lock,
     written: Mutex<Written>,
+    /// Whether what is written goes to the file.
+    is_let_through: AtomicBool,
 }
 
 /// Who else may view a file.
@@ -44,15 +51,47 @@ struct Written {
 impl View {
     pub(super) fn of(file: FileBackend, lock: Lock) -> io::Result<Self> {
         let written = Mutex::new(Written::nothing(file.len()?));
-        Ok(View {
+        Ok(View(Arc::new(Viewed {
             file,
             lock,
             written,
-        })
+            is_let_through: AtomicBool::new(false),
+        })))
+    }
+
+    /// Writes to the file what was written over it, and from now on all that is written. The first page
+    /// comes last: it says what of the others counts.
+    pub(super) fn let_through(&self) -> io::Result<()> {
+        let (mut written, file) = (self.written(), &self.0.file);
+        // What does not show any more is zero where the store is longer again.
+        for len in [written.shown, written.len] {
+            if file.len()? != len {
+                file.set_len(len)?;
+            }
+        }
+        let Written { pages, len, .. } = std::mem::replace(&mut *written, Written::nothing(0));
+        for (page, bytes) in pages.iter().rev() {
+            if *page == 0 {
+                file.sync_data()?;
+            }
+            let start = page * PAGE_BYTES;
+            let count = usize::try_from((len - start).min(PAGE_BYTES));
+            file.write(start, &bytes[..count.expect("it is at most a page")])?;
+        }
+        file.sync_data()?;
+        self.0.is_let_through.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// The file, where what is written goes there.
+    fn through(&self) -> Option<&FileBackend> {
+        let is_let_through = self.0.is_let_through.load(Ordering::Acquire);
+        is_let_through.then_some(&self.0.file)
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {
-        self.written
+        self.0
+            .written
             .lock()
             .expect("nothing panics while it holds the lock")
     }
@@ -63,7 +102,7 @@ impl View {
         let start = page * PAGE_BYTES;
         let there = shown.saturating_sub(start).min(PAGE_BYTES);
         let there = usize::try_from(there).expect("it is at most a page");
-        self.file.read(start, &mut bytes[..there])?;
+        self.0.file.read(start, &mut bytes[..there])?;
         Ok(bytes)
     }
 }
@@ -90,10 +129,16 @@ impl std::fmt::Debug for Written {
 
 impl StorageBackend for View {
     fn len(&self) -> io::Result<u64> {
+        if let Some(file) = self.through() {
+            return file.len();
+        }
         Ok(self.written().len)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if let Some(file) = self.through() {
+            return file.read(offset, out);
+        }
         let written = self.written();
         if offset + out.len() as u64 > written.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -111,6 +156,9 @@ impl StorageBackend for View {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        if let Some(file) = self.through() {
+            return file.set_len(len);
+        }
         let mut written = self.written();
         written.len = len;
         written.shown = written.shown.min(len);
@@ -127,10 +175,13 @@ impl StorageBackend for View {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(())
+        self.through().map_or(Ok(()), StorageBackend::sync_data)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if let Some(file) = self.through() {
+            return file.write(offset, data);
+        }
         let mut written = self.written();
         for part in parts(offset, data.len()) {
             let mut bytes = match written.pages.remove(&part.page) {
@@ -144,22 +195,25 @@ impl StorageBackend for View {
     }
 
     fn close(&self) -> io::Result<()> {
-        self.file.close()
+        self.0.file.close()
     }
 
     /// A reader's lock stands for the writer's that redb asks for, unless nobody else is to view the
     /// file. Only behind it does the file keep its length.
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        let locked = match self.lock {
-            Lock::Shared => self.file.try_lock_shared_range(start, end)?,
-            Lock::Alone => self.file.try_lock_range(start, end)?,
+        let file = &self.0.file;
+        let locked = match self.0.lock {
+            Lock::Shared => file.try_lock_shared_range(start, end)?,
+            Lock::Alone => file.try_lock_range(start, end)?,
         };
-        *self.written() = Written::nothing(self.file.len()?);
+        if self.through().is_none() {
+            *self.written() = Written::nothing(file.len()?);
+        }
         Ok(locked)
     }
 
     fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.unlock_range(start, end)
+        self.0.file.unlock_range(start, end)
     }
 }
 

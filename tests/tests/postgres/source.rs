@@ -6,6 +6,7 @@
 
 mod among;
 mod apart;
+mod content;
 mod digests;
 mod driven;
 mod instant;

@@ -7,7 +7,7 @@ use super::cells::{Cells, Malformed};
 use super::copy::Tuple;
 use super::fetch::Failure;
 use super::given::Given;
-use super::{Column, Postgres, digests};
+use super::{Column, Postgres, digests, hashes};
 use crate::chunk::{Chunk, RowError, batch};
 use crate::digest::Digest;
 use crate::schema::Schema;
@@ -74,7 +74,7 @@ impl<'a> Chunks<'a> {
 
     /// How many values a row has.
     pub(super) fn values(&self) -> usize {
-        let hashes = self.digests.as_ref().map_or(0, |_| digests::HASHES.len());
+        let hashes = self.digests.as_ref().map_or(0, |_| hashes::OF_ROW);
         self.cells.len() + hashes
     }
 

@@ -1,12 +1,10 @@
-//! Rows that the server hashes: each with its hash, or all of a key with their digest.
+//! Rows that the server hashes: each with its hash, or all of a key with their digest, or all there are.
 //!
 //! ```text
-//!   row --> its text --> two hashes of 64 bits, by two seeds --> one of 128 --> sum by key
+//!   row --> two hashes of 64 bits (see `hashes`) --> one of 128 --> sum by key, or of all
 //! ```
 //!
-//! The text of a row tells any two rows apart whose cells differ: the server quotes what needs it, and
-//! its settings are those of the snapshot. The sum of a key is that of the hashes of its rows, whoever
-//! sums them up.
+//! The sum of a key is that of the hashes of its rows, whoever sums them up.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,10 +16,10 @@ use super::columns::Column;
 use super::copy::{Tuple, Tuples};
 use super::fetch::{Failure, conditions};
 use super::given::Given;
-use super::{Postgres, pushed};
+use super::{Postgres, hashes, pushed};
 use crate::chunk::{Chunk, batch};
-use crate::digest::Digest;
-use crate::postgres::Session;
+use crate::digest::{Digest, bytes_hash};
+use crate::postgres::{PostgresError, Session};
 use crate::schema::Schema;
 use crate::source::{Condition, Read, Scanned};
 
@@ -54,24 +52,6 @@ fn text_of(key: &Column) -> Option<String> {
     }
 }
 
-/// The text of a row, over the columns that count, as what stands behind `from` beside the rows. It is
-/// made once, though it is hashed twice.
-pub(super) fn row(source: &Postgres, columns: &[String]) -> String {
-    let columns = columns
-        .iter()
-        .map(|name| source.column(name).select.as_str());
-    let columns = columns.collect::<Vec<_>>().join(", ");
-    format!("lateral (select row({columns})::text collate \"C\" as {TEXT} offset 0) as {TEXT}s")
-}
-
-/// The two hashes of a row.
-pub(super) const HASHES: [&str; 2] = [
-    "hashtextextended(_tidemill_row, 1)",
-    "hashtextextended(_tidemill_row, 2)",
-];
-
-const TEXT: &str = "_tidemill_row";
-
 /// The statement that gives the digest of each key.
 pub(super) fn select(
     source: &Postgres,
@@ -80,18 +60,24 @@ pub(super) fn select(
     wheres: &[String],
 ) -> String {
     let text = text_of(source.column(key)).expect("a source that hashes knows its keys");
-    let (from, row, [first, second]) = (&source.rows.from, row(source, columns), HASHES);
-    let wheres = conditions(
-        wheres
-            .iter()
-            .cloned()
-            .chain([format!("{text} is not null")]),
-    );
-    format!(
-        "select key, count(*), sum(a)::text, sum(b)::text from \
-         (select {text} as key, {first} as a, {second} as b from {from}, {row}{wheres}) as hashed \
-         group by key"
-    )
+    let (from, sums) = (&source.rows.from, sums(source, columns));
+    let is_keyed = [format!("{text} is not null")];
+    let wheres = conditions(wheres.iter().cloned().chain(is_keyed));
+    format!("select {text}, {sums} from {from}{wheres} group by 1")
+}
+
+/// The statement that gives the digest of all rows.
+pub(super) fn select_all(source: &Postgres, columns: &[String], wheres: &[String]) -> String {
+    let (from, sums) = (&source.rows.from, sums(source, columns));
+    let wheres = conditions(wheres.iter().cloned());
+    format!("select {sums} from {from}{wheres}")
+}
+
+/// A digest: how many rows, and the sums of their hashes.
+fn sums(source: &Postgres, columns: &[String]) -> String {
+    let [first, second] = hashes::of_row(source, columns);
+    let sum = |hash: &str| format!("coalesce(sum({hash}), 0)::text");
+    format!("count(*), {}, {}", sum(&first), sum(&second))
 }
 
 /// The hash of a row.
@@ -146,6 +132,22 @@ pub(super) fn read(
     given.gives();
     let read = read_of(source, &mut keys, digests, (key, columns));
     Ok(receive(read).is_continue().then_some(scanned))
+}
+
+/// What stands for all rows that a statement of `select_all` is over, as the snapshot has them; with it
+/// who was asked for what.
+pub(super) fn of_all(source: &Postgres, select: &str) -> Result<String, PostgresError> {
+    let snapshot = source.snapshot()?;
+    let digest: (i64, String, String) = source.server.retried(|| {
+        let mut reader = snapshot.reader()?;
+        let rows = reader.session().query(select, &[])?;
+        reader.end()?;
+        let row = &rows[0];
+        Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+    })?;
+    let asked = bytes_hash(select.as_bytes());
+    let all = bytes_hash(format!("{asked:x} {digest:?}").as_bytes());
+    Ok(format!("{all:032x}"))
 }
 
 fn digest(row: &mut Tuple) -> Result<Digest, Malformed> {

@@ -10,7 +10,7 @@ use super::chunks::Chunks;
 use super::copy::Tuples;
 use super::given::{Gathered, Given};
 use super::pushed;
-use super::{Postgres, digests, pieces, scoped};
+use super::{Postgres, digests, hashes, pieces, scoped};
 use crate::postgres::{Hold, PostgresError, Session, Snapshot};
 use crate::source::{
     Ask, Condition, InDatabase, Only, Pages, PartOf, Read, Receive, Scanned, SourceError,
@@ -175,15 +175,14 @@ pub(super) fn select(
     wheres: &[String],
 ) -> String {
     let columns = columns.iter();
-    let mut columns: Vec<&str> = columns
-        .map(|name| source.column(name).select.as_str())
+    let mut columns: Vec<String> = columns
+        .map(|name| source.column(name).select.clone())
         .collect();
-    let mut from = source.rows.from.clone();
     if let Some(hashed) = &ask.hashed {
-        columns.extend(digests::HASHES);
-        from = format!("{from}, {}", digests::row(source, &hashed.columns));
+        columns.extend(hashes::of_row(source, &hashed.columns));
     }
-    let (columns, wheres) = (columns.join(", "), conditions(wheres.iter().cloned()));
+    let (columns, from) = (columns.join(", "), &source.rows.from);
+    let wheres = conditions(wheres.iter().cloned());
     format!("select {columns} from {from}{wheres}")
 }
 

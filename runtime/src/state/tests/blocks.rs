@@ -10,7 +10,7 @@ use super::*;
 
 /// How long each block of the key is.
 fn blocks(state: &State, owner: &str) -> Vec<Vec<u8>> {
-    let transaction = state.first().database.begin_read().unwrap();
+    let transaction = state.first().database().unwrap().begin_read().unwrap();
     let tables = SinkTables::of(SINK);
     let told = transaction.open_table(tables.told()).unwrap();
     let of_key = StartingWith::of(tables::beneath(&key(owner), &[]));

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use redb::{Database, TableDefinition};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::super::header::FORMAT;
@@ -271,6 +272,68 @@ fn a_wrong_byte_is_found_before_it_is_read() {
         }
     }
     assert!(named > 10, "only {named} were found");
+}
+
+/// What a run glances at need not be right in a damaged store; what it reads and writes is, and where it
+/// finds the damage it leaves the file as it is.
+#[test]
+fn a_wrong_byte_is_found_before_a_run_reads_or_writes() {
+    let (folder, file) = kept();
+    let state = open(folder.path());
+    stage(
+        &state,
+        (0..2000).map(|number| told(number, "a", 7)).collect(),
+    );
+    state.publish(SINK).unwrap();
+    let expected = state.snapshot().unwrap().told(SINK, &key("a")).unwrap();
+    drop(state);
+    let whole = fs::read(&file).unwrap();
+    let mut named = 0;
+    for position in (1024..whole.len()).step_by(4001) {
+        let mut wrong = whole.clone();
+        wrong[position] ^= 0x55;
+        fs::write(&file, &wrong).unwrap();
+        let used = State::open(folder.path(), PIPELINE).and_then(|state| {
+            state.memo("last run").ok();
+            state.take_epoch()?;
+            state.snapshot()?.told(SINK, &key("a"))
+        });
+        match used {
+            Ok(told) => assert!(told == expected, "byte {position}"),
+            Err(StateError::Damaged { .. }) => {
+                named += 1;
+                assert!(fs::read(&file).unwrap() == wrong, "byte {position}");
+            }
+            Err(other) => panic!("byte {position}: {other:?}"),
+        }
+    }
+    assert!(named > 10, "only {named} were found");
+}
+
+/// What is written after a glance is there at the next start, and without a write no byte is.
+#[test]
+fn a_glance_leaves_the_file_as_it_is_and_hinders_no_write() {
+    let (folder, file) = kept();
+    let bytes = fs::read(&file).unwrap();
+    let state = open(folder.path());
+    assert_eq!(state.memo("seen").unwrap(), None);
+    assert_eq!(state.keys().unwrap(), 1);
+    drop(state);
+    assert!(fs::read(&file).unwrap() == bytes);
+    let state = open(folder.path());
+    assert_eq!(state.memo("seen").unwrap(), None);
+    state.set_memo("seen", &Value::Bool(true)).unwrap();
+    assert_eq!(state.memo("seen").unwrap(), Some(Value::Bool(true)));
+    stage(
+        &state,
+        (2..2000).map(|number| told(number, "b", 9)).collect(),
+    );
+    state.publish(SINK).unwrap();
+    drop(state);
+    let state = open(folder.path());
+    assert_eq!(state.memo("seen").unwrap(), Some(Value::Bool(true)));
+    let told = state.snapshot().unwrap().told(SINK, &key("b")).unwrap();
+    assert_eq!(told.len(), 1998);
 }
 
 #[cfg(unix)]

@@ -42,7 +42,7 @@ fn owners(state: &State) -> Owners {
 }
 
 fn has_index(state: &State) -> bool {
-    let transaction = state.first().database.begin_read().unwrap();
+    let transaction = state.first().database().unwrap().begin_read().unwrap();
     let tables = transaction.list_tables().unwrap();
     let names: Vec<String> = tables.map(|table| table.name().to_owned()).collect();
     (0..LEVELS).any(|level| names.contains(&SinkTables::of(SINK).owners(level)))
