@@ -14,8 +14,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, StringArray,
-    TimestampMicrosecondBuilder,
+    ArrayRef, ArrowPrimitiveType, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder,
+    PrimitiveBuilder, StringArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::temporal_conversions::timestamp_us_to_datetime;
@@ -139,14 +139,21 @@ impl Cells {
     pub(super) fn finish(&mut self) -> (ArrayRef, Vec<u32>) {
         let cells: ArrayRef = match &mut self.builder {
             Builder::Bool(cells) => Arc::new(cells.finish()),
-            Builder::Int(cells) => Arc::new(cells.finish()),
-            Builder::Float(cells) => Arc::new(cells.finish()),
-            Builder::Date(cells) => Arc::new(cells.finish()),
-            Builder::Timestamp(cells) => Arc::new(cells.finish()),
-            Builder::Text(texts) => return std::mem::take(texts).finish(),
+            Builder::Int(cells) => taken(cells),
+            Builder::Float(cells) => taken(cells),
+            Builder::Date(cells) => taken(cells),
+            Builder::Timestamp(cells) => taken(cells),
+            Builder::Text(texts) => return texts.taken().finish(),
         };
         (cells, Vec::new())
     }
+}
+
+/// The cells that came. So many are expected again: room that grows with them copies all of them twice.
+fn taken<T: ArrowPrimitiveType>(cells: &mut PrimitiveBuilder<T>) -> ArrayRef {
+    let taken = cells.finish();
+    *cells = PrimitiveBuilder::with_capacity(taken.len());
+    Arc::new(taken)
 }
 
 /// Texts one behind the other: that they are UTF-8 is looked at for all of them at once.
@@ -170,6 +177,20 @@ impl Default for Texts {
 }
 
 impl Texts {
+    /// Those that came, with room for about so many again.
+    fn taken(&mut self) -> Texts {
+        let (bytes, rows) = (self.bytes.len(), self.valid.len());
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        let next = Texts {
+            bytes: Vec::with_capacity(bytes + bytes / 8),
+            offsets,
+            valid: Vec::with_capacity(rows),
+            nulls: 0,
+        };
+        std::mem::replace(self, next)
+    }
+
     fn push(&mut self, form: &Form, bytes: &[u8]) -> Result<Held, Malformed> {
         let is_held = match form {
             Form::Text => {
