@@ -33,6 +33,7 @@ mod client;
 mod connect;
 mod target;
 mod tls;
+mod wire;
 
 mod doctor;
 

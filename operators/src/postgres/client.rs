@@ -9,10 +9,12 @@ use tokio_postgres::NoTls;
 
 use super::reactor::{spawn, wait};
 use super::tls::Protection;
+use super::wire::Wire;
 
 /// The client's end of a session.
 pub(super) struct Client {
-    client: tokio_postgres::Client,
+    session: tokio_postgres::Client,
+    wire: Wire,
     protection: Protection,
 }
 
@@ -24,19 +26,28 @@ const AT_THE_END: Duration = Duration::from_secs(2);
 
 impl Client {
     /// That of a connection, protected as others to its server are.
-    pub(super) fn of(client: tokio_postgres::Client, protection: &Protection) -> Self {
+    pub(super) fn of(session: tokio_postgres::Client, wire: Wire, protection: &Protection) -> Self {
         let protection = protection.clone();
-        Client { client, protection }
+        Client {
+            session,
+            wire,
+            protection,
+        }
+    }
+
+    /// Its bytes under way.
+    pub(super) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// Ends the session. What the server still does in it nobody waits for any more: it is told so, by
     /// a connection of its own and beside everything else, since this one may be silent; but at the
     /// `end` of the process, when nothing goes on beside, it is waited for that.
     pub(super) fn abandon(self, end: bool) {
-        if self.client.is_closed() {
+        if self.session.is_closed() {
             return;
         }
-        let token = self.client.cancel_token();
+        let token = self.session.cancel_token();
         let protection = self.protection;
         let limit = if end { AT_THE_END } else { CANCELLING };
         let telling = async move {
@@ -61,7 +72,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.client.fmt(f)
+        self.session.fmt(f)
     }
 }
 
@@ -69,6 +80,6 @@ impl Deref for Client {
     type Target = tokio_postgres::Client;
 
     fn deref(&self) -> &tokio_postgres::Client {
-        &self.client
+        &self.session
     }
 }

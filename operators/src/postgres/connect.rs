@@ -13,9 +13,9 @@ use tokio_postgres::{Config, Error, NoTls, Socket};
 
 use super::client::Client;
 use super::error::{Cause, PostgresError, Refusal};
-use super::reactor::spawn;
 use super::target::{Target, Targets, Wanted};
 use super::tls::Protection;
+use super::wire::Wire;
 
 /// Opens a session with one of the hosts of the server of this name.
 pub(super) async fn connect(server: &str, targets: &Targets) -> Result<Client, PostgresError> {
@@ -50,7 +50,8 @@ pub(super) async fn connect(server: &str, targets: &Targets) -> Result<Client, P
 
 /// Opens a session with a host, if it is what is wanted.
 async fn open(targets: &Targets, target: &Target, wanted: Wanted) -> Result<Client, Cause> {
-    let client = Client::of(protected(targets, target).await?, &targets.protection);
+    let (client, wire) = protected(targets, target).await?;
+    let client = Client::of(client, wire, &targets.protection);
     let (question, expected, otherwise) = match wanted {
         Wanted::Any | Wanted::PreferStandby => return Ok(client),
         Wanted::ReadWrite => (READ_ONLY, "off", "its sessions do not write"),
@@ -73,7 +74,7 @@ const READ_ONLY: &str = "SELECT current_setting('transaction_read_only')";
 const FOLLOWS: &str = "SELECT pg_is_in_recovery()::text";
 
 /// Opens a session that is as protected as is asked for.
-async fn protected(targets: &Targets, target: &Target) -> Result<tokio_postgres::Client, Error> {
+async fn protected(targets: &Targets, target: &Target) -> Result<Opened, Error> {
     let mut config = target.config.clone();
     if target.is_unix() {
         return plain(config).await;
@@ -91,21 +92,24 @@ async fn protected(targets: &Targets, target: &Target) -> Result<tokio_postgres:
     }
 }
 
-async fn plain(mut config: Config) -> Result<tokio_postgres::Client, Error> {
+/// An open session, and its bytes under way.
+type Opened = (tokio_postgres::Client, Wire);
+
+async fn plain(mut config: Config) -> Result<Opened, Error> {
     run(config.ssl_mode(SslMode::Disable), NoTls).await
 }
 
-async fn run<T>(config: &Config, tls: T) -> Result<tokio_postgres::Client, Error>
+async fn run<T>(config: &Config, tls: T) -> Result<Opened, Error>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
 {
     let (client, connection) = config.connect(tls).await?;
-    spawn(async {
+    let wire = Wire::of(async {
         // How it ended is told by the call that it ended in.
         connection.await.ok();
     });
-    Ok(client)
+    Ok((client, wire))
 }
 
 /// Whether it could be otherwise without TLS: TLS itself failed, or the server lets this user in only

@@ -1,12 +1,12 @@
 //! One session with a server: calls that block, and bytes of rows in both directions.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, Stream, StreamExt};
 use tokio::time;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{
@@ -18,6 +18,7 @@ use super::client::Client;
 use super::pool::Pool;
 use super::reactor::wait;
 use super::retry::Asked;
+use super::wire::Taken;
 
 /// A session. Dropped, it goes back to its pool, where it is cleaned: what was not committed in it does
 /// not happen, and its temporary tables and settings are gone. One that is in doubt is closed.
@@ -133,6 +134,7 @@ impl Session {
         self.is_in_doubt = true;
         Ok(Rows {
             stream: Box::pin(stream),
+            wire: self.client().wire().take(),
             session: self,
         })
     }
@@ -190,6 +192,7 @@ impl Session {
         self.is_in_doubt = true;
         Ok(CopyOut {
             stream: Box::pin(stream),
+            wire: self.client().wire().take(),
             session: self,
         })
     }
@@ -258,6 +261,7 @@ pub struct Answer {
 /// Rows that come. As with [`CopyOut`], nothing else can be asked of the session before the last.
 pub struct Rows<'a> {
     stream: Pin<Box<RowStream>>,
+    wire: Taken,
     session: &'a mut Session,
 }
 
@@ -267,8 +271,7 @@ impl Rows<'_> {
     /// # Errors
     /// As the server says, or when it is lost: then what came before is not all.
     pub fn receive(&mut self) -> Result<Option<Row>, PostgresError> {
-        let next = self.stream.next();
-        let next = (self.session.patience).wait(async { next.await.transpose() });
+        let next = self.session.patience.next(&mut self.stream, &self.wire);
         self.session.comes(&next);
         next
     }
@@ -278,6 +281,7 @@ impl Rows<'_> {
 /// nothing can be asked of it afterwards either.
 pub struct CopyOut<'a> {
     stream: Pin<Box<CopyOutStream>>,
+    wire: Taken,
     session: &'a mut Session,
 }
 
@@ -287,8 +291,7 @@ impl CopyOut<'_> {
     /// # Errors
     /// As the server says, or when it is lost: then what came before is not all.
     pub fn receive(&mut self) -> Result<Option<Bytes>, PostgresError> {
-        let next = self.stream.next();
-        let next = (self.session.patience).wait(async { next.await.transpose() });
+        let next = self.session.patience.next(&mut self.stream, &self.wire);
         self.session.comes(&next);
         next
     }
@@ -330,6 +333,23 @@ impl CopyIn<'_> {
 }
 
 impl Patience {
+    /// What comes next: at once where it is there, since to wait costs more than to take a row; else its
+    /// bytes are moved until it is.
+    fn next<T>(
+        &self,
+        stream: &mut (impl Stream<Item = Result<T, Error>> + Unpin),
+        wire: &Taken,
+    ) -> Result<Option<T>, PostgresError> {
+        if let Some(next) = stream.next().now_or_never() {
+            return Ok(next.transpose()?);
+        }
+        let moved = poll_fn(|context| {
+            wire.poll(context);
+            stream.poll_next_unpin(context)
+        });
+        self.wait(async { moved.await.transpose() })
+    }
+
     /// Waits for an answer: not for ever where a statement must not take for ever, and not when nobody
     /// is to wait any more.
     fn wait<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, PostgresError> {
