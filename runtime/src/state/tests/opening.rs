@@ -310,30 +310,47 @@ fn a_wrong_byte_is_found_before_a_run_reads_or_writes() {
     assert!(named > 10, "only {named} were found");
 }
 
-/// What is written after a glance is there at the next start, and without a write no byte is.
+/// What is written after a glance is there at the next start, and without a write no byte is; also of a
+/// store that a crash left.
 #[test]
 fn a_glance_leaves_the_file_as_it_is_and_hinders_no_write() {
-    let (folder, file) = kept();
-    let bytes = fs::read(&file).unwrap();
-    let state = open(folder.path());
-    assert_eq!(state.memo("seen").unwrap(), None);
-    assert_eq!(state.keys().unwrap(), 1);
-    drop(state);
-    assert!(fs::read(&file).unwrap() == bytes);
-    let state = open(folder.path());
-    assert_eq!(state.memo("seen").unwrap(), None);
-    state.set_memo("seen", &Value::Bool(true)).unwrap();
-    assert_eq!(state.memo("seen").unwrap(), Some(Value::Bool(true)));
-    stage(
-        &state,
-        (2..2000).map(|number| told(number, "b", 9)).collect(),
-    );
-    state.publish(SINK).unwrap();
-    drop(state);
-    let state = open(folder.path());
-    assert_eq!(state.memo("seen").unwrap(), Some(Value::Bool(true)));
-    let told = state.snapshot().unwrap().told(SINK, &key("b")).unwrap();
-    assert_eq!(told.len(), 1998);
+    let (clean, file) = kept();
+    let running = open(clean.path());
+    stage(&running, vec![told(1, "a", 11)]);
+    running.publish(SINK).unwrap();
+    let crashed = tempfile::tempdir().unwrap();
+    fs::copy(&file, crashed.path().join("state.redb")).unwrap();
+    drop(running);
+    for folder in [clean, crashed] {
+        let file = folder.path().join("state.redb");
+        let bytes = fs::read(&file).unwrap();
+        let state = open(folder.path());
+        assert_eq!(state.memo("seen").unwrap(), None);
+        assert_eq!(state.keys().unwrap(), 1);
+        drop(state);
+        assert!(fs::read(&file).unwrap() == bytes);
+        let state = open(folder.path());
+        assert_eq!(state.memo("seen").unwrap(), None);
+        state.set_memo("seen", &Value::Bool(true)).unwrap();
+        assert_eq!(state.memo("seen").unwrap(), Some(Value::Bool(true)));
+        state.publish(SINK).unwrap();
+        stage(
+            &state,
+            (2..2000).map(|number| told(number, "b", 9)).collect(),
+        );
+        state.publish(SINK).unwrap();
+        // As a crash leaves it, too.
+        let copy = tempfile::tempdir().unwrap();
+        state.set_memo("seen", &Value::Bool(true)).unwrap();
+        fs::copy(&file, copy.path().join("state.redb")).unwrap();
+        drop(state);
+        for folder in [copy.path(), folder.path()] {
+            let state = open(folder);
+            assert_eq!(state.memo("seen").unwrap(), Some(Value::Bool(true)));
+            let told = state.snapshot().unwrap().told(SINK, &key("b")).unwrap();
+            assert_eq!(told.len(), 1998);
+        }
+    }
 }
 
 #[cfg(unix)]
