@@ -1,7 +1,7 @@
 //! What is wanted of a source.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
@@ -61,17 +61,35 @@ impl Ask {
 #[derive(Clone, Debug)]
 pub struct Only {
     column: String,
-    keys: Arc<[String]>,
+    keys: Arc<Keys>,
 }
+
+#[derive(Debug)]
+struct Keys {
+    sorted: Vec<String>,
+    /// The same, once rows are compared with them: there are many rows to a key.
+    hashed: OnceLock<Hashes>,
+}
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "it is asked for texts, and never walked"
+)]
+type Hashes = std::collections::HashSet<Box<str>>;
 
 impl Only {
     /// The rows whose `column` is one of the texts in `keys`.
     pub fn of(column: &str, mut keys: Vec<String>) -> Self {
         keys.sort_unstable();
         keys.dedup();
+        Only::of_sorted(column, keys)
+    }
+
+    fn of_sorted(column: &str, sorted: Vec<String>) -> Self {
+        let hashed = OnceLock::new();
         Only {
             column: column.to_owned(),
-            keys: keys.into(),
+            keys: Arc::new(Keys { sorted, hashed }),
         }
     }
 
@@ -82,24 +100,18 @@ impl Only {
 
     /// The texts of the keys, sorted.
     pub fn keys(&self) -> &[String] {
-        &self.keys
+        &self.keys.sorted
     }
 
     /// The rows of some of the keys, by position.
     pub(super) fn part(&self, part: Range<usize>) -> Only {
-        Only {
-            column: self.column.clone(),
-            keys: self.keys[part].into(),
-        }
+        Only::of_sorted(&self.column, self.keys()[part].to_vec())
     }
 
     /// The rows of those keys that are also among others.
     pub(super) fn among(&self, others: &Only) -> Only {
-        let keys = self.keys.iter().filter(|key| others.has(key));
-        Only {
-            column: self.column.clone(),
-            keys: keys.cloned().collect(),
-        }
+        let keys = self.keys().iter().filter(|key| others.has(key));
+        Only::of_sorted(&self.column, keys.cloned().collect())
     }
 
     /// Whether a row whose column has this value is wanted.
@@ -108,8 +120,9 @@ impl Only {
     }
 
     fn has(&self, text: &str) -> bool {
-        let found = self.keys.binary_search_by(|key| key.as_str().cmp(text));
-        found.is_ok()
+        let Keys { sorted, hashed } = &*self.keys;
+        let hashed = hashed.get_or_init(|| sorted.iter().map(|key| key.as_str().into()).collect());
+        hashed.contains(text)
     }
 
     /// For each value of the column whether its row is wanted; never null.
