@@ -15,7 +15,7 @@ through its socket. Each figure is the median of the repetitions, which are take
             table of the sink, of which 11,617 are brought up to date
 
 What a peer does is a part of what a run does: it keeps no state, and its input lies ready in the
-server's own format. So the phase of a run is told, too. Prints a table in Markdown.
+server's own format. Prints a table in Markdown.
 """
 import argparse, contextlib, json, os, pwd, shutil, statistics, subprocess, sys, tempfile, time
 
@@ -163,10 +163,6 @@ class Pipeline:
             spans = [span for span in json.load(file) if span.get("cat") in ("fetch", "way")]
         return (max(span["ts"] + span["dur"] for span in spans) - min(span["ts"] for span in spans)) / 1e6
 
-    def phase(self, name):
-        """Seconds of work over all threads."""
-        return self.told()["phases"][name]["seconds"]
-
     def forget(self):
         for made in ("out", ".tidemill"):
             shutil.rmtree(os.path.join(self.folder, made), ignore_errors=True)
@@ -308,15 +304,6 @@ def write(args, server):
         server.psql("drop table if exists t, _tidemill_fence", *([f"create table t ({columns})"] if columns else []), "checkpoint")
 
     keyed = NARROW.replace("a_visit_id bigint", "a_visit_id bigint primary key")
-    phases = {}
-
-    def ours(name, pipeline):
-        def run():
-            took = pipeline.run()
-            phases.setdefault(name, []).append(pipeline.phase("write"))
-            return took
-        return run
-
     append = Pipeline(args, server, text.replace("HOW", "append"))
     merge = Pipeline(args, server, text.replace("HOW", "merge"))
 
@@ -337,17 +324,15 @@ def write(args, server):
 
     copy = lambda: server.psql(f"\\copy t from '{args.scratch}/all.bin' (format binary)")
     taken = in_turn(args.reps, {
-        "append": (lambda: fresh(append), ours("append", append)),
+        "append": (lambda: fresh(append), append.run),
         "copy": (lambda: table(keyed), lambda: timed(copy)),
-        "load": (lambda: fresh(merge), ours("load", merge)),
+        "load": (lambda: fresh(merge), merge.run),
         "load by hand": (lambda: table(keyed), lambda: timed(lambda: merged(server, f"{args.scratch}/all.bin"))),
-        "merge": (filled, ours("merge", merge)),
+        "merge": (filled, merge.run),
         "merge by hand": (filled_by_hand, lambda: timed(lambda: merged(server, f"{args.scratch}/changed.bin"))),
     })
-    wrote = {name: statistics.median(each) for name, each in phases.items()}
     for name, peer, what in (("append", "copy", "append 1 M rows: beside COPY binary"), ("load", "load by hand", "first load by merge: beside temporary table and ON CONFLICT"), ("merge", "merge by hand", "merge, 10 % of the rows changed: beside the same of these rows")):
         row(what, taken[name], taken[peer], "1.11")
-        row("— its writing", wrote[name], taken[peer], "1.11")
 
 
 def quiet(args, server):

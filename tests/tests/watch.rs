@@ -31,13 +31,13 @@ fn traced(scratch: &Scratch, words: &[&str]) -> Command {
 }
 
 #[test]
-fn a_trace_has_a_lane_for_the_source_each_worker_and_the_writer() {
+fn a_trace_has_a_lane_for_the_source_each_worker_the_writer_and_the_state() {
     let mut scratch = example();
     scratch.workers = 2;
     Outcome::of(&mut traced(&scratch, &["run"])).exits(0);
     let events = trace(&scratch);
     let lanes_of_run = lanes(&events);
-    for lane in ["dimensions", "worker 0", "worker 1", "writer"] {
+    for lane in ["dimensions", "worker 0", "worker 1", "writer", "state"] {
         assert!(lanes_of_run.contains(lane), "{lane}");
     }
     assert!(has_fetched(&events));
@@ -53,6 +53,7 @@ fn a_trace_has_a_lane_for_the_source_each_worker_and_the_writer() {
         "fetch",
         "group",
         "key function",
+        "publish",
         "settle",
         "stage",
         "way",
