@@ -257,6 +257,12 @@ impl Link {
                 rest = later;
             }
         }
+        let client = if way == Way::In { &from } else { &to };
+        if self.lock().of(number) == Some(Harm::HalfOpen) {
+            // The other way has closed the client, which the server is not to hear of.
+            self.harm(number, client);
+            return;
+        }
         to.shutdown(Shutdown::Write).ok();
     }
 

@@ -51,7 +51,8 @@ fn a_link_that_breaks_anywhere_in_a_run_leaves_every_row_once() {
             broken += u32::from(harmed(&visits, at, (way, place, Harm::Cut)));
         }
     }
-    assert!(broken > 14, "{broken}");
+    // A run whose commits are put together sends less, and comes to its end before the last places.
+    assert!(broken > 12, "{broken}");
 }
 
 /// Before a statement, in the middle of rows, before a commit, when it was sent, and when the answer
