@@ -432,6 +432,7 @@ fn left(
 ) -> Result<(), RunError> {
     for sink in written {
         let _span = recorder.span(Lane::State, Task::Publish, sink);
+        fault::wait("slow-publish");
         state.publish(sink)?;
         die_at("published");
     }

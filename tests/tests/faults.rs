@@ -227,3 +227,32 @@ fn a_sum_of_floats_as_they_come() {
         ledger::is_current(scratch)
     });
 }
+
+/// The ledger, in which an entry of each account has the number of one of the first account.
+fn contested_ledger() -> Scratch {
+    let mut entries = entries();
+    entries.sort_by(|a, b| a.account.cmp(&b.account));
+    let number = entries[0].number;
+    let mut account = entries[0].account.clone();
+    for entry in &mut entries {
+        if entry.account != account {
+            account.clone_from(&entry.account);
+            entry.number = number;
+        }
+    }
+    ledger(&entries)
+}
+
+/// The next commit is netted while the one before is not published.
+#[test]
+fn a_commit_that_does_not_know_whom_the_one_before_gave_a_row() {
+    shows_in(contested_ledger, "latest-forgotten", |scratch, fault| {
+        seed(scratch, Some("slow-fetch:50,slow-publish:1000"), fault);
+        // Rows that another key has are errors of theirs.
+        scratch.run().exits(65);
+        scratch.fault = None;
+        let fresh = scratch.never_ran();
+        fresh.run().exits(65);
+        same(ledger::held(scratch), ledger::held(&fresh))
+    });
+}
