@@ -256,3 +256,14 @@ fn a_commit_that_does_not_know_whom_the_one_before_gave_a_row() {
         same(ledger::held(scratch), ledger::held(&fresh))
     });
 }
+
+#[test]
+fn a_commit_that_is_staged_before_the_one_before_is_published() {
+    let start = || ledger(&entries());
+    shows_in(start, "staged-before-published", |scratch, fault| {
+        seed(scratch, Some("slow-fetch:50,slow-publish:1000"), fault);
+        scratch.run();
+        scratch.fault = None;
+        ledger::is_current(scratch)
+    });
+}
