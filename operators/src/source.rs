@@ -168,7 +168,7 @@ pub(crate) trait Scan: Send + Sync {
 
     /// What stands for all rows that an answer would have, at the instant that is held.
     fn content(&self, _: &Ask, _: Option<&Condition>) -> Result<String, SourceError> {
-        unimplemented!("it is asked of no source that does not tell it")
+        unreachable!("it is asked of no source that does not tell it")
     }
 
     /// What an answer costs, about, where that is known.
