@@ -425,7 +425,7 @@ fn described(config: &PostgresConfig, server: &Server) -> Result<Found, Problem>
     // Who may read a table may not see what is known of it: that is no mistake.
     let statistics = Statistics::of(&mut session, &rows).ok().flatten();
     // Without it, which came with version 14, times are hashed as texts.
-    let has_bins = session.query("select to_regproc('date_bin') is not null", &[]);
+    let has_bins = session.query(HAS_BINS, &[]);
     let has_bins = has_bins.and_then(|rows| Ok(rows[0].try_get(0)?));
     Ok(Found {
         rows,
@@ -435,6 +435,10 @@ fn described(config: &PostgresConfig, server: &Server) -> Result<Found, Problem>
         has_bins: has_bins.unwrap_or(false),
     })
 }
+
+/// There are two functions of this name, so the name alone is none that the server would look up.
+const HAS_BINS: &str = "select to_regprocedure(\
+    'pg_catalog.date_bin(interval, timestamp, timestamp)') is not null";
 
 /// How many keys a query names at most: more of them are looked at by reading the whole, which costs
 /// the server less than to find so many.
