@@ -345,8 +345,7 @@ impl Source {
     }
 
     /// What stands for all rows that an answer would have, at the instant that is held: where it is what
-    /// it was before, so are they. Which rows the source has is to be told by the columns that are asked
-    /// for.
+    /// it was before, so are they.
     ///
     /// # Errors
     /// When the server is lost, or a table is not as its snapshot has it.
@@ -354,7 +353,7 @@ impl Source {
     /// # Panics
     /// When the source does not tell it.
     pub fn content(&self, ask: &Ask) -> Result<String, SourceError> {
-        self.scan.content(ask, self.condition.as_ref())
+        self.scan.content(&self.wide(ask), self.condition.as_ref())
     }
 
     /// What an answer costs, about, where that is known; without its condition.

@@ -194,14 +194,11 @@ impl InputPlan {
     }
 
     /// What is wanted of its source when it is to tell whether any row is another than it was, so that a
-    /// run has nothing to look at; none where it does not tell that. Over all columns, where the author
-    /// has not asked for it, it would cost a part of what reading them does, in every run.
+    /// run has nothing to look at; none where it does not tell that.
     pub fn content_ask(&self, source: &SourcePlan) -> Option<Ask> {
         let (id, version) = (source.source.id(), source.source.version());
-        let columns = if self.digest.by_source {
+        let columns = if self.digest.by_source || id.is_empty() || version.is_empty() {
             self.digest.reads.clone()
-        } else if id.is_empty() || version.is_empty() {
-            return None;
         } else {
             // A row that agrees in these is the same row, as the author says.
             [id, version].concat()
@@ -211,6 +208,13 @@ impl InputPlan {
             passing: self.passing.clone(),
             ..Ask::all_of(&columns)
         })
+    }
+
+    /// Whether its source tells that at a small part of what reading the rows costs, or its author lets
+    /// the server hash them in any case.
+    pub fn tells_cheaply(&self, source: &SourcePlan) -> bool {
+        let (id, version) = (source.source.id(), source.source.version());
+        self.digest.by_source || !id.is_empty() && !version.is_empty()
     }
 
     /// What is wanted of its source when it is for digests only.

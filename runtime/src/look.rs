@@ -15,6 +15,9 @@
 //! look at all keys, over the same plan, dimensions and constants, and nothing left of any pass since.
 //! Whatever ends otherwise, a crash too, leaves no memo, and the next run looks at all. A content is that of
 //! the rows of a pass, as both are of its snapshot.
+//!
+//! Where a server has to hash all columns to tell a content, it is asked only from the end of a pass on
+//! that has found nothing changed, until a pass finds something: as it was once, it will be again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,7 +56,7 @@ const NOT_SKIPPED: &str = "nothing is to be skipped";
 const UNSETTLED: &str =
     "since a run looked at all keys, the pipeline has changed or something was left";
 const TOO_MANY: &str = "it names too many";
-const MORE: &str = "rows of an input that says nothing of its keys are others than they were";
+const MORE: &str = "rows of an input that says nothing of its keys may be others than they were";
 
 /// Why keys are not looked at.
 const NOT_NAMED: &str = "`only_when` does not name them";
@@ -189,8 +192,17 @@ pub(crate) fn world(plan: &Plan, stamp: u128, dimensions: &Dimensions) -> String
 pub(crate) struct Settled {
     /// What the rows of keys depend on beside those of the sources.
     pub(crate) world: String,
-    /// What stood for all rows of each input whose source tells it.
+    /// What stood for all rows of each input whose source was asked for it.
     pub(crate) contents: Contents,
+}
+
+impl Settled {
+    /// Whether each input of which no author names the keys was asked: else it is of no use to ask one.
+    fn tells(&self, plan: &Plan) -> bool {
+        let mut inputs = plan.inputs.iter().enumerate();
+        let told = |at: usize| self.contents.get(at).is_some_and(Option::is_some);
+        inputs.all(|(at, input)| plan.names_keys(input) || told(at))
+    }
 }
 
 /// What stands for all rows of each input, at the instant of a pass; none where it is not told, or not
@@ -202,7 +214,7 @@ pub(crate) type Contents = Vec<Option<String>>;
 pub(crate) struct Before {
     /// What the last run settled.
     settled: Option<Settled>,
-    /// What stands for the rows now, where the last run settled something.
+    /// What stands for the rows now, where the last run noted what did.
     contents: Option<Contents>,
 }
 
@@ -213,8 +225,9 @@ impl Before {
             return Ok(Before::default());
         }
         let memo = state.memo(SETTLED)?;
-        let settled = memo.and_then(|memo| serde_json::from_value(memo).ok());
-        let contents = settled.is_some().then(|| contents(plan)).transpose()?;
+        let settled: Option<Settled> = memo.and_then(|memo| serde_json::from_value(memo).ok());
+        let tells = settled.as_ref().is_some_and(|settled| settled.tells(plan));
+        let contents = tells.then(|| contents(plan)).transpose()?;
         Ok(Before { settled, contents })
     }
 
@@ -250,15 +263,24 @@ fn contents(plan: &Plan) -> Result<Contents, RunError> {
 /// The memo of what the last run settled.
 const SETTLED: &str = "settled";
 
-/// Notes what a pass has settled, whose instants are still held. Where it cannot be told what its rows
-/// were, the next run looks at all.
+/// Notes what a pass has settled, whose instants are still held, and which has found something changed
+/// or not. Where it cannot be told what its rows were, the next run looks at all.
 pub(crate) fn settle(
     plan: &Plan,
     state: &State,
     (before, world): (&Before, String),
+    is_changed: bool,
 ) -> Result<(), StateError> {
-    let contents = before.contents.clone();
-    let Some(contents) = contents.or_else(|| self::contents(plan).ok()) else {
+    let is_dear = |input: &InputPlan| {
+        !plan.names_keys(input) && !input.tells_cheaply(&plan.sources[input.source])
+    };
+    let contents = if is_changed && plan.inputs.iter().any(is_dear) {
+        Some(vec![None; plan.inputs.len()])
+    } else {
+        let contents = before.contents.clone();
+        contents.or_else(|| self::contents(plan).ok())
+    };
+    let Some(contents) = contents else {
         return Ok(());
     };
     state.set_memo(SETTLED, &json!(Settled { world, contents }))

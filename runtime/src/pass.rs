@@ -203,7 +203,8 @@ impl Pass<'_> {
         let committer = Committer::new(&job, state, targets, committed, passing);
         let outcome = worker::commit(committer, &job, &inbox)?;
         if notes_settled && (outcome.leaves_nothing() || fault::seeded("left-is-settled")) {
-            look::settle(plan, state, (&self.before, world))?;
+            let is_changed = !outcome.opened.is_empty();
+            look::settle(plan, state, (&self.before, world), is_changed)?;
         }
         let mut report = Report::of(self.loaded, &job, outcome)?;
         report.explain_stamps(state, &parts)?;

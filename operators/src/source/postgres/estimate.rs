@@ -86,14 +86,17 @@ fn whole(number: f64) -> u64 {
     number.round() as u64
 }
 
-/// Columns of a table with parts are those of all of them.
+/// Columns of a table with parts are those of all of them. The view is asked for one table by its name,
+/// which is looked up before: joined with the table it would be made of all.
 const STATISTICS: &str = "
-    select distinct on (s.attname) c.reltuples::float8, s.attname::text, s.avg_width::float8,
-        s.n_distinct::float8
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname
-    where c.oid = $1::text::regclass
-    order by s.attname, s.inherited desc";
+    select distinct on (attname)
+        (select reltuples::float8 from pg_class where oid = $1::text::regclass),
+        attname::text, avg_width::float8, n_distinct::float8
+    from pg_stats
+    where tablename = (select relname from pg_class where oid = $1::text::regclass)
+      and schemaname = (select nspname from pg_namespace n join pg_class c on c.relnamespace = n.oid
+                        where c.oid = $1::text::regclass)
+    order by attname, inherited desc";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Goal: where no row is another than it was, a run looks at no key and sends for no row; and it looks
-//! again wherever a row, or what rows depend on, is another, or something was left.
+//! again wherever a row, or what rows depend on, is another, or something was left. Where the server would
+//! have to hash all columns, it does so while nothing changes.
 //!
 //! Method: pipelines whose server tells the content of a table run after changes, crashes and refusals;
 //! the sink is compared with what a run from nothing yields. What the server tells is compared over
@@ -62,6 +63,8 @@ fn a_run_in_which_no_row_is_another_looks_at_nothing() {
         !log.contains("copy (") && log.contains("select count(*), "),
         "{log}"
     );
+    // Times by their own functions, and not as texts.
+    assert!(log.contains("date_bin("), "{log}");
     let planned = Outcome::of(&mut scratch.command(&["plan"])).exits(0);
     assert_eq!(looked(&planned), NOTHING);
     // A proof takes nobody's word.
@@ -124,6 +127,63 @@ fn all_keys_are_looked_at_where_something_else_is_another() {
     database.sql("update work.visits set tags = '{}' where visit = 9");
     assert_eq!(looked(&scratch.run().exits(0)), NOTHING);
     scratch.verify().exits(1);
+}
+
+#[test]
+fn where_all_columns_would_be_hashed_it_is_done_while_nothing_changes() {
+    let database = Database::create();
+    let scratch = folder(&database);
+    database.log_statements();
+    let mut asked = 0;
+    // Whether the server was asked to hash rows.
+    let mut is_asked = || {
+        let log = database.log().join("\n");
+        let before = std::mem::replace(&mut asked, log.matches("select count(*), ").count());
+        asked > before
+    };
+    let mut looks = |what: [u64; 3], hashes: bool| {
+        assert_eq!(looked(&scratch.run().exits(0))[..3], what);
+        assert_eq!(is_asked(), hashes);
+    };
+    looks([40, 40, 0], false);
+    // Nothing has changed, so it is noted what stands for the rows, and asked for from then on.
+    looks([40, 0, 0], true);
+    looks(NOTHING[..3].try_into().unwrap(), true);
+    database.sql("update work.visits set hours = 99 where visit = 7");
+    looks([40, 1, 0], true);
+    // Something had changed.
+    database.sql("update work.visits set hours = 98 where visit = 7");
+    looks([40, 1, 0], false);
+    looks([40, 0, 0], true);
+    database.sql("update work.offices set name = 'Utica' where id = 1");
+    looks([40, 20, 0], true);
+    looks([40, 0, 0], true);
+    looks(NOTHING[..3].try_into().unwrap(), true);
+    scratch.verify().exits(0);
+    is_as_from_nothing(&scratch);
+}
+
+#[test]
+fn a_column_that_only_tells_which_rows_there_are_counts() {
+    let database = Database::create();
+    let scratch = folder(&database);
+    scratch.edit(
+        "pipeline.toml",
+        "visit > 0",
+        "visit > 0 and abs(hours) < 50",
+    );
+    scratch.edit(
+        "pipeline.toml",
+        "[transforms.by_ssn]\ntype  = \"batch-partition\"\ninput = \"with_office\"",
+        "[transforms.fewer]\ntype = \"select\"\ninput = \"with_office\"\ncolumns = [\"visit\", \"ssn\"]\n\n\
+         [transforms.by_ssn]\ntype  = \"batch-partition\"\ninput = \"fewer\"",
+    );
+    scratch.run().exits(0);
+    scratch.run().exits(0);
+    assert_eq!(looked(&scratch.run().exits(0))[..3], NOTHING[..3]);
+    database.sql("update work.visits set hours = 99 where visit = 7");
+    assert_eq!(looked(&scratch.run().exits(0))[..2], [40, 1]);
+    scratch.verify().exits(0);
 }
 
 #[test]
