@@ -186,7 +186,8 @@ pub trait Fenced {
         None
     }
 
-    /// Whether the target is made for no row at all.
+    /// Whether the target is made for no row at all. A table is not: the types of its columns stay, and
+    /// those of a file without rows are guessed.
     fn exists_empty(&self) -> bool {
         false
     }

@@ -247,3 +247,74 @@ fn parts(offset: u64, len: usize) -> impl Iterator<Item = Part> {
         Some(part)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+    use tempfile::NamedTempFile;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write(usize, Vec<u8>),
+        SetLen(usize),
+    }
+
+    /// Steps within four pages, about as long as pages are.
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let bytes = prop::collection::vec(1..=u8::MAX, 1..PAGE + 100);
+        let step = prop_oneof![
+            3 => (0..3 * PAGE, bytes).prop_map(|(at, bytes)| Step::Write(at, bytes)),
+            1 => (0..4 * PAGE).prop_map(Step::SetLen),
+        ];
+        prop::collection::vec(step, 0..12)
+    }
+
+    /// Does the same to a store and to bytes in memory; a store is as long as what is written to it.
+    fn take(steps: &[Step], view: &View, bytes: &mut Vec<u8>) {
+        for step in steps {
+            let len = match step {
+                Step::Write(at, data) => bytes.len().max(at + data.len()),
+                Step::SetLen(len) => *len,
+            };
+            bytes.resize(len, 0);
+            view.set_len(len as u64).unwrap();
+            if let Step::Write(at, data) = step {
+                bytes[*at..at + data.len()].copy_from_slice(data);
+                view.write(*at as u64, data).unwrap();
+            }
+        }
+    }
+
+    fn read(view: &View) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(view.len().unwrap()).unwrap()];
+        view.read(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_shows_and_reaches_the_file_once_it_is_let_through(
+            before in prop::collection::vec(any::<u8>(), 0..3 * PAGE),
+            steps in steps(),
+            later in steps(),
+        ) {
+            let file = NamedTempFile::new().unwrap();
+            fs::write(file.path(), &before).unwrap();
+            let backend = FileBackend::new(file.reopen().unwrap()).unwrap();
+            let view = View::of(backend, Lock::Alone).unwrap();
+            let mut bytes = before.clone();
+            take(&steps, &view, &mut bytes);
+            prop_assert!(read(&view) == bytes);
+            prop_assert!(fs::read(file.path()).unwrap() == before);
+            view.let_through().unwrap();
+            prop_assert!(read(&view) == bytes);
+            prop_assert!(fs::read(file.path()).unwrap() == bytes);
+            take(&later, &view, &mut bytes);
+            prop_assert!(fs::read(file.path()).unwrap() == bytes);
+        }
+    }
+}

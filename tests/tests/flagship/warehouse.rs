@@ -89,16 +89,19 @@ fn what_changes_in_the_warehouse_changes_in_the_tables() {
     let scratch = warehouse();
     scratch.run().exits(0);
     let visits = "factvisitcallperformance_cr";
-    scratch.sql("UPDATE conflictvisitmaps SET \"StatusFlag\" = 'W' WHERE \"AppVisitID\" = 101091");
+    judge(&scratch, 101_091, "W");
+    judge(&scratch, 100_011, "I");
     scratch.sql(&format!(
         "UPDATE {visits} SET \"Visit End Time\" = \"Visit End Time\" + interval '1 hour' WHERE {VISIT}"
     ));
     let ran = run(&scratch, 0);
     assert_eq!(ran.number("/keys/open"), 1);
-    let tables = scratch.tables();
-    let kept = tables["conflictvisitmaps"].rows.values();
-    let kept = kept.filter(|row| row["StatusFlag"].to_string() == "W");
-    assert!(kept.count() > 0, "what people say of a pair stays");
+    for judgement in ["W", "I"] {
+        let tables = scratch.tables();
+        let rows = tables["conflictvisitmaps"].rows.values();
+        let kept = rows.filter(|row| row["StatusFlag"].to_string() == judgement);
+        assert!(kept.count() > 0, "what people say of a pair stays");
+    }
     is_current(&scratch);
 
     scratch.sql(&format!(
@@ -113,4 +116,10 @@ fn what_changes_in_the_warehouse_changes_in_the_tables() {
     scratch.sql("UPDATE dimcaregiver SET \"SSN\" = NULL WHERE \"SSN\" IN (SELECT min(\"SSN\") FROM dimcaregiver)");
     run(&scratch, 0);
     is_current(&scratch);
+}
+
+fn judge(scratch: &Scratch, visit: u32, status: &str) {
+    scratch.sql(&format!(
+        "UPDATE conflictvisitmaps SET \"StatusFlag\" = '{status}' WHERE \"AppVisitID\" = {visit}"
+    ));
 }
