@@ -184,28 +184,27 @@ impl Writer for LogWriter {
         let mut gone: Vec<(RowId, Key)> = updates.retractions.clone();
         applied.retracted = gone.len();
         let mut told = Vec::new();
+        // Ids are made where they are asked for: most rows are new, and taken.
         for (row, owner) in updates.owners.iter().enumerate() {
-            let id = self.rows.id(&updates.rows, row);
-            if not_taken.contains(&id) {
+            let id = || self.rows.id(&updates.rows, row);
+            if !not_taken.is_empty() && not_taken.contains(&id()) {
                 continue;
             }
             let transition = if updates.known[row] {
                 applied.updated += 1;
-                gone.push((id.clone(), owner.clone()));
+                gone.push((id(), owner.clone()));
                 Transition::Update
             } else {
                 applied.inserted += 1;
                 Transition::Insert
             };
             if changes.is_some() {
-                let new = Some(cells(updates.rows.columns(), row));
-                let owner = owner.clone();
                 told.push(Change {
-                    id,
-                    owner,
+                    id: id(),
+                    owner: owner.clone(),
                     transition,
                     old: None,
-                    new,
+                    new: Some(cells(updates.rows.columns(), row)),
                 });
             }
         }
