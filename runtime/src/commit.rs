@@ -30,10 +30,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
-use operators::consolidate::{Diff, Epoch};
+use operators::consolidate::Epoch;
 use operators::digest::Digest;
 use operators::fault::{self, die_at};
-use operators::gate::GateRow;
 use operators::key::Key;
 use operators::sink::Change;
 use timely::scheduling::SyncActivator;
@@ -45,7 +44,7 @@ use crate::job::{Job, Purpose};
 use crate::part::{Message, Part, Update};
 use crate::recorder::{Lane, Phase, Recorder, Task};
 use crate::report::batches::{BatchWeight, HEAVIEST};
-use crate::report::keys::Opened;
+use crate::report::opened::Opened;
 use crate::state::{SettledKey, State};
 use behind::Behind;
 use keys::Keys;
@@ -55,7 +54,7 @@ use turn::Turn;
 /// What came of a run.
 #[derive(Default)]
 pub(crate) struct Outcome {
-    /// What the gate found, by key.
+    /// What the gate found.
     pub(crate) opened: Opened,
     /// How many keys were evaluated.
     pub(crate) recomputed: usize,
@@ -235,8 +234,8 @@ impl<'a> Committer<'a> {
         self.complete(epoch);
     }
 
-    fn survey(&mut self, found: BTreeMap<Key, Vec<(GateRow, Diff)>>) {
-        let keys = found.keys().filter(|key| !key.is_reserved()).count();
+    fn survey(&mut self, found: Opened) {
+        let keys = found.count();
         self.job.recorder.tell(|status| status.opened(keys));
         self.outcome.opened.extend(found);
     }

@@ -11,7 +11,6 @@ use crossbeam::channel::{Receiver, Sender};
 use operators::consolidate::{Diff, Epoch};
 use operators::differ::ToldRow;
 use operators::digest::Digest;
-use operators::gate::GateRow;
 use operators::group::ErrorRow;
 use operators::key::Key;
 use operators::row_id::RowId;
@@ -26,12 +25,13 @@ use crate::epoch::{RETRIES, Rows};
 use crate::evaluate::{ERRORS, Evaluated};
 use crate::job::Job;
 use crate::report::batches::BatchWeight;
+use crate::report::opened::Opened;
 use packed::Packed;
 
 /// What the committer hears of workers.
 pub(crate) enum Message {
     /// What a worker's gate found.
-    Surveyed(BTreeMap<Key, Vec<(GateRow, Diff)>>),
+    Surveyed(Opened),
     /// How to wake a worker that waits for the commit.
     Ready(SyncActivator),
     /// What a worker has of an epoch.
@@ -106,7 +106,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// Tells what the gate found.
-    pub(crate) fn surveyed(&self, found: BTreeMap<Key, Vec<(GateRow, Diff)>>) {
+    pub(crate) fn surveyed(&self, found: Opened) {
         self.send(Message::Surveyed(found));
     }
 

@@ -203,7 +203,7 @@ impl Pass<'_> {
         let committer = Committer::new(&job, state, targets, committed, passing);
         let outcome = worker::commit(committer, &job, &inbox)?;
         if notes_settled && (outcome.leaves_nothing() || fault::seeded("left-is-settled")) {
-            let is_changed = !outcome.opened.is_empty();
+            let is_changed = outcome.opened.count() > 0;
             look::settle(plan, state, (&self.before, world), is_changed)?;
         }
         let mut report = Report::of(self.loaded, &job, outcome)?;

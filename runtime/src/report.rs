@@ -5,6 +5,7 @@ pub mod change;
 pub mod diagnostics;
 pub mod difference;
 pub mod keys;
+pub(crate) mod opened;
 pub mod phases;
 mod reads;
 pub mod row;

@@ -25,6 +25,7 @@ use crate::job::{Job, Purpose, Told};
 use crate::known::Known;
 use crate::part::Link;
 use crate::recorder::{Lane, Task};
+use crate::report::opened::Opened;
 
 /// An update of the gate's collections.
 pub(crate) type GateUpdate = (GateRow, Epoch, Diff);
@@ -313,7 +314,9 @@ pub(crate) fn observe<'scope>(
         Pipeline,
         "Observe",
         move |_, _| {
-            let mut found: BTreeMap<Key, Vec<(GateRow, Diff)>> = BTreeMap::new();
+            let mut found = Opened::default();
+            // What there is of one key comes together.
+            let mut of_key: Vec<(GateRow, Diff)> = Vec::new();
             let mut told = false;
             move |(input, frontier), output| {
                 input.for_each(|capability, updates| {
@@ -321,20 +324,37 @@ pub(crate) fn observe<'scope>(
                         if *diff > 0 && !job.opens_all() {
                             row.clean.iter().for_each(|clean| job.expect(clean.digest));
                         }
-                        found
-                            .entry(row.key.clone())
-                            .or_default()
-                            .push((row.clone(), *diff));
+                        if of_key
+                            .first()
+                            .is_some_and(|(first, _)| first.key != row.key)
+                        {
+                            note(&mut found, &mut of_key, &job);
+                        }
+                        of_key.push((row.clone(), *diff));
                     }
                     output.session(&capability).give_container(updates);
                 });
                 if !told && frontier.is_empty() && !job.abort.is_raised() {
                     told = true;
+                    note(&mut found, &mut of_key, &job);
                     link.surveyed(std::mem::take(&mut found));
                 }
             }
         },
     )
+}
+
+/// Notes what the gate found of a key.
+fn note(found: &mut Opened, of_key: &mut Vec<(GateRow, Diff)>, job: &Job) {
+    let Some((GateRow { key, .. }, _)) = of_key.first() else {
+        return;
+    };
+    found.add(key, job.partition().cut(key), of_key);
+    // What a proof finds of them is not yet run.
+    if job.purpose == Purpose::Compare {
+        found.name(key.clone());
+    }
+    of_key.clear();
 }
 
 /// The keys to evaluate: those that the gate opened; for `verify`, every key that there is.

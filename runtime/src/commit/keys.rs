@@ -122,14 +122,18 @@ impl Keys {
     /// Settles the keys of which nothing is held; at the last commit all, those with something
     /// held as unclean.
     pub(crate) fn settle(&mut self, held: &BTreeSet<Key>, last: bool) -> Vec<SettledKey> {
-        let (wait, ready): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.pending)
-            .into_iter()
-            .partition(|(key, _)| !last && (held.contains(key) || self.unclean.contains(key)));
-        self.pending = wait;
+        let pending = std::mem::take(&mut self.pending);
+        let may_wait = !last && !(held.is_empty() && self.unclean.is_empty());
+        let waits = |key: &Key| held.contains(key) || self.unclean.contains(key);
+        let mut ready = Vec::with_capacity(pending.len());
+        for (key, pending) in pending {
+            if may_wait && waits(&key) {
+                self.pending.insert(key, pending);
+            } else {
+                ready.push(self.settled(key, pending, held));
+            }
+        }
         ready
-            .into_iter()
-            .map(|(key, pending)| self.settled(key, pending, held))
-            .collect()
     }
 
     fn settled(&self, key: Key, pending: Pending, held: &BTreeSet<Key>) -> SettledKey {

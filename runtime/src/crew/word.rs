@@ -12,9 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 
 use bincode::Options;
-use operators::consolidate::{Diff, Epoch};
-use operators::gate::GateRow;
-use operators::key::Key;
+use operators::consolidate::Epoch;
 use operators::postgres::Shared;
 use operators::transform::Finding;
 use serde::{Deserialize, Serialize};
@@ -22,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::instants::Of;
 use crate::look::Before;
 use crate::part::Part;
+use crate::report::opened::Opened;
 use crate::state::{Answer, Question};
 
 /// The longest word. A part is as large as the rows that one batch yields on one worker.
@@ -43,7 +42,7 @@ pub(crate) enum Word {
     /// All processes have planned the same, and whether few keys are expected to be open.
     Go { few: bool },
     /// What a worker's gate found.
-    Surveyed(BTreeMap<Key, Vec<(GateRow, Diff)>>),
+    Surveyed(Opened),
     /// What a worker has of an epoch.
     Part(Box<Part>),
     /// Epochs are committed.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use operators::transform::batch_partition::BatchPartition;
 use serde::{Deserialize, Serialize};
 
-use super::keys::{NOT_SKIPPED, Opened, reason};
+use super::keys::NOT_SKIPPED;
+use super::opened::{Opened, Reason};
 
 /// The batches of a run.
 #[derive(Default, Serialize)]
@@ -63,17 +63,17 @@ impl BatchWeight {
 impl Batches {
     /// Of a run that saw keys of some cuts and evaluated some batches; one that `opens_all` skips none.
     pub(super) fn of(
-        partition: &BatchPartition,
         seen: &BTreeSet<String>,
         opened: &Opened,
         opens_all: bool,
         evaluated: BTreeMap<String, BatchWeight>,
     ) -> Batches {
-        let mut reasons: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
-        for (key, rows) in opened {
-            let of_cut = reasons.entry(partition.cut(key)).or_default();
-            of_cut.insert(reason(rows));
-        }
+        let of_cut = |(cut, reasons): (&String, &BTreeSet<Reason>)| {
+            let reasons = reasons.iter().map(|reason| reason.text());
+            (cut.clone(), reasons.collect())
+        };
+        let reasons = opened.cuts.iter().map(of_cut);
+        let mut reasons: BTreeMap<String, BTreeSet<&'static str>> = reasons.collect();
         if opens_all {
             for cut in seen {
                 reasons
@@ -112,24 +112,8 @@ impl Batches {
 mod tests {
     use operators::gate::{Clean, GateRow};
     use operators::key::Key;
-    use operators::schema::{Schema, Type};
-    use operators::transform::batch_partition::{BatchPartitionConfig, CutConfig};
 
     use super::*;
-
-    fn partition() -> BatchPartition {
-        let config = BatchPartitionConfig {
-            cut: Some(CutConfig {
-                prefix: Some(1),
-                hash: None,
-            }),
-            ..BatchPartitionConfig::of("rows", "ssn")
-        };
-        let schema = Schema::new(vec![("ssn".to_owned(), Type::Text)]);
-        BatchPartition::check(&config, &schema, &BTreeSet::new())
-            .unwrap()
-            .0
-    }
 
     fn row(key: &str, clean: Option<Clean>) -> GateRow {
         let key = Key::of(key);
@@ -151,21 +135,19 @@ mod tests {
 
     #[test]
     fn a_batch_of_which_no_key_is_open_is_skipped() {
-        let opened = Opened::from([
-            (Key::of("12"), vec![(row("12", Some(clean())), 1)]),
+        let found = [
+            ("12", vec![(row("12", Some(clean())), 1)]),
             (
-                Key::of("13"),
+                "13",
                 vec![(row("13", None), -1), (row("13", Some(clean())), 1)],
             ),
-            (Key::of("45"), vec![(row("45", Some(clean())), -1)]),
-        ]);
-        let batches = Batches::of(
-            &partition(),
-            &cuts(&["1", "2", "3"]),
-            &opened,
-            false,
-            BTreeMap::new(),
-        );
+            ("45", vec![(row("45", Some(clean())), -1)]),
+        ];
+        let mut opened = Opened::default();
+        for (key, rows) in found {
+            opened.add(&Key::of(key), key[..1].to_owned(), &rows);
+        }
+        let batches = Batches::of(&cuts(&["1", "2", "3"]), &opened, false, BTreeMap::new());
         assert_eq!((batches.seen, batches.skipped), (4, 2));
         let why = BTreeMap::from([("new", 1), ("unclean", 1), ("vanished", 1)]);
         assert_eq!(batches.why, why);
@@ -174,7 +156,7 @@ mod tests {
     #[test]
     fn a_run_that_opens_every_key_skips_no_batch() {
         let seen = cuts(&["1", "2"]);
-        let batches = Batches::of(&partition(), &seen, &Opened::new(), true, BTreeMap::new());
+        let batches = Batches::of(&seen, &Opened::default(), true, BTreeMap::new());
         assert_eq!((batches.seen, batches.skipped), (2, 0));
         assert_eq!(batches.why, BTreeMap::from([(NOT_SKIPPED, 2)]));
     }
@@ -190,13 +172,7 @@ mod tests {
             (cut.to_string(), weight)
         });
         let weights = weights.collect();
-        let batches = Batches::of(
-            &partition(),
-            &BTreeSet::new(),
-            &Opened::new(),
-            false,
-            weights,
-        );
+        let batches = Batches::of(&BTreeSet::new(), &Opened::default(), false, weights);
         assert_eq!((batches.total, batches.each.len()), (EACH + 1, 0));
         assert_eq!(batches.heaviest.len(), HEAVIEST);
         assert_eq!(batches.heaviest[0].cut, EACH.to_string());

@@ -7,7 +7,7 @@ use operators::row_id::RowId;
 use operators::sink::Fenced;
 use serde::Serialize;
 
-use super::keys::Opened;
+use super::opened::Opened;
 use super::row::row_name;
 use crate::commit::Difference;
 use crate::job::Job;
@@ -43,7 +43,7 @@ pub(super) fn differences(
             rows.entry(row).or_default().push(difference.diff);
         }
         for ((id, key), diffs) in rows {
-            if opened.contains_key(&key) && job.look.holds(&key) {
+            if opened.named.contains(&key) && job.look.holds(&key) {
                 waiting.insert(key);
                 continue;
             }

@@ -2,13 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use operators::consolidate::Diff;
-use operators::gate::GateRow;
 use operators::key::Key;
 use serde::Serialize;
 
-/// What the gate found of each key that it opened: what is stored, and what is seen.
-pub(crate) type Opened = BTreeMap<Key, Vec<(GateRow, Diff)>>;
+use super::opened::Opened;
 
 /// What the gate saw.
 #[derive(Default, Serialize)]
@@ -55,21 +52,14 @@ pub(super) const NOT_SKIPPED: &str = "not skipped";
 
 impl Keys {
     pub(super) fn of(opened: &Opened, heaviest: &[(u64, Key)]) -> Keys {
-        let mut keys = Keys {
+        let why = opened.keys.iter();
+        Keys {
+            open: opened.count(),
+            why: why.map(|(reason, keys)| (reason.text(), *keys)).collect(),
+            stamps: opened.stamps.clone(),
             heaviest: heaviest.iter().map(KeyWeight::of).collect(),
             ..Keys::default()
-        };
-        for (_, rows) in opened.iter().filter(|(key, _)| !key.is_reserved()) {
-            keys.open += 1;
-            let reason = reason(rows);
-            *keys.why.entry(reason).or_default() += 1;
-            if reason == PLAN_CHANGED {
-                let stored = rows.iter().filter(|(_, diff)| *diff < 0);
-                keys.stamps
-                    .extend(stored.filter_map(|(row, _)| Some(row.clean?.stamp)));
-            }
         }
-        keys
     }
 
     /// Counts the keys that were evaluated though the gate did not open them.
@@ -89,33 +79,4 @@ impl KeyWeight {
             rows: *rows,
         }
     }
-}
-
-const PLAN_CHANGED: &str = "plan changed";
-
-/// Why the gate opened a key.
-pub(super) fn reason(rows: &[(GateRow, Diff)]) -> &'static str {
-    let stored: Vec<&GateRow> = side(rows, |diff| diff < 0);
-    let seen: Vec<&GateRow> = side(rows, |diff| diff > 0);
-    if stored.iter().any(|row| row.clean.is_none()) {
-        "unclean"
-    } else if stored.is_empty() {
-        "new"
-    } else if seen.is_empty() {
-        "vanished"
-    } else if digests(&stored) == digests(&seen) {
-        PLAN_CHANGED
-    } else {
-        "rows changed"
-    }
-}
-
-fn side(rows: &[(GateRow, Diff)], is_it: impl Fn(Diff) -> bool) -> Vec<&GateRow> {
-    let of_side = rows.iter().filter(|(_, diff)| is_it(*diff));
-    of_side.map(|(row, _)| row).collect()
-}
-
-fn digests(rows: &[&GateRow]) -> BTreeSet<(u16, Option<operators::digest::Digest>)> {
-    let digest = |row: &&GateRow| (row.input, row.clean.map(|clean| clean.digest));
-    rows.iter().map(digest).collect()
 }

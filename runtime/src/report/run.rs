@@ -113,13 +113,7 @@ impl Report {
             keys.count_not_skipped();
         }
         let cuts = job.cuts.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut batches = Batches::of(
-            job.partition(),
-            &cuts,
-            &outcome.opened,
-            job.opens_all(),
-            outcome.batches,
-        );
+        let mut batches = Batches::of(&cuts, &outcome.opened, job.opens_all(), outcome.batches);
         batches.failed = outcome.failed;
         let readings = job.readings.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = Report {
