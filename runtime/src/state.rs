@@ -27,13 +27,14 @@ use operators::key::Key;
 use operators::placement::process_of;
 use serde_json::Value;
 
+mod digests;
 mod error;
 mod file;
 mod header;
 mod owners;
 mod question;
 mod record;
-mod rows;
+mod run;
 mod runs;
 mod seen;
 mod settled;

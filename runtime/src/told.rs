@@ -15,6 +15,7 @@ use operators::consolidate::{Diff, Epoch};
 use operators::differ::ToldRow;
 use operators::fault;
 use operators::key::Key;
+use operators::row_id::RowId;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::vec::Map;
 
@@ -92,28 +93,37 @@ fn ask(evaluated: &Evaluated, home: u64, job: &Job) -> Vec<(u64, Crossing<Asked>
 fn told_rows(asked: &Asked, job: &Job) -> Result<Vec<ToldRow>, RunError> {
     let mut told = Vec::new();
     let snapshot = job.state.snapshot()?;
-    for (key, blocked) in &asked.keys {
-        for (number, sink) in (0..).zip(&job.plan.sinks) {
-            if blocked.contains(&number) {
-                continue;
-            }
-            let rows = match &job.told {
-                Told::State => snapshot.told(&sink.name, key)?,
-                Told::Sinks(sinks) => {
-                    let rows = sinks[usize::from(number)].get(key).into_iter().flatten();
-                    rows.map(|(id, row)| (id.clone(), row.hash)).collect()
-                }
-            };
-            told.extend(rows.into_iter().map(|(id, hash)| ToldRow {
-                sink: number,
+    let keys = || asked.keys.iter().enumerate();
+    for (number, sink) in (0..).zip(&job.plan.sinks) {
+        let keys = keys().filter(|(_, (_, blocked))| !blocked.contains(&number));
+        let mut tell = |owner: &Key, id: RowId, hash: u128| {
+            let (sink, owner) = (number, owner.clone());
+            told.push(ToldRow {
+                sink,
                 id,
-                owner: key.clone(),
+                owner,
                 hash,
-            }));
+            });
+        };
+        match &job.told {
+            Told::State => {
+                let keys = keys.map(|(at, (key, _))| (at, key));
+                snapshot.told_of(&sink.name, keys, |at, id, hash| {
+                    tell(&asked.keys[at].0, id, hash);
+                })?;
+            }
+            Told::Sinks(sinks) => {
+                for (_, (key, _)) in keys {
+                    let rows = sinks[usize::from(number)].get(key).into_iter().flatten();
+                    rows.for_each(|(id, row)| tell(key, id.clone(), row.hash));
+                }
+            }
         }
-        if matches!(job.told, Told::State) && !fault::seeded("errors-not-retracted") {
-            let errors = snapshot.errors(key)?;
-            let errors = errors.into_iter();
+    }
+    let has_errors = matches!(job.told, Told::State) && snapshot.has_errors()?;
+    if has_errors && !fault::seeded("errors-not-retracted") {
+        for (_, (key, _)) in keys() {
+            let errors = snapshot.errors(key)?.into_iter();
             told.extend(errors.map(|(hash, _)| error_row(key.clone(), hash)));
         }
     }

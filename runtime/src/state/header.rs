@@ -11,17 +11,17 @@ use super::{Share, StateError};
 
 /// The format of the store: the layout of [`tables`], and the hash that places keys. An older or
 /// newer store is refused; a format that can be migrated brings its migration here.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 
 const FORMAT_NAME: &str = "format";
 const PIPELINE: &str = "pipeline";
 const ID: &str = "id";
 const NEXT_EPOCH: &str = "next_epoch";
+const KEYS: &str = "keys";
 
 /// Makes every table that does not belong to a sink, in an empty store.
 pub(super) fn create(database: &Database, pipeline: &str, share: &Share) -> Result<(), StateError> {
     let transaction = database.begin_write()?;
-    transaction.open_table(tables::DIGESTS)?;
     transaction.open_table(tables::ERRORS)?;
     transaction.open_table(tables::SINKS)?;
     transaction.open_table(tables::MEMOS)?;
@@ -32,6 +32,7 @@ pub(super) fn create(database: &Database, pipeline: &str, share: &Share) -> Resu
     let id = share.id.clone().unwrap_or_else(random_id);
     meta.insert(ID, id.as_str())?;
     meta.insert(NEXT_EPOCH, "1")?;
+    meta.insert(KEYS, "0")?;
     drop(meta);
     transaction.commit()?;
     Ok(())
@@ -91,15 +92,36 @@ pub(super) fn take_epochs(
 pub(super) fn next_epoch(
     meta: &impl ReadableTable<&'static str, &'static str>,
 ) -> Result<u64, StateError> {
-    let next = meta
-        .get(NEXT_EPOCH)?
-        .and_then(|text| text.value().parse().ok());
-    next.ok_or_else(|| StateError::record("meta"))
+    number(meta, NEXT_EPOCH)
 }
 
 /// Sets the epoch that is given next.
 pub(super) fn set_next_epoch(transaction: &WriteTransaction, next: u64) -> Result<(), StateError> {
+    set_number(transaction, NEXT_EPOCH, next)
+}
+
+/// How many keys there are that are not reserved.
+pub(super) fn keys(
+    meta: &impl ReadableTable<&'static str, &'static str>,
+) -> Result<u64, StateError> {
+    number(meta, KEYS)
+}
+
+/// Sets how many keys there are that are not reserved.
+pub(super) fn set_keys(transaction: &WriteTransaction, keys: u64) -> Result<(), StateError> {
+    set_number(transaction, KEYS, keys)
+}
+
+fn number(
+    meta: &impl ReadableTable<&'static str, &'static str>,
+    name: &str,
+) -> Result<u64, StateError> {
+    let number = meta.get(name)?.and_then(|text| text.value().parse().ok());
+    number.ok_or_else(|| StateError::record("meta"))
+}
+
+fn set_number(transaction: &WriteTransaction, name: &str, number: u64) -> Result<(), StateError> {
     let mut meta = transaction.open_table(tables::META)?;
-    meta.insert(NEXT_EPOCH, next.to_string().as_str())?;
+    meta.insert(name, number.to_string().as_str())?;
     Ok(())
 }

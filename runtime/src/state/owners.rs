@@ -18,9 +18,10 @@ use redb::{ReadOnlyTable, ReadableTable, WriteTransaction};
 
 use super::StateError;
 use super::record::{put_sink_record, sink_record};
-use super::rows::{self, Put, Row};
-use super::runs::{self, Changes, Run};
+use super::run::{self, Block, Run};
+use super::runs;
 use super::tables::{self, Bytes, SinkTables};
+use super::told::{self, Put};
 
 /// Who has the rows of a sink, as a snapshot knows it.
 pub(super) enum Owners {
@@ -36,7 +37,7 @@ impl Owners {
     pub(super) fn of(&mut self, id: &RowId) -> Result<Option<Key>, StateError> {
         match self {
             Owners::Index(runs) => {
-                let owner = find(runs, id.bytes())?.map(tables::checked_key);
+                let owner = run::at(runs, id.bytes())?.map(tables::checked_key);
                 owner
                     .map(|key| key.ok_or_else(|| StateError::record("owner")))
                     .transpose()
@@ -46,41 +47,29 @@ impl Owners {
     }
 
     /// Of what was told.
-    pub(super) fn told(
-        told: Option<&impl ReadableTable<Bytes, Bytes>>,
+    pub(super) fn told<T: ReadableTable<Bytes, Bytes>>(
+        told: &mut [Run<T>],
     ) -> Result<Self, StateError> {
         let mut owners = BTreeMap::new();
-        if let Some(told) = told {
-            each(told, |key, id| {
-                owners.insert(RowId::from_bytes(id), key.clone());
-                Ok(())
-            })?;
-        }
+        told::each(told, |key, id| {
+            owners.insert(RowId::from_bytes(id), owner(key)?);
+            Ok(())
+        })?;
         Ok(Owners::Told(owners))
     }
 }
 
-/// Who has an id, by runs of which the newest comes first.
-fn find<'a, T: ReadableTable<Bytes, Bytes>>(
-    runs: &'a mut [Run<T>],
-    id: &[u8],
-) -> Result<Option<&'a [u8]>, StateError> {
-    for run in runs {
-        if let Some(key) = run.find(id)? {
-            return Ok(Some(key).filter(|key| !key.is_empty()));
-        }
-    }
-    Ok(None)
+fn owner(key: &[u8]) -> Result<Key, StateError> {
+    tables::checked_key(key).ok_or_else(|| StateError::record("told"))
 }
 
 /// The index of a sink, to be changed.
 pub(super) struct Index<'a> {
     transaction: &'a WriteTransaction,
     tables: &'a SinkTables,
-    /// What is not in the index yet: of each change the id, one behind the other, and the keys.
+    /// What is not in the index yet: of each change the id and the key are one behind the other.
     changes: Vec<IndexChange>,
-    ids: Vec<u8>,
-    keys: Vec<Box<[u8]>>,
+    bytes: Vec<u8>,
 }
 
 /// A row that a key is told, or lets go of.
@@ -88,13 +77,12 @@ struct IndexChange {
     /// The begin of its id, by which most are put in order, and where all of it is.
     begin: u128,
     id: Range<usize>,
-    /// The key's number.
-    key: usize,
+    key: Range<usize>,
     is_told: bool,
 }
 
-/// From how many bytes of ids on changes are written: with all that is beside them some tens of MB.
-const AT_ONCE: usize = 8 << 20;
+/// From how many bytes on changes are written: with all that is beside them some tens of MB.
+const AT_ONCE: usize = 16 << 20;
 
 impl<'a> Index<'a> {
     pub(super) fn of(transaction: &'a WriteTransaction, tables: &'a SinkTables) -> Self {
@@ -102,33 +90,31 @@ impl<'a> Index<'a> {
             transaction,
             tables,
             changes: Vec::new(),
-            ids: Vec::new(),
-            keys: Vec::new(),
+            bytes: Vec::new(),
         }
     }
 
-    /// Takes over what changes of a key. A row that it lets go of stays that of another key, if one has
-    /// it by now; one that it keeps is in the index.
-    pub(super) fn change(&mut self, key: &Key, changes: &[Row<'_>]) -> Result<(), StateError> {
-        if self.ids.len() >= AT_ONCE {
+    /// Takes over what is put of a row beneath a key. A row that the key lets go of stays that of another
+    /// one, if one has it by now; one that it keeps is in the index.
+    pub(super) fn change(&mut self, key: &[u8], id: &[u8], put: Put) -> Result<(), StateError> {
+        if self.bytes.len() >= AT_ONCE {
             self.write()?;
         }
-        self.keys.push(key.bytes().into());
-        for (id, put) in changes {
-            let is_told = match put {
-                Put::Told(_) => true,
-                Put::Retracted => false,
-                Put::Kept(_) => continue,
-            };
-            let start = self.ids.len();
-            self.ids.extend(*id);
-            self.changes.push(IndexChange {
-                begin: begin(id),
-                id: start..self.ids.len(),
-                key: self.keys.len() - 1,
-                is_told,
-            });
-        }
+        let is_told = match put {
+            Put::Told(_) => true,
+            Put::Retracted => false,
+            Put::Kept(_) => return Ok(()),
+        };
+        // The rows of a key come one after the other.
+        let last = self.changes.last().map(|last| last.key.clone());
+        let last = last.filter(|last| self.bytes[last.clone()] == *key);
+        let key = last.unwrap_or_else(|| put_behind(&mut self.bytes, key));
+        self.changes.push(IndexChange {
+            begin: tables::begin(id),
+            id: put_behind(&mut self.bytes, id),
+            key,
+            is_told,
+        });
         Ok(())
     }
 
@@ -138,8 +124,8 @@ impl<'a> Index<'a> {
     }
 
     fn write(&mut self) -> Result<(), StateError> {
-        let (ids, keys) = (&self.ids, &self.keys);
-        let id = |change: &IndexChange| &ids[change.id.clone()];
+        let bytes = &self.bytes;
+        let id = |change: &IndexChange| &bytes[change.id.clone()];
         // Of one id, who is told comes before who lets go.
         self.changes.sort_unstable_by(|one, other| {
             let by_id = one
@@ -150,30 +136,28 @@ impl<'a> Index<'a> {
         });
         self.changes
             .dedup_by(|after, before| before.is_told && id(after) == id(before));
-        let mut changes = Changes::default();
-        let mut runs = runs::opened(self.transaction, self.tables)?;
+        let mut changes = Block::default();
+        let levels = &self.tables.owners;
+        let mut index = runs::opened(self.transaction, levels)?;
         for change in &self.changes {
-            let (id, key) = (id(change), &*keys[change.key]);
+            let (id, key) = (id(change), &bytes[change.key.clone()]);
             if change.is_told {
                 changes.put(id, key);
-            } else if find(&mut runs, id)? == Some(key) {
+            } else if run::at(&mut index, id)? == Some(key) {
                 changes.put(id, &[]);
             }
         }
-        drop(runs);
+        drop(index);
         self.changes.clear();
-        self.ids.clear();
-        self.keys.clear();
-        changes.write(self.transaction, self.tables)
+        self.bytes.clear();
+        runs::add(self.transaction, levels, changes)
     }
 }
 
-/// The first bytes of an id as a number, in the same order.
-fn begin(id: &[u8]) -> u128 {
-    let mut bytes = [0; 16];
-    let length = id.len().min(bytes.len());
-    bytes[..length].copy_from_slice(&id[..length]);
-    u128::from_be_bytes(bytes)
+fn put_behind(bytes: &mut Vec<u8>, more: &[u8]) -> Range<usize> {
+    let start = bytes.len();
+    bytes.extend(more);
+    start..bytes.len()
 }
 
 /// Notes where the ids that the sink is told from now on hold their key, and keeps the index or drops
@@ -188,54 +172,39 @@ pub(super) fn set_key_in_id(
         return Ok(());
     }
     let tables = SinkTables::of(sink);
-    let told = transaction.open_table(tables.told())?;
+    let mut told = runs::opened(transaction, &tables.told)?;
     let fits = match key_in_id {
-        Some(place) => record.staged.is_none() && holds_keys(&told, place)?,
+        Some(place) => record.staged.is_none() && holds_keys(&mut told, place)?,
         None => false,
     };
+    drop(told);
     if fits {
-        runs::forget(transaction, &tables)?;
+        runs::forget(transaction, &tables.owners)?;
     } else if record.key_in_id.is_some() {
-        index(transaction, &tables, &told)?;
+        index(transaction, &tables)?;
     }
     record.key_in_id = key_in_id.filter(|_| fits);
     put_sink_record(transaction, sink, &record)
 }
 
 /// Makes the index of a sink, of what it was told.
-pub(super) fn index(
-    transaction: &WriteTransaction,
-    tables: &SinkTables,
-    told: &impl ReadableTable<Bytes, Bytes>,
-) -> Result<(), StateError> {
+pub(super) fn index(transaction: &WriteTransaction, tables: &SinkTables) -> Result<(), StateError> {
     let mut index = Index::of(transaction, tables);
-    each(told, |key, id| index.change(key, &[(id, Put::Told(0))]))?;
+    let mut told = runs::opened(transaction, &tables.told)?;
+    told::each(&mut told, |key, id| index.change(key, id, Put::Told(0)))?;
     index.finish()
 }
 
 /// Whether each told row stands beneath the key that its id names at this place.
-fn holds_keys(told: &impl ReadableTable<Bytes, Bytes>, place: usize) -> Result<bool, StateError> {
+fn holds_keys<T: ReadableTable<Bytes, Bytes>>(
+    told: &mut [Run<T>],
+    place: usize,
+) -> Result<bool, StateError> {
     let mut holds = true;
-    each(told, |key, id| {
+    told::each(told, |key, id| {
         let values = RowId::from_bytes(id).values();
-        holds &= values.get(place).and_then(Key::of_value).as_ref() == Some(key);
+        holds &= values.get(place).and_then(Key::of_value).as_ref() == Some(&owner(key)?);
         Ok(())
     })?;
     Ok(holds)
-}
-
-/// Looks at the key and the id of every told row.
-fn each(
-    told: &impl ReadableTable<Bytes, Bytes>,
-    mut look: impl FnMut(&Key, &[u8]) -> Result<(), StateError>,
-) -> Result<(), StateError> {
-    for block in told.iter()? {
-        let (place, block) = block?;
-        let split = tables::split_beneath(place.value());
-        let (key, _) = split.ok_or_else(|| StateError::record("told"))?;
-        for row in rows::rows(block.value(), "told") {
-            look(&key, row?.0)?;
-        }
-    }
-    Ok(())
 }

@@ -26,6 +26,9 @@ pub struct SinkRecord {
     pub published: Option<u64>,
     /// The epoch that it may or may not hold: where its fence stands if its transaction happened.
     pub staged: Option<u64>,
+    /// Whether with that epoch all is forgotten that the sink was told before.
+    #[serde(default)]
+    pub empties: bool,
     /// Where in the id of each row the key stands beneath which it is told, so that the row can be no
     /// other key's. `None`: an index of owners is kept.
     pub key_in_id: Option<usize>,
@@ -33,13 +36,13 @@ pub struct SinkRecord {
 
 /// The bytes of a key that is unclean. Which inputs it had does not matter: an open key is fetched
 /// from all of them.
-pub(super) const UNCLEAN: &[u8] = &[];
+pub(super) const UNCLEAN: &[u8] = &[0];
 
 /// The bytes of a clean key: per input its number (u16), the count of its rows (u64), the sum of
 /// their hashes (u128) and the stamp (u128), little-endian.
 ///
 /// # Panics
-/// Without inputs, since that is [`UNCLEAN`]: a key without rows is forgotten.
+/// Without inputs: a key without rows is forgotten.
 pub(super) fn clean_bytes(inputs: &[(u16, Clean)]) -> Vec<u8> {
     assert!(!inputs.is_empty(), "a clean key has rows of some input");
     let mut bytes = Vec::with_capacity(inputs.len() * INPUT_BYTES);
@@ -122,6 +125,7 @@ pub(super) fn furthest(records: Vec<Option<SinkRecord>>) -> Option<SinkRecord> {
     for record in records {
         all.published = all.published.max(record.published);
         all.staged = all.staged.max(record.staged);
+        all.empties |= record.empties;
         if all.key_in_id != record.key_in_id {
             all.key_in_id = None;
         }

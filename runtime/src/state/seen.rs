@@ -2,24 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use operators::key::Key;
 use operators::row_id::RowId;
 use redb::{
-    Database, OwnedAccessGuard, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, StorageError, TableDefinition, TableError,
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableDefinition, TableError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::StateError;
+use super::{StateError, header};
 use operators::group::ErrorRow;
 
 use super::owners::Owners;
 use super::record::{SinkRecord, Stored, UNCLEAN, json, stored};
-use super::runs::{LEVELS, Run};
-use super::tables::{self, Bytes, SinkTables, StartingWith};
+use super::run::{self, Run};
+use super::runs::LEVELS;
+use super::tables::{self, Bytes, Levels, SinkTables, StartingWith};
 use super::told;
 
 /// A share as it was when it was asked for, whatever is written meanwhile. Workers share it.
@@ -73,32 +75,28 @@ impl Seen {
         partitions: &dyn Fn(u64) -> bool,
     ) -> Result<impl Iterator<Item = Result<(Key, u16, Stored), StateError>> + use<>, StateError>
     {
-        let table = self.transaction.open_table(tables::DIGESTS)?;
-        let ranges = (0..=u8::MAX)
-            .filter(|partition| partitions(u64::from(*partition)))
-            .map(|partition| {
-                table.range_owned::<&[u8]>(StartingWith::partition(partition).bounds())
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(ranges.into_iter().flatten().flat_map(inputs_of))
+        let mut runs = self.runs(&tables::digests())?;
+        let partitions = (0..=u8::MAX).filter(|partition| partitions(u64::from(*partition)));
+        let partitions: Vec<u8> = partitions.collect();
+        let of_partition = move |partition| {
+            let mut digests = Vec::new();
+            if let Err(error) = inputs_of(&mut runs, partition, &mut digests) {
+                digests.push(Err(error));
+            }
+            digests
+        };
+        Ok(partitions.into_iter().flat_map(of_partition))
     }
 
     /// How many keys there are that are not reserved.
     pub(super) fn keys(&self) -> Result<u64, StateError> {
-        let table = self.transaction.open_table(tables::DIGESTS)?;
-        let mut keys = table.len()?;
-        for partition in 0..=u8::MAX {
-            let reserved = StartingWith::reserved(partition);
-            keys -= table.range::<&[u8]>(reserved.bounds())?.count() as u64;
-        }
-        Ok(keys)
+        header::keys(&self.transaction.open_table(tables::META)?)
     }
 
     /// What is stored of a key, by input; nothing of one that is not known.
     pub(super) fn digest(&self, key: &Key) -> Result<Vec<(u16, Stored)>, StateError> {
-        let digests = self.transaction.open_table(tables::DIGESTS)?;
-        let inputs = digests.get(tables::placed(key).as_slice())?;
-        let inputs = inputs.map(|inputs| stored(inputs.value()));
+        let mut digests = self.runs(&tables::digests())?;
+        let inputs = run::at(&mut digests, &tables::beneath(key, &[]))?.map(stored);
         let inputs = inputs.map(|inputs| inputs.ok_or_else(|| StateError::record("digests")));
         Ok(inputs.transpose()?.unwrap_or_default())
     }
@@ -106,14 +104,28 @@ impl Seen {
     /// The rows that a sink was told of a key, with their content hashes, in the order of their ids.
     pub(super) fn told(&self, sink: &str, key: &Key) -> Result<Vec<(RowId, u128)>, StateError> {
         let mut rows = Vec::new();
-        let Some(told) = self.table(SinkTables::of(sink).told())? else {
-            return Ok(rows);
-        };
-        let of_key = StartingWith::of(tables::beneath(key, &[]));
-        for block in told.range::<&[u8]>(of_key.bounds())? {
-            told::read(block?.1.value(), &mut rows)?;
-        }
+        let mut told = self.runs(&SinkTables::of(sink).told)?;
+        told::of_key(&mut told, key, |id, hash| rows.push((id, hash)))?;
         Ok(rows)
+    }
+
+    /// The same of many keys, each with its number.
+    pub(super) fn told_of(
+        &self,
+        sink: &str,
+        keys: impl IntoIterator<Item = (usize, Key)>,
+        mut take: impl FnMut(usize, RowId, u128),
+    ) -> Result<(), StateError> {
+        let mut told = self.runs(&SinkTables::of(sink).told)?;
+        if told.is_empty() {
+            return Ok(());
+        }
+        let placed = keys.into_iter();
+        let placed = placed.map(|(number, key)| (tables::beneath(&key, &[]), (number, key)));
+        for (_, (number, key)) in tables::in_order(placed) {
+            told::of_key(&mut told, &key, |id, hash| take(number, id, hash))?;
+        }
+        Ok(())
     }
 
     /// Who has the rows of a sink, by what it was told. Where no index is kept all of that is read:
@@ -122,21 +134,34 @@ impl Seen {
         let tables = SinkTables::of(sink);
         let is_indexed = self.sink(sink)?.unwrap_or_default().key_in_id.is_none();
         if !is_indexed {
-            return Owners::told(self.table(tables.told())?.as_ref());
+            return Owners::told(&mut self.runs(&tables.told)?);
         }
-        let mut runs = Vec::new();
-        for level in 0..LEVELS {
-            let name = tables.owners(level);
-            let run = self.table(TableDefinition::<Bytes, Bytes>::new(&name))?;
-            runs.extend(run.map(Run::of));
-        }
-        Ok(Owners::Index(runs))
+        Ok(Owners::Index(self.runs(&tables.owners)?))
     }
 
     /// Whether a sink was told anything.
     pub(super) fn has_told(&self, sink: &str) -> Result<bool, StateError> {
-        let told = self.table(SinkTables::of(sink).told())?;
-        Ok(!told.map_or(Ok(true), |told| told.is_empty())?)
+        let mut told = self.runs(&SinkTables::of(sink).told)?;
+        let mut has = false;
+        run::from(&mut told, &[], |_, _| {
+            has = true;
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(has)
+    }
+
+    /// What is kept in runs, the newest first.
+    pub(super) fn runs(
+        &self,
+        levels: &Levels,
+    ) -> Result<Vec<Run<ReadOnlyTable<Bytes, Bytes>>>, StateError> {
+        let mut runs = Vec::new();
+        for level in 0..LEVELS {
+            let name = levels.level(level);
+            let run = self.table(tables::run(&name))?;
+            runs.extend(run.map(Run::of));
+        }
+        Ok(runs)
     }
 
     /// The errors of a key that stand, by their id.
@@ -151,6 +176,11 @@ impl Seen {
                 Ok((id, error))
             })
             .collect()
+    }
+
+    /// Whether errors stand.
+    pub(super) fn has_errors(&self) -> Result<bool, StateError> {
+        Ok(!self.transaction.open_table(tables::ERRORS)?.is_empty()?)
     }
 
     /// All errors that stand, with their key and id.
@@ -204,18 +234,21 @@ impl Seen {
 
     /// How much there is. It looks at every key and every told row.
     pub(super) fn counts(&self) -> Result<Counts, StateError> {
-        let digests = self.transaction.open_table(tables::DIGESTS)?;
         let mut counts = Counts {
-            keys: digests.len()?,
             errors: self.transaction.open_table(tables::ERRORS)?.len()?,
             ..Counts::default()
         };
-        for entry in digests.iter()? {
-            counts.unclean += u64::from(entry?.1.value() == UNCLEAN);
-        }
+        run::from(&mut self.runs(&tables::digests())?, &[], |_, stored| {
+            counts.keys += 1;
+            counts.unclean += u64::from(stored == UNCLEAN);
+            Ok(ControlFlow::Continue(()))
+        })?;
         for sink in self.sinks()?.into_keys() {
-            let told = self.table(SinkTables::of(&sink).told())?;
-            let rows = told.as_ref().map_or(Ok(0), told::count)?;
+            let mut rows = 0;
+            told::each(&mut self.runs(&SinkTables::of(&sink).told)?, |_, _| {
+                rows += 1;
+                Ok(())
+            })?;
             counts.told.insert(sink, rows);
         }
         Ok(counts)
@@ -240,21 +273,22 @@ impl fmt::Debug for Seen {
     }
 }
 
-type Entry = Result<(OwnedAccessGuard<Bytes>, OwnedAccessGuard<Bytes>), StorageError>;
-
-fn inputs_of(entry: Entry) -> Vec<Result<(Key, u16, Stored), StateError>> {
-    let (place, inputs) = match entry {
-        Ok(entry) => entry,
-        Err(error) => return vec![Err(error.into())],
-    };
-    let decoded = tables::key_placed(place.value()).zip(stored(inputs.value()));
-    let Some((key, inputs)) = decoded else {
-        return vec![Err(StateError::record("digests"))];
-    };
-    inputs
-        .into_iter()
-        .map(|(input, stored)| Ok((key.clone(), input, stored)))
-        .collect()
+/// What is stored of the keys of a virtual partition.
+fn inputs_of<T: ReadableTable<Bytes, Bytes>>(
+    digests: &mut [Run<T>],
+    partition: u8,
+    into: &mut Vec<Result<(Key, u16, Stored), StateError>>,
+) -> Result<(), StateError> {
+    run::from(digests, &[partition], |place, inputs| {
+        if place.first() != Some(&partition) {
+            return Ok(ControlFlow::Break(()));
+        }
+        let decoded = tables::split_beneath(place).zip(stored(inputs));
+        let ((key, _), inputs) = decoded.ok_or_else(|| StateError::record("digests"))?;
+        let inputs = inputs.into_iter();
+        into.extend(inputs.map(|(input, stored)| Ok((key.clone(), input, stored))));
+        Ok(ControlFlow::Continue(()))
+    })
 }
 
 fn error_of(place: &[u8], error: &[u8]) -> Result<(Key, u128, ErrorRow), StateError> {

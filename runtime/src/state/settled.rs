@@ -7,6 +7,7 @@ use redb::{Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
+use super::digests::Digests;
 use super::record::{UNCLEAN, clean_bytes, json_bytes};
 use super::tables::{self, Bytes};
 
@@ -29,18 +30,19 @@ pub(super) fn settle(
     transaction: &WriteTransaction,
     keys: &[SettledKey],
 ) -> Result<(), StateError> {
-    let mut digests = transaction.open_table(tables::DIGESTS)?;
+    let mut digests = Digests::of(transaction)?;
     let mut errors = transaction.open_table(tables::ERRORS)?;
-    let keys = keys.iter().map(|key| (tables::placed(&key.key), key));
+    let keys = keys.iter();
+    let keys = keys.map(|key| (tables::beneath(&key.key, &[]), key));
     for (place, settled) in tables::in_order(keys) {
         match settled.clean.as_deref() {
-            None => digests.insert(place.as_slice(), UNCLEAN)?,
-            Some([]) => digests.remove(place.as_slice())?,
-            Some(inputs) => digests.insert(place.as_slice(), clean_bytes(inputs).as_slice())?,
-        };
+            None => digests.put(&place, UNCLEAN)?,
+            Some([]) => digests.put(&place, &[])?,
+            Some(inputs) => digests.put(&place, &clean_bytes(inputs))?,
+        }
         settle_errors(&mut errors, settled)?;
     }
-    Ok(())
+    digests.finish()
 }
 
 fn settle_errors(

@@ -65,6 +65,32 @@ impl Snapshot {
         }
     }
 
+    /// The same of many keys, each row with the number of its key.
+    pub fn told_of<'a>(
+        &self,
+        sink: &str,
+        keys: impl IntoIterator<Item = (usize, &'a Key)>,
+        mut take: impl FnMut(usize, RowId, u128),
+    ) -> Result<(), StateError> {
+        let mut of_shares = vec![Vec::new(); self.shares.len()];
+        for (number, key) in keys {
+            of_shares[share_of(key, self.shares.len())].push((number, key.clone()));
+        }
+        for (share, keys) in self.shares.iter().zip(of_shares) {
+            match share {
+                SeenShare::Here(seen) => seen.told_of(sink, keys, &mut take)?,
+                SeenShare::Asked(_) => {
+                    for (number, key) in keys {
+                        let told = self.told(sink, &key)?;
+                        told.into_iter()
+                            .for_each(|(id, hash)| take(number, id, hash));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Who has the rows of a sink, by what it was told. Where no index is kept all of that is read:
     /// ask only where a row can be that of several keys.
     pub fn owners(&self, sink: &str) -> Result<Owners, StateError> {
@@ -104,6 +130,15 @@ impl Snapshot {
     /// When its share is not here.
     pub fn errors(&self, key: &Key) -> Result<Vec<(u128, ErrorRow)>, StateError> {
         self.of_key(key).errors(key)
+    }
+
+    /// Whether errors stand, in the shares that are here.
+    pub fn has_errors(&self) -> Result<bool, StateError> {
+        let mut has = false;
+        for seen in self.here() {
+            has |= seen.has_errors()?;
+        }
+        Ok(has)
     }
 
     /// All errors that stand, with their key and id.

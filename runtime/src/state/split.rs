@@ -18,22 +18,24 @@
 //! * No run starts while shares of two numbers lie in the folder.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use operators::fault;
 use operators::placement::process_of;
 use redb::{
-    Database, Key, ReadableDatabase, ReadableTable, TableDefinition, Value, WriteTransaction,
+    Database, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, Value,
+    WriteTransaction,
 };
 
 use super::file::{self, Place};
 use super::record::{SinkRecord, put_sink_record};
+use super::run::{self, Run, Written};
 use super::seen::Seen;
 use super::share::whole;
-use super::staged::EMPTIED;
 use super::store::Store;
 use super::tables::{self, Bytes, SinkTables, StartingWith};
-use super::{Counts, Share, State, StateError, header, owners};
+use super::{Counts, Share, State, StateError, digests, header, owners, runs};
 
 /// What became of a state that was brought to a number of processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,7 +216,7 @@ impl<'a> Source<'a> {
         header::set_next_epoch(&transaction, self.next_epoch)?;
         self.copy(&transaction, tables::MEMOS)?;
         self.copy(&transaction, tables::STAMPS)?;
-        self.copy_keys(&transaction, tables::DIGESTS, share)?;
+        self.copy_digests(&transaction, share)?;
         self.copy_keys(&transaction, tables::ERRORS, share)?;
         // It is there even when no sink is known.
         transaction.open_table(tables::SINKS)?;
@@ -234,20 +236,53 @@ impl<'a> Source<'a> {
         share: &Share,
     ) -> Result<(), StateError> {
         let tables = SinkTables::of(sink);
-        self.copy_keys(to, tables.told(), share)?;
+        let told = |seen: &Seen| seen.runs(&tables.told);
+        self.copy_runs(to, tables.staged(), share, told)?;
+        runs::add_table(to, &tables.told, tables.staged())?;
         if record.key_in_id.is_none() {
-            owners::index(to, &tables, &to.open_table(tables.told())?)?;
+            owners::index(to, &tables)?;
         }
         if record.staged.is_none() {
             return Ok(());
         }
-        self.copy_keys(to, tables.staged(), share)?;
-        if let Some(staged) = self.first().table(tables.staged())?
-            && staged.get(EMPTIED)?.is_some()
-        {
-            to.open_table(tables.staged())?.insert(EMPTIED, &[][..])?;
+        let staged = |seen: &Seen| {
+            let staged = seen.table(tables.staged())?;
+            Ok(staged.map(Run::of).into_iter().collect())
+        };
+        self.copy_runs(to, tables.staged(), share, staged)
+    }
+
+    fn copy_digests(&self, to: &WriteTransaction, share: &Share) -> Result<(), StateError> {
+        let levels = tables::digests();
+        let made = levels.merged();
+        let of = |seen: &Seen| seen.runs(&levels);
+        self.copy_runs(to, tables::run(&made), share, of)?;
+        runs::add_table(to, &levels, tables::run(&made))?;
+        let keys = digests::count(&mut runs::opened(to, &levels)?)?;
+        header::set_keys(to, keys)
+    }
+
+    /// Copies what runs say together of the keys of a share, into a table that is one run.
+    fn copy_runs(
+        &self,
+        to: &WriteTransaction,
+        table: TableDefinition<'_, Bytes, Bytes>,
+        share: &Share,
+        of: impl Fn(&Seen) -> Result<Vec<Run<ReadOnlyTable<Bytes, Bytes>>>, StateError>,
+    ) -> Result<(), StateError> {
+        let mut to = Written::of(to.open_table(table)?);
+        let mut runs: Vec<_> = self.shares.iter().map(of).collect::<Result<_, _>>()?;
+        for partition in partitions(share) {
+            let from = &mut runs[belongs(partition, self.shares.len())];
+            run::each(from, &[partition], |place, value| {
+                if place.first() != Some(&partition) {
+                    return Ok(ControlFlow::Break(()));
+                }
+                to.put(place, value)?;
+                Ok(ControlFlow::Continue(()))
+            })?;
         }
-        Ok(())
+        to.finish()
     }
 
     /// Copies what every share gets, from the first one, where it is kept.
@@ -275,8 +310,7 @@ impl<'a> Source<'a> {
         share: &Share,
     ) -> Result<(), StateError> {
         let mut to = to.open_table(table)?;
-        let of_share = |partition: &u8| belongs(*partition, share.processes) == share.process;
-        for partition in (0..=u8::MAX).filter(of_share) {
+        for partition in partitions(share) {
             let from = &self.shares[belongs(partition, self.shares.len())];
             let Some(from) = from.table(table)? else {
                 continue;
@@ -323,6 +357,12 @@ fn at_one_epoch(folder: &Path, state: &State, sink: &str) -> Result<SinkRecord, 
 fn records(state: &State, sink: &str) -> Result<Vec<SinkRecord>, StateError> {
     let records = state.snapshot()?.sink_records(sink)?;
     Ok(records.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+/// The virtual partitions of a share.
+fn partitions(share: &Share) -> impl Iterator<Item = u8> {
+    let belongs = |partition: &u8| belongs(*partition, share.processes) == share.process;
+    (0..=u8::MAX).filter(belongs)
 }
 
 /// The share that a virtual partition belongs to, of so many.

@@ -164,12 +164,12 @@ impl Store {
     /// Keeps what a sink is about to be told, on disk before the sink hears of it, and marks its
     /// keys unclean. Refused while the sink has an epoch staged.
     pub(super) fn stage(&self, staged: &Staged) -> Result<(), StateError> {
-        self.write(SYNCED, |transaction| staged::stage(transaction, staged))?;
+        let keys = self.write(SYNCED, |transaction| staged::stage(transaction, staged))?;
         let mut unclean = self.known_unclean();
         if staged.replaces_all {
             *unclean = None;
         } else if let Some(unclean) = unclean.as_mut() {
-            unclean.extend(staged.changes.keys().cloned());
+            unclean.extend(keys);
         }
         Ok(())
     }

@@ -1,19 +1,19 @@
-//! Where everything lies in the store. This layout is format 3: a change to it is a new format.
+//! Where everything lies in the store. This layout is format 4: a change to it is a new format.
 //!
 //! | table           | key                                      | value                            |
 //! |-----------------|------------------------------------------|----------------------------------|
 //! | `meta`          | name                                     | text                             |
-//! | `digests`       | partition, key                           | per input: see [`super::record`] |
-//! | `told:<sink>`   | partition, length of the key, key, bound | rows: see [`super::told`]        |
-//! | `owner<level>:<sink>` | row id                             | row ids, keys: see [`super::runs`] |
-//! | `staged:<sink>` | partition, length of the key, key, number| rows: see [`super::staged`]      |
+//! | `digests<level>:` | in [`super::runs`]: partition, length of the key, key | per input: see [`super::record`] |
+//! | `told<level>:<sink>`  | in [`super::runs`]: partition, length of the key, key, row id | [`super::told`] |
+//! | `owner<level>:<sink>` | in [`super::runs`]: row id         | key                              |
+//! | `staged:<sink>` | one run, as of `told`                    | [`super::told`]                  |
 //! | `errors`        | partition, length of the key, key, id    | JSON                             |
 //! | `sinks`         | sink                                     | JSON                             |
 //! | `memos`         | name                                     | JSON                             |
 //! | `stamps`        | stamp, u128                              | JSON                             |
 //!
 //! *partition* is the key's virtual partition, one byte, so a process can read its own partitions
-//! as ranges. Lengths and numbers (u32) and error ids (u128) are big-endian inside table keys: all
+//! as ranges. Lengths (u32) and error ids (u128) are big-endian inside table keys: all
 //! of one key is one range, and texts do not run into each other. An owner is asked for by row id
 //! alone, so that index has no partition; it holds nothing that the told rows do not.
 //!
@@ -33,8 +33,6 @@ pub(super) type Bytes = &'static [u8];
 
 /// Whose state it is: format, pipeline, id, next epoch.
 pub(super) const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
-/// What each key was at its last settlement.
-pub(super) const DIGESTS: TableDefinition<Bytes, Bytes> = TableDefinition::new("digests");
 /// Errors that stand.
 pub(super) const ERRORS: TableDefinition<Bytes, Bytes> = TableDefinition::new("errors");
 /// How far each sink is.
@@ -46,45 +44,63 @@ pub(super) const STAMPS: TableDefinition<u128, Bytes> = TableDefinition::new("st
 
 /// The tables of one sink. They exist from its first row on, the index of owners where it is kept.
 pub(super) struct SinkTables {
-    sink: String,
-    told: String,
     staged: String,
+    /// Rows beneath their keys -> the hashes of what was told.
+    pub(super) told: Levels,
+    /// Row ids -> keys, of sinks with rows that can move between keys. There a row is told beneath a key
+    /// exactly when the index names the key.
+    pub(super) owners: Levels,
+}
+
+/// The names of what is kept in runs.
+pub(super) struct Levels {
+    what: &'static str,
+    /// The sink that it is of; none of the digests.
+    sink: String,
+}
+
+/// What each key was at its last settlement.
+pub(super) fn digests() -> Levels {
+    Levels {
+        what: "digests",
+        sink: String::new(),
+    }
+}
+
+/// A table that is one run.
+pub(super) fn run(name: &str) -> TableDefinition<'_, Bytes, Bytes> {
+    TableDefinition::new(name)
 }
 
 impl SinkTables {
     pub(super) fn of(sink: &str) -> Self {
-        SinkTables {
+        let levels = |what| Levels {
+            what,
             sink: sink.to_owned(),
-            told: format!("told:{sink}"),
+        };
+        SinkTables {
             staged: format!("staged:{sink}"),
+            told: levels("told"),
+            owners: levels("owner"),
         }
     }
 
-    /// Bounds of blocks beneath their key -> the rows of the block.
-    pub(super) fn told(&self) -> TableDefinition<'_, Bytes, Bytes> {
-        TableDefinition::new(&self.told)
-    }
-
-    /// The name of a level of the index of owners, of sinks with rows that can move between keys. There
-    /// a row is told beneath a key exactly when the index names the key.
-    pub(super) fn owners(&self, level: u32) -> String {
-        format!("owner{level}:{}", self.sink)
-    }
-
-    /// The name of a level of the index while it is made.
-    pub(super) fn owners_merged(&self) -> String {
-        format!("owner:{}", self.sink)
-    }
-
-    /// Numbers beneath their key -> changes of the key's rows, in the order of their numbers.
+    /// What the sink is about to be told: a run that will be the newest of those it was told.
     pub(super) fn staged(&self) -> TableDefinition<'_, Bytes, Bytes> {
         TableDefinition::new(&self.staged)
     }
 }
 
-/// The table key of a key of which there is one record.
-pub(super) fn placed(key: &Key) -> Vec<u8> {
-    [&[partition(key)], key.bytes()].concat()
+impl Levels {
+    /// The name of the run of a level.
+    pub(super) fn level(&self, level: u32) -> String {
+        format!("{}{level}:{}", self.what, self.sink)
+    }
+
+    /// The name of a run while it is made.
+    pub(super) fn merged(&self) -> String {
+        format!("{}:{}", self.what, self.sink)
+    }
 }
 
 /// Places in the order in which they lie in a table, which is not that of keys: written in it, several
@@ -95,35 +111,46 @@ pub(super) fn in_order<T>(places: impl Iterator<Item = (Vec<u8>, T)>) -> Vec<(Ve
     places
 }
 
-/// The key of [`placed`]; `None` when the bytes are not of that layout.
-pub(super) fn key_placed(bytes: &[u8]) -> Option<Key> {
-    let (_, key) = bytes.split_first()?;
-    checked_key(key)
-}
-
 /// The table key of something that there are many of under one key; with an empty `tail`, what
 /// they all begin with.
+pub(super) fn beneath(key: &Key, tail: &[u8]) -> Vec<u8> {
+    let mut place = Vec::new();
+    put_beneath(&mut place, key, tail);
+    place
+}
+
+/// Puts the same behind other bytes.
 ///
 /// # Panics
 /// When the key is longer than 4 GiB, which no store could hold.
-pub(super) fn beneath(key: &Key, tail: &[u8]) -> Vec<u8> {
+pub(super) fn put_beneath(bytes: &mut Vec<u8>, key: &Key, tail: &[u8]) {
     let length = u32::try_from(key.bytes().len()).expect("a key is shorter than 4 GiB");
-    [
-        &[partition(key)],
-        &length.to_be_bytes()[..],
-        key.bytes(),
-        tail,
-    ]
-    .concat()
+    bytes.push(partition(key));
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(key.bytes());
+    bytes.extend(tail);
+}
+
+/// The first bytes of an id or a place as a number, in the same order.
+pub(super) fn begin(bytes: &[u8]) -> u128 {
+    let mut begin = [0; 16];
+    let length = bytes.len().min(begin.len());
+    begin[..length].copy_from_slice(&bytes[..length]);
+    u128::from_be_bytes(begin)
 }
 
 /// The key and the tail of [`beneath`]; `None` when the bytes are not of that layout.
 pub(super) fn split_beneath(bytes: &[u8]) -> Option<(Key, &[u8])> {
+    let (key, tail) = split_place(bytes)?;
+    Some((checked_key(key)?, tail))
+}
+
+/// The same, with the bytes of the key.
+pub(super) fn split_place(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_, rest) = bytes.split_first()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    let (key, tail) = rest.split_at_checked(length)?;
-    Some((checked_key(key)?, tail))
+    rest.split_at_checked(length)
 }
 
 /// The key of these bytes; `None` when no [`Key`] has them.
@@ -153,11 +180,6 @@ impl StartingWith {
     /// All keys of a virtual partition.
     pub(super) fn partition(partition: u8) -> Self {
         StartingWith::of(vec![partition])
-    }
-
-    /// All reserved keys of a virtual partition.
-    pub(super) fn reserved(partition: u8) -> Self {
-        StartingWith::of([&[partition], Key::reserved("").bytes()].concat())
     }
 
     pub(super) fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {

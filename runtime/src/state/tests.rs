@@ -13,11 +13,11 @@ use operators::group::ErrorRow;
 
 use super::{SettledKey, Snapshot, Staged, State, Stored, ToldChanges};
 
-mod blocks;
 mod model;
 mod opening;
 mod owners;
 mod recovery;
+mod runs;
 mod split;
 mod use_of_state;
 

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 
-use super::super::told::BLOCK_BYTES;
+use super::super::run::BLOCK_BYTES;
 use super::*;
 
 const SINKS: [&str; 2] = ["conflicts", "errors"];
@@ -155,6 +155,7 @@ impl Model {
             }
         }
         assert_eq!(digests(&snapshot), expected);
+        assert_eq!(state.keys().unwrap(), self.digests.len() as u64);
     }
 }
 

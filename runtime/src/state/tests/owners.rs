@@ -45,7 +45,7 @@ fn has_index(state: &State) -> bool {
     let transaction = state.first().database().unwrap().begin_read().unwrap();
     let tables = transaction.list_tables().unwrap();
     let names: Vec<String> = tables.map(|table| table.name().to_owned()).collect();
-    (0..LEVELS).any(|level| names.contains(&SinkTables::of(SINK).owners(level)))
+    (0..LEVELS).any(|level| names.contains(&SinkTables::of(SINK).owners.level(level)))
 }
 
 #[test]

@@ -340,6 +340,7 @@ fn memos_stamps_and_fingerprints_are_kept_by_name() {
         fingerprint: "sqlite conflicts.db".to_owned(),
         published: None,
         staged: Some(epoch),
+        empties: false,
         key_in_id: None,
     };
     assert_eq!(snapshot.sinks().unwrap(), [(SINK.to_owned(), sink)].into());
