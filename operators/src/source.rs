@@ -110,15 +110,20 @@ pub(crate) trait Scan: Send + Sync {
     /// Pins the source, and finds what of it is to be read for `ask`.
     fn pin(&self, ask: &Ask, condition: Option<&Condition>) -> Result<Pinned, SourceError>;
 
-    /// Reads a unit. Stops early, without an error, when `receive` breaks. [`Ask::only`] is heeded
-    /// where [`Scan::selects`], and else left to [`Source`].
+    /// Reads a unit, or several of which each joins the next. Stops early, without an error, when
+    /// `receive` breaks. [`Ask::only`] is heeded where [`Scan::selects`], and else left to [`Source`].
     fn read(
         &self,
-        unit: &Unit,
+        units: &[&Unit],
         ask: &Ask,
         condition: Option<&Condition>,
         receive: Receive,
     ) -> Result<Scanned, SourceError>;
+
+    /// Whether it costs less to read two units together, which follow each other.
+    fn joins(&self, _: &Unit, _: &Unit) -> bool {
+        false
+    }
 
     /// Holds when what was read is as it was when it was pinned: the files still are, and no other has
     /// come.
@@ -399,8 +404,14 @@ impl Source {
         self.scan.pin(&self.wide(ask), self.condition.as_ref())
     }
 
-    /// Reads a unit of [`Source::units`] of the same `ask`, chunk by chunk; stops early, without an
-    /// error, when `receive` breaks. Several threads may read different units at once.
+    /// Whether it costs less to read two units together, which follow each other: a chunk may then be
+    /// of both.
+    pub fn joins(&self, unit: &Unit, next: &Unit) -> bool {
+        self.scan.joins(unit, next)
+    }
+
+    /// Reads units of [`Source::units`] of the same `ask`, one behind the other and chunk by chunk; stops
+    /// early, without an error, when `receive` breaks. Several threads may read different units at once.
     ///
     /// With [`Ask::only`] other rows are not given, and lines that are no rows are not told.
     ///
@@ -410,12 +421,18 @@ impl Source {
     ///
     /// # Panics
     /// When a name in `ask` is not a column of the schema.
-    pub fn read(&self, unit: &Unit, ask: &Ask, receive: Receive) -> Result<Scanned, SourceError> {
+    pub fn read(
+        &self,
+        units: &[&Unit],
+        ask: &Ask,
+        receive: Receive,
+    ) -> Result<Scanned, SourceError> {
         let (wide, condition) = (self.wide(ask), self.condition.as_ref());
         let only = ask.only.as_ref().filter(|_| !self.scan.selects());
         // Who gives digests of keys has looked at the condition for them.
         let by_key = ask.hashed.as_ref().is_some_and(|it| it.by_key.is_some());
-        self.scan.read(unit, &wide, condition, &mut |mut read| {
+        let mut flow = ControlFlow::Continue(());
+        let mut give = |mut read: Read| {
             if let Some(only) = only {
                 let column = read.chunk.rows().column_by_name(only.column());
                 let wanted = only.wanted(column.expect("the column was asked for"));
@@ -429,7 +446,18 @@ impl Source {
             }
             read.narrow(ask.columns.len());
             receive(read)
-        })
+        };
+        let mut scanned = Scanned::default();
+        for joined in units.chunk_by(|unit, next| self.scan.joins(unit, next)) {
+            scanned += self.scan.read(joined, &wide, condition, &mut |read| {
+                flow = give(read);
+                flow
+            })?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(scanned)
     }
 
     /// The columns asked for, and behind them those that tell which rows are wanted.
@@ -465,17 +493,8 @@ impl Source {
     /// As [`Source::read`].
     pub fn read_all(&self, ask: &Ask, receive: Receive) -> Result<(Pinned, Scanned), SourceError> {
         let pinned = self.units(ask)?;
-        let mut scanned = Scanned::default();
-        let mut flow = ControlFlow::Continue(());
-        for unit in &pinned.units {
-            scanned += self.read(unit, ask, &mut |read| {
-                flow = receive(read);
-                flow
-            })?;
-            if flow.is_break() {
-                break;
-            }
-        }
+        let units: Vec<&Unit> = pinned.units.iter().collect();
+        let scanned = self.read(&units, ask, receive)?;
         self.unchanged(&pinned)?;
         Ok((pinned, scanned))
     }

@@ -162,14 +162,17 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) -> ControlFlo
         small: Small::default(),
         crossed: BTreeMap::new(),
     };
-    while let Some(number) = work.next(job) {
+    let mut behind = None;
+    while let Some(number) = behind.take().or_else(|| work.next(job)) {
+        let run;
+        (run, behind) = units(job, number, &mut work);
         let piece = &job.scan.pieces[number];
         bearer.turn_to(number)?;
         let (scanned, lost) = tallies.entry(piece.input).or_default();
         let SourcePlan { name, source, .. } =
             &job.plan.sources[job.plan.inputs[piece.input].source];
         let (ask, keeps_rows) = work.ask(job, piece.input);
-        let mut progress = Progress::of(job, &piece.unit);
+        let mut progress = Progress::of(job, &run);
         let mut receive = |read: Read| {
             *lost += read.lost.len() as u64;
             if job.reads_no_more() {
@@ -179,8 +182,8 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) -> ControlFlo
             bearer.take(read, keeps_rows)
         };
         let mut receive = job.recorder.chunks(lane, name, &mut receive);
-        fault::wait("slow-fetch");
-        let outcome = source.read(&piece.unit, ask, &mut receive);
+        run.iter().for_each(|_| fault::wait("slow-fetch"));
+        let outcome = source.read(&run, ask, &mut receive);
         drop(receive);
         progress.end();
         let more = match outcome {
@@ -204,6 +207,35 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) -> ControlFlo
         return ControlFlow::Break(());
     }
     ControlFlow::Continue(())
+}
+
+/// The units that are read as one with a piece, of those that come next; and the piece behind them, where
+/// it was taken to see whether it is one of them.
+fn units<'a>(job: &'a Job, number: usize, work: &mut impl Work) -> (Vec<&'a Unit>, Option<usize>) {
+    let first = &job.scan.pieces[number];
+    let source = &job.plan.sources[job.plan.inputs[first.input].source].source;
+    let rows_of = |unit: &Unit| unit.rows.unwrap_or(u64::MAX);
+    let (mut run, mut rows) = (vec![&first.unit], rows_of(&first.unit));
+    let (_, keeps_rows) = work.ask(job, first.input);
+    // What is known of each unit is to be known by itself. What joins none, none is taken for: another
+    // thread may read that.
+    if job.follows || !keeps_rows || !source.joins(&first.unit, &first.unit) {
+        return (run, None);
+    }
+    while run.len() < UNITS && rows < TOGETHER as u64 {
+        let Some(number) = work.next(job) else {
+            break;
+        };
+        let next = &job.scan.pieces[number];
+        rows = rows.saturating_add(rows_of(&next.unit));
+        let is_behind = (next.input, next.stretch) == (first.input, first.stretch);
+        let last = run[run.len() - 1];
+        if !is_behind || rows > TOGETHER as u64 || !source.joins(last, &next.unit) {
+            return (run, Some(number));
+        }
+        run.push(&next.unit);
+    }
+    (run, None)
 }
 
 /// Notes what was read, and finds the sources unchanged; false when that ends the run.
@@ -332,30 +364,39 @@ const ENOUGH: usize = 4096;
 /// The rows with which small chunks go on: of a key in several chunks more is done for each of them.
 const TOGETHER: usize = 16_384;
 
+/// How many units are read as one at most: with more a thread would be left without at the end.
+const UNITS: usize = 128;
+
 /// The bytes with which they do, however few rows have them: so much is copied at most at once.
 const BYTES: usize = 16 << 20;
 
-/// How far the reading of a unit is, for whoever waits for it: by rows where their number is known.
+/// How far the reading of units is, for whoever waits for it: by rows where their number is known.
 struct Progress<'a> {
     job: &'a Job,
-    unit: &'a Unit,
+    rows: Option<u64>,
+    bytes: u64,
     told: u64,
 }
 
 impl<'a> Progress<'a> {
-    fn of(job: &'a Job, unit: &'a Unit) -> Self {
-        Progress { job, unit, told: 0 }
+    fn of(job: &'a Job, units: &[&Unit]) -> Self {
+        Progress {
+            job,
+            rows: units.iter().map(|unit| unit.rows).sum(),
+            bytes: units.iter().map(|unit| unit.bytes).sum(),
+            told: 0,
+        }
     }
 
     fn advance(&mut self, rows: usize) {
-        if let Some(all @ 1..) = self.unit.rows {
-            let left = self.unit.bytes - self.told;
-            self.tell((self.unit.bytes / all * rows as u64).min(left));
+        if let Some(all @ 1..) = self.rows {
+            let left = self.bytes - self.told;
+            self.tell((self.bytes / all * rows as u64).min(left));
         }
     }
 
     fn end(mut self) {
-        self.tell(self.unit.bytes - self.told);
+        self.tell(self.bytes - self.told);
     }
 
     fn tell(&mut self, bytes: u64) {

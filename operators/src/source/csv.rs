@@ -176,11 +176,12 @@ impl Csv {
 impl Format for Csv {
     fn read(
         &self,
-        unit: &Unit,
+        units: &[&Unit],
         columns: &[String],
         _: &Selection,
         receive: Receive,
     ) -> Result<Scanned, SourceError> {
+        let unit = Unit::one(units);
         let at = &unit.file().file;
         let mut records = Records::open(&at.path, self.delimiter)?;
         records.is_of(at)?;

@@ -159,7 +159,7 @@ impl Ndjson {
 impl Format for Ndjson {
     fn read(
         &self,
-        unit: &Unit,
+        units: &[&Unit],
         columns: &[String],
         _: &Selection,
         receive: Receive,
@@ -176,6 +176,7 @@ impl Format for Ndjson {
                 )
             })
             .collect();
+        let unit = Unit::one(units);
         let at = &unit.file().file;
         let file = file::open(&at.path)?;
         file::is_of(&file, at)?;

@@ -3,13 +3,14 @@
 //! ```text
 //!   path --> footer --+--> columns: names, types --> Parquet                    (check: once)
 //!                     +--> units: a row group each, with bounds of its values   (pin: each run)
-//!   unit --> row group --columns asked for--> cells --> chunk, errors           (read)
+//!   units --> row groups --columns asked for--> cells --> chunks, errors        (read)
 //! ```
 //!
 //! Invariants: a column is found by its name, never by its position; only the columns that are
 //! asked for are read and decoded; a column that nests is the text of a JSON document.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,9 +21,10 @@ use chrono_tz::Tz;
 use parquet::arrow::arrow_reader::RowSelection;
 use serde::Deserialize;
 
+use self::content::Content;
 use self::decoding::{Column, Decoding, Decodings};
 use self::footer::{Footer, Footers};
-use self::pages::{Content, Group};
+use self::groups::{Group, Groups};
 use super::condition::Kept;
 use super::files::{Files, Located};
 use super::path::PathColumns;
@@ -36,8 +38,10 @@ use crate::schema::{Schema, Type};
 
 mod bounds;
 mod cells;
+mod content;
 mod decoding;
 mod footer;
+mod groups;
 mod pages;
 #[cfg(test)]
 mod tests;
@@ -182,15 +186,15 @@ impl Parquet {
     /// other rows no other column is decoded.
     fn wanted(
         &self,
-        group: &Group,
-        footer: &Footer,
+        groups: &Groups,
         selection: &Selection,
     ) -> Result<Option<RowSelection>, SourceError> {
+        let footer = groups.footer();
         let mut rows = None;
         if let Some(only) = selection.only {
             let decoding = self.decoding(&[only.column().to_owned()], footer)?;
             let wanted = |read: &Read| only.wanted(read.chunk.rows().column(0));
-            rows = Some(self.chosen(rows, (group, footer), &decoding, &wanted)?);
+            rows = Some(self.chosen(rows, groups, &decoding, &wanted)?);
         }
         let of_file = |name: &&String| self.schema.position(name).is_some();
         let names = selection.condition.map(|condition| {
@@ -206,7 +210,7 @@ impl Parquet {
                 let rows = condition.with_path(read.chunk.rows(), selection.path_values);
                 Kept::seen(condition, &rows, &unfit)
             };
-            rows = Some(self.chosen(rows, (group, footer), &decoding, &wanted)?);
+            rows = Some(self.chosen(rows, groups, &decoding, &wanted)?);
         }
         Ok(rows)
     }
@@ -215,14 +219,14 @@ impl Parquet {
     fn chosen(
         &self,
         rows: Option<RowSelection>,
-        (group, footer): (&Group, &Footer),
+        groups: &Groups,
         decoding: &Decoding,
         wanted: &dyn Fn(&Read) -> BooleanArray,
     ) -> Result<RowSelection, SourceError> {
         let mut chosen = Vec::new();
-        for read in decoding.reader((group, footer), rows.clone())? {
+        for read in decoding.reader(groups, rows.clone())? {
             let read = read.and_then(|rows| self.chunk(&rows, decoding));
-            let read = read.map_err(|error| footer::broken(&footer.path, &error))?;
+            let read = read.map_err(|error| footer::broken(&groups.footer().path, &error))?;
             chosen.push(wanted(&read));
         }
         let chosen = RowSelection::from_filters(&chosen);
@@ -232,49 +236,72 @@ impl Parquet {
         })
     }
 
-    /// Reads the rows of a row group that are wanted.
-    fn read_group(
+    /// Reads units, as many as can be as one.
+    fn read_units(
         &self,
-        unit: &Unit,
-        columns: &[String],
-        selection: &Selection,
+        units: &[&Unit],
+        what: (&[String], &Selection),
         receive: Receive,
     ) -> Result<Scanned, SourceError> {
+        let mut scanned = Scanned::default();
+        let mut units = units.iter();
+        let mut next = units.next().map(|unit| self.group(unit)).transpose()?;
+        while let Some(first) = next.take() {
+            let mut groups = Groups::of(first);
+            while next.is_none()
+                && let Some(unit) = units.next()
+            {
+                next = groups.add(self.group(unit)?);
+            }
+            if self
+                .read_groups(&groups, what, &mut scanned, receive)?
+                .is_break()
+            {
+                break;
+            }
+        }
+        Ok(scanned)
+    }
+
+    /// The row group that is a unit.
+    fn group(&self, unit: &Unit) -> Result<Group, SourceError> {
         let InFile { file, part, .. } = unit.file();
         let (content, footer) = self.footers.open(file)?;
         let Part::RowGroup(number) = *part else {
             let reason = &"it is not read by row groups";
             return Err(footer::broken(&footer.path, reason));
         };
-        let decoding = self.decoding(columns, &footer)?;
-        let group = Group::of(content, Arc::clone(&footer.metadata), number);
-        let wanted = self.wanted(&group, &footer, selection)?;
-        // Columns that only tell which rows are wanted are among those of the unit.
-        let bytes = match wanted {
-            Some(_) => unit.bytes,
-            None => footer.bytes(number, &decoding.positions()),
+        Ok(Group::of(content, footer, (number, unit.bytes)))
+    }
+
+    /// Reads the rows of row groups that are wanted; breaks when `receive` does.
+    fn read_groups(
+        &self,
+        groups: &Groups,
+        (columns, selection): (&[String], &Selection),
+        scanned: &mut Scanned,
+        receive: Receive,
+    ) -> Result<ControlFlow<()>, SourceError> {
+        let footer = groups.footer();
+        let decoding = self.decoding(columns, footer)?;
+        let wanted = self.wanted(groups, selection)?;
+        // Columns that only tell which rows are wanted are among those of the units.
+        scanned.bytes += match wanted {
+            Some(_) => groups.unit_bytes(),
+            None => groups.bytes_of(&decoding.positions()),
         };
-        let mut rows = 0;
         if wanted.as_ref().is_some_and(|rows| !rows.selects_any()) {
-            return Ok(Scanned {
-                rows,
-                bytes,
-                ..Scanned::default()
-            });
+            return Ok(ControlFlow::Continue(()));
         }
-        for read in decoding.reader((&group, &footer), wanted)? {
+        for read in decoding.reader(groups, wanted)? {
             let read = read.and_then(|rows| self.chunk(&rows, &decoding));
             let read = read.map_err(|error| footer::broken(&footer.path, &error))?;
-            rows += read.chunk.len() as u64;
+            scanned.rows += read.chunk.len() as u64;
             if receive(read).is_break() {
-                break;
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(Scanned {
-            rows,
-            bytes,
-            ..Scanned::default()
-        })
+        Ok(ControlFlow::Continue(()))
     }
 
     fn chunk(&self, rows: &RecordBatch, decoding: &Decoding) -> Result<Read, ArrowError> {
@@ -322,18 +349,25 @@ impl Format for Parquet {
 
     fn read(
         &self,
-        unit: &Unit,
+        units: &[&Unit],
         columns: &[String],
         selection: &Selection,
         receive: Receive,
     ) -> Result<Scanned, SourceError> {
-        let read = self.read_group(unit, columns, selection, receive);
-        let instant = &unit.file().file;
-        if !Content::is_whole(instant) {
-            // A file that changes can look broken, so this is told first.
-            file::unchanged(std::slice::from_ref(instant))?;
+        let read = self.read_units(units, (columns, selection), receive);
+        for unit in units {
+            let instant = &unit.file().file;
+            if !Content::is_whole(instant) {
+                // A file that changes can look broken, so this is told first.
+                file::unchanged(std::slice::from_ref(instant))?;
+            }
         }
         read
+    }
+
+    /// Of a small file alone little more is read than its decoders cost.
+    fn joins(&self, unit: &Unit, next: &Unit) -> bool {
+        Content::is_whole(&unit.file().file) && Content::is_whole(&next.file().file)
     }
 
     fn selects(&self) -> bool {

@@ -299,11 +299,12 @@ impl Scan for Postgres {
 
     fn read(
         &self,
-        unit: &Unit,
+        units: &[&Unit],
         ask: &Ask,
         condition: Option<&Condition>,
         receive: Receive,
     ) -> Result<Scanned, SourceError> {
+        let unit = Unit::one(units);
         let (Place::Rows(place), Some(snapshot)) = (&unit.place, &unit.held) else {
             panic!("a database is given units of a database");
         };

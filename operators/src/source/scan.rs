@@ -51,10 +51,16 @@ pub(crate) trait Format: Send + Sync {
         Ok(vec![(unit, BTreeMap::new())])
     }
 
-    /// Reads these columns of a unit, as [`Scan::read`] does.
+    /// Whether it costs less to read two units together, whose paths say the same.
+    fn joins(&self, _: &Unit, _: &Unit) -> bool {
+        false
+    }
+
+    /// Reads these columns of a unit, or of several of which each joins the next, as [`Scan::read`]
+    /// does. Of several, the error may name a file that is not the broken one.
     fn read(
         &self,
-        unit: &Unit,
+        units: &[&Unit],
         columns: &[String],
         selection: &Selection,
         receive: Receive,
@@ -235,6 +241,44 @@ impl<F: Format> FileScan<F> {
         read.chunk = Chunk::numbered(rows);
     }
 
+    /// Reads units of which each joins the next, so that what the path of one says all say. Of several,
+    /// the error may name a file that is not the broken one.
+    fn read_joined(
+        &self,
+        units: &[&Unit],
+        (ask, condition): (&Ask, Option<&Condition>),
+        receive: Receive,
+    ) -> Result<Scanned, SourceError> {
+        let unit = units[0];
+        let mut only = ask.only.as_ref();
+        if let Some((keys, value)) =
+            only.and_then(|it| Some((it, unit.file().path_values.get(it.column())?)))
+        {
+            if !keys.holds(value) {
+                return Ok(Scanned::default());
+            }
+            only = None;
+        }
+        let selection = Selection {
+            only,
+            condition,
+            path_values: &unit.file().path_values,
+        };
+        let columns = self.of_file(ask);
+        let mut violated = Ok(());
+        let scanned = self
+            .format
+            .read(units, &columns, &selection, &mut |mut read| {
+                violated = self.prefixes_hold(&read, unit);
+                if violated.is_err() {
+                    return ControlFlow::Break(());
+                }
+                self.outer(&mut read, unit, ask);
+                receive(read)
+            })?;
+        violated.map(|()| scanned)
+    }
+
     /// Holds when every value begins as the author says.
     fn prefixes_hold(&self, read: &Read, unit: &Unit) -> Result<(), SourceError> {
         for (of_path, column) in self.path.prefix_of() {
@@ -300,38 +344,24 @@ impl<F: Format> Scan for FileScan<F> {
 
     fn read(
         &self,
-        unit: &Unit,
+        units: &[&Unit],
         ask: &Ask,
         condition: Option<&Condition>,
         receive: Receive,
     ) -> Result<Scanned, SourceError> {
-        let mut only = ask.only.as_ref();
-        if let Some((keys, value)) =
-            only.and_then(|it| Some((it, unit.file().path_values.get(it.column())?)))
-        {
-            if !keys.holds(value) {
-                return Ok(Scanned::default());
+        let read = self.read_joined(units, (ask, condition), receive);
+        if read.is_err() && units.len() > 1 {
+            // The error is to name its file: each is read by itself.
+            for unit in units {
+                let unseen = &mut |_| ControlFlow::Continue(());
+                self.read_joined(&[unit], (ask, condition), unseen)?;
             }
-            only = None;
         }
-        let selection = Selection {
-            only,
-            condition,
-            path_values: &unit.file().path_values,
-        };
-        let columns = self.of_file(ask);
-        let mut violated = Ok(());
-        let scanned = self
-            .format
-            .read(unit, &columns, &selection, &mut |mut read| {
-                violated = self.prefixes_hold(&read, unit);
-                if violated.is_err() {
-                    return ControlFlow::Break(());
-                }
-                self.outer(&mut read, unit, ask);
-                receive(read)
-            })?;
-        violated.map(|()| scanned)
+        read
+    }
+
+    fn joins(&self, unit: &Unit, next: &Unit) -> bool {
+        unit.file().path_values == next.file().path_values && self.format.joins(unit, next)
     }
 
     fn unchanged(&self, pinned: &Pinned, condition: Option<&Condition>) -> Result<(), SourceError> {

@@ -201,7 +201,7 @@ impl Scan for Sqlite {
 
     fn read(
         &self,
-        unit: &Unit,
+        units: &[&Unit],
         ask: &Ask,
         _: Option<&Condition>,
         receive: Receive,
@@ -213,7 +213,7 @@ impl Scan for Sqlite {
         let mut rows = statement.query([]).map_err(|it| failed(&it))?;
         let mut chunks = Chunks::new(self, columns);
         let mut scanned = Scanned {
-            bytes: unit.bytes,
+            bytes: Unit::one(units).bytes,
             ..Scanned::default()
         };
         while let Some(row) = rows.next().map_err(|it| failed(&it))? {

@@ -3,6 +3,7 @@
 
 mod conditions;
 mod files;
+mod joined;
 mod same_rows;
 
 use std::collections::BTreeMap;

@@ -46,6 +46,14 @@ impl Unit {
         }
     }
 
+    /// That which a source is given to read that joins none.
+    pub(super) fn one<'a>(units: &[&'a Unit]) -> &'a Unit {
+        let [unit] = units else {
+            panic!("a source that joins no units is given one at a time");
+        };
+        unit
+    }
+
     /// The same, to be changed.
     pub(super) fn file_mut(&mut self) -> &mut InFile {
         match &mut self.place {

@@ -2,7 +2,7 @@
 //! same columns.
 //!
 //! ```text
-//! names --> positions in the file --> levels --> reader of a row group --> columns in the order of the file
+//! names --> positions in the file --> levels --> reader of row groups --> columns in the order of the file
 //!                                                                             |
 //!                                                        chunk in the order asked for, errors
 //! ```
@@ -19,7 +19,7 @@ use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels}
 
 use super::cells;
 use super::footer::{Footer, broken};
-use super::pages::Group;
+use super::groups::Groups;
 use crate::chunk::{Chunk, RowError, batch};
 use crate::schema::{Schema, Type};
 use crate::source::{Read, SourceError, misfit};
@@ -105,15 +105,15 @@ impl Decoding {
         self.columns.iter().map(|column| column.position).collect()
     }
 
-    /// A reader of a row group, and in it of these rows.
+    /// A reader of row groups, and in them of these rows.
     pub(super) fn reader(
         &self,
-        (group, footer): (&Group, &Footer),
+        groups: &Groups,
         rows: Option<RowSelection>,
     ) -> Result<ParquetRecordBatchReader, SourceError> {
-        let at_once = footer.batch_rows(group.number());
-        ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, group, at_once, rows)
-            .map_err(|error| broken(&footer.path, &error))
+        let at_once = groups.rows_at_once();
+        ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, groups, at_once, rows)
+            .map_err(|error| broken(&groups.footer().path, &error))
     }
 
     /// A chunk of what was read; `stage` is the source's name in its errors, and timestamps with a zone

@@ -18,7 +18,7 @@ use parquet::file::metadata::{
 };
 use parquet::schema::types::SchemaDescriptor;
 
-use super::pages::Content;
+use super::content::Content;
 use crate::schema::Type;
 use crate::source::files::Located;
 use crate::source::{FileInstant, SourceError, file, threads};
@@ -213,16 +213,6 @@ impl Footer {
             .sum()
     }
 
-    /// How many rows make a chunk: of about [`BYTES`] at most, and no more than there are, as the
-    /// library makes room for so many.
-    pub(super) fn batch_rows(&self, group: usize) -> usize {
-        let bytes = u64::try_from(self.group(group).total_byte_size()).unwrap_or_default();
-        let rows = self.rows(group);
-        let fit = (BYTES * rows).checked_div(bytes).unwrap_or(ROWS);
-        let fit = fit.min(rows).clamp(1, ROWS);
-        usize::try_from(fit).expect("a few thousand fit the memory")
-    }
-
     fn chunks(&self) -> usize {
         let groups = self.metadata.row_groups();
         groups.iter().map(RowGroupMetaData::num_columns).sum()
@@ -312,13 +302,6 @@ pub(super) fn told(found: &Result<Type, DataType>) -> String {
 
 /// How many chunks of columns kept footers tell of: about half a kilobyte each.
 const CHUNKS: usize = 100_000;
-
-/// The most rows of a chunk.
-const ROWS: u64 = 16_384;
-
-/// The bytes, before compression, beyond which rows of a usual length are no longer added to a
-/// chunk: it keeps a column of texts far below the 2 GiB that Arrow's offsets reach.
-const BYTES: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -407,7 +407,11 @@ fn a_file_that_is_no_longer_what_was_checked_is_told() {
         "{}",
         told()
     );
-    let outcome = source.read(&pinned.units[0], &ask, &mut |_| ControlFlow::Continue(()));
+    let outcome = source.read(
+        &[&pinned.units[0]],
+        &ask,
+        &mut |_| ControlFlow::Continue(()),
+    );
     assert!(
         matches!(outcome, Err(SourceError::Changed { .. })),
         "{outcome:?}"

@@ -45,7 +45,7 @@ fn ask() -> Ask {
 
 fn read(source: &Source, unit: &Unit) -> Vec<Vec<Value>> {
     let mut rows = Vec::new();
-    let read = source.read(unit, &ask(), &mut |read| {
+    let read = source.read(&[unit], &ask(), &mut |read| {
         let batch = read.chunk.rows();
         rows.extend((0..batch.num_rows()).map(|row| cells(batch.columns(), row)));
         ControlFlow::Continue(())

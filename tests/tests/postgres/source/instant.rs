@@ -115,7 +115,7 @@ fn a_large_table_is_read_in_parts_by_several_sessions() {
     let counts = std::thread::scope(|scope| {
         let read = |unit| {
             let mut rows = 0;
-            let read = source.read(unit, &ask, &mut |read| {
+            let read = source.read(&[unit], &ask, &mut |read| {
                 rows += read.chunk.len();
                 std::ops::ControlFlow::Continue(())
             });

@@ -123,7 +123,7 @@ fn a_snapshot_whose_session_is_gone_or_whose_server_was_started_again_is_told() 
         let source = opened_at(&database.url(), "table = \"t\"").unwrap();
         let pinned = source.units(&Ask::default()).unwrap();
         lose();
-        let read = source.read(&pinned.units[0], &all(&source), &mut |_| {
+        let read = source.read(&[&pinned.units[0]], &all(&source), &mut |_| {
             ControlFlow::Continue(())
         });
         let SourceError::Database { source, .. } = read.unwrap_err() else {
