@@ -14,9 +14,9 @@ use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    FileMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::content::Content;
 use crate::schema::Type;
@@ -91,12 +91,13 @@ impl Footers {
     fn read_of(&self, content: &Content, instant: &FileInstant) -> Result<Footer, SourceError> {
         let path = &instant.path;
         let metadata = ParquetMetaDataReader::new().parse_and_finish(content);
-        let metadata = Arc::new(metadata.map_err(|error| broken(path, &error))?);
+        let metadata = metadata.map_err(|error| broken(path, &error))?;
         let known = self.kept().columns.clone();
-        let columns = match known.filter(|columns| columns.are_of(&metadata)) {
-            Some(columns) => columns,
-            None => Columns::of(&metadata).map_err(|error| broken(path, &error))?,
+        let found = match known.filter(|columns| columns.are_of(&metadata)) {
+            Some(columns) => columns.shared_by(&metadata).map(|it| (it, columns)),
+            None => Columns::of(metadata),
         };
+        let (metadata, columns) = found.map_err(|error| broken(path, &error))?;
         let footer = Footer {
             path: path.clone(),
             metadata,
@@ -139,18 +140,55 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(file: &Arc<ParquetMetaData>) -> Result<Columns, ParquetError> {
-        let reader = |options| ArrowReaderMetadata::try_new(Arc::clone(file), options);
+    /// Those of a file, with its footer.
+    fn of(file: ParquetMetaData) -> Result<(Arc<ParquetMetaData>, Columns), ParquetError> {
+        let file = Arc::new(file);
+        let reader = |options| ArrowReaderMetadata::try_new(Arc::clone(&file), options);
         let written = reader(ArrowReaderOptions::new())?;
         // How a writer kept a column in memory is not asked: dictionaries, views and large texts are
         // read as what they stand for.
         let plain: Vec<FieldRef> = written.schema().fields().iter().map(plain).collect();
         let plain = Arc::new(ArrowSchema::new(plain));
         let plain = reader(ArrowReaderOptions::new().with_schema(plain))?;
-        Ok(Columns {
-            file: Arc::clone(file),
+        let columns = Columns {
+            file: Arc::clone(&file),
             plain: Arc::clone(plain.schema()),
-        })
+        };
+        Ok((file, columns))
+    }
+
+    /// The footer of another file that has them: what it says of its row groups alone. Columns are half
+    /// of a footer of few rows, and where thousands are kept, memory that is filled for the first time
+    /// costs as much as what is read.
+    fn shared_by(&self, footer: &ParquetMetaData) -> Result<Arc<ParquetMetaData>, ParquetError> {
+        let columns = self.file.file_metadata().schema_descr_ptr();
+        let chunk = |(chunk, column): (&ColumnChunkMetaData, &ColumnDescPtr)| {
+            let shared = ColumnChunkMetaData::builder(Arc::clone(column))
+                .set_compression(chunk.compression())
+                .set_num_values(chunk.num_values())
+                .set_dictionary_page_offset(chunk.dictionary_page_offset())
+                .set_data_page_offset(chunk.data_page_offset())
+                .set_total_compressed_size(chunk.compressed_size())
+                .set_total_uncompressed_size(chunk.uncompressed_size());
+            match chunk.statistics() {
+                Some(statistics) => shared.set_statistics(statistics.clone()).build(),
+                None => shared.build(),
+            }
+        };
+        let group = |group: &RowGroupMetaData| {
+            let chunks = group.columns().iter().zip(columns.columns()).map(chunk);
+            RowGroupMetaData::builder(Arc::clone(&columns))
+                .set_num_rows(group.num_rows())
+                .set_total_byte_size(group.total_byte_size())
+                .set_column_metadata(chunks.collect::<Result<_, _>>()?)
+                .build()
+        };
+        let groups = footer.row_groups().iter().map(group);
+        let groups = groups.collect::<Result<Vec<RowGroupMetaData>, ParquetError>>()?;
+        let file = footer.file_metadata();
+        let (version, rows) = (file.version(), file.num_rows());
+        let file = FileMetaData::new(version, rows, None, None, Arc::clone(&columns), None);
+        Ok(Arc::new(ParquetMetaData::new(file, groups)))
     }
 
     /// Whether a file has the same.
@@ -350,6 +388,32 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let gone = footers.open(&later).err().unwrap();
         assert!(matches!(gone, SourceError::Missing { .. }), "{gone}");
+    }
+
+    #[test]
+    fn footers_of_the_same_columns_share_them_and_say_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b] = ["a.parquet", "b.parquet"].map(|name| folder.path().join(name));
+        let (a, b) = (write(&a, 3), write(&b, 2));
+        let footers = Footers::default();
+        let [a, shared] = [&a, &b].map(|instant| footers.of(instant).unwrap().metadata);
+        let alone = Footers::default().of(&b).unwrap().metadata;
+        let columns = |file: &ParquetMetaData| file.file_metadata().schema_descr_ptr();
+        assert!(Arc::ptr_eq(&columns(&a), &columns(&shared)));
+        assert!(!Arc::ptr_eq(&columns(&a), &columns(&alone)));
+        let told = |file: &ParquetMetaData| {
+            let groups = file.row_groups().iter().map(|group| {
+                let chunk = group.column(0);
+                let bytes = (group.total_byte_size(), chunk.uncompressed_size());
+                let packed = (chunk.byte_range(), chunk.compression());
+                let statistics = chunk.statistics().cloned();
+                assert!(statistics.is_some());
+                let counts = (group.num_rows(), chunk.num_values());
+                (counts, bytes, packed, statistics)
+            });
+            groups.collect::<Vec<_>>()
+        };
+        assert_eq!(told(&shared), told(&alone));
     }
 
     #[test]
