@@ -1,11 +1,13 @@
 //! Work on each of many files, shared between threads: most of what a file costs is the system's work.
+//! Whoever has done some takes more, so that none waits for one whose core is wanted elsewhere, too.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// How many threads there are at most. More would wait for each other in the system.
 const THREADS: usize = 8;
 
-/// For how many files a thread is worth its start.
+/// For how many files a thread is worth its start; it takes so many at a time.
 const WORTH: usize = 64;
 
 /// What comes of each, in their order.
@@ -14,19 +16,30 @@ const WORTH: usize = 64;
 /// When `work` does.
 pub(super) fn each<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let share = all.len().div_ceil(threads.min(THREADS)).max(WORTH);
-    if all.len() <= share {
+    let threads = threads.min(THREADS).min(all.len().div_ceil(WORTH));
+    if threads <= 1 {
         return all.iter().map(work).collect();
     }
-    let share_of = |some: &[T]| some.iter().map(&work).collect::<Vec<R>>();
-    thread::scope(|scope| {
-        let started = all.chunks(share);
-        let started = started.map(|some| scope.spawn(move || share_of(some)));
-        let started: Vec<_> = started.collect();
+    let next = AtomicUsize::new(0);
+    let share = || {
+        let mut done = Vec::new();
+        loop {
+            let first = next.fetch_add(WORTH, Ordering::Relaxed);
+            let Some(rest) = all.get(first..).filter(|rest| !rest.is_empty()) else {
+                return done;
+            };
+            let some = &rest[..rest.len().min(WORTH)];
+            done.push((first, some.iter().map(&work).collect::<Vec<R>>()));
+        }
+    };
+    let mut done: Vec<(usize, Vec<R>)> = thread::scope(|scope| {
+        let started: Vec<_> = (0..threads).map(|_| scope.spawn(share)).collect();
         let done = started.into_iter();
         let done = done.map(|thread| thread.join().expect("no work on a file panics"));
         done.flatten().collect()
-    })
+    });
+    done.sort_unstable_by_key(|(first, _)| *first);
+    done.into_iter().flat_map(|(_, done)| done).collect()
 }
 
 #[cfg(test)]
