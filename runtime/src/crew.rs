@@ -67,6 +67,12 @@ impl Agreed {
         Agreed { parts, few }
     }
 
+    /// Of one process, which there is no other to compare with.
+    pub(crate) fn alone(few: bool) -> Agreed {
+        let parts = BTreeMap::new();
+        Agreed { parts, few }
+    }
+
     /// The first part of the plan that another process has otherwise.
     pub(crate) fn difference<'a>(&'a self, there: &'a Agreed) -> Option<&'a str> {
         let names: BTreeSet<&String> = self.parts.keys().chain(there.parts.keys()).collect();

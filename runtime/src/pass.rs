@@ -245,8 +245,12 @@ impl Pass<'_> {
         let few = may_be_few && knows(state, stamp)?;
         let bytes = scan.pieces.iter().map(|piece| piece.unit.bytes);
         recorder.expect(Phase::Fetch, bytes.sum());
+        let agreed = match self.process {
+            (_, 1) => Agreed::alone(few),
+            _ => Agreed::on(plan, &parts, &dimensions.rows, (&scan, &look), few),
+        };
         Ok(Prepared {
-            agreed: Agreed::on(plan, &parts, &dimensions.rows, (&scan, &look), few),
+            agreed,
             dimensions,
             parts,
             stamp,

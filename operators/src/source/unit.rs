@@ -234,7 +234,7 @@ impl At {
                 files: files.len(),
                 bytes: files.iter().map(|file| file.bytes).sum(),
                 modified: files.iter().map(|file| file.modified).max(),
-                content: bytes_hash(format!("{files:?}").as_bytes()),
+                content: content(files),
             },
             At::Snapshot(snapshot) if snapshot.hold() == Hold::Apart => Instant::Apart(APART),
             At::Snapshot(snapshot) => Instant::Snapshot {
@@ -242,6 +242,20 @@ impl At {
             },
         }
     }
+}
+
+/// The hash of what files are pinned by.
+fn content(files: &[FileInstant]) -> u128 {
+    let mut bytes = Vec::new();
+    for file in files {
+        let path = file.path.as_os_str().as_encoded_bytes();
+        // With its length first, no path goes on as what stands behind another.
+        bytes.extend_from_slice(&(path.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(path);
+        bytes.extend_from_slice(&file.bytes.to_le_bytes());
+        bytes.extend_from_slice(&file.modified.to_le_bytes());
+    }
+    bytes_hash(&bytes)
 }
 
 /// What is told of a source that has no instant.
