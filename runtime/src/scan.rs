@@ -228,7 +228,7 @@ impl Scan {
 
     /// Whether a key is complete when the first `reached` stretches are.
     pub(crate) fn is_complete(&self, key: &Key, reached: usize) -> bool {
-        self.stretch_of(key) < reached
+        self.stretches.is_complete(key, reached)
     }
 
     /// The next piece to be read by this process; each is given once.
@@ -270,7 +270,8 @@ fn order(pieces: &mut [Piece], processes: usize) -> (Option<Ranges>, Stretches) 
         .iter()
         .map(|(span, _)| Some(span.as_ref()?.least.as_str()));
     let leasts: Vec<Option<&str>> = leasts.collect();
-    let stretches = Stretches::of(leasts.iter().copied(), ranges.as_ref());
+    let bytes = units.iter().map(|(_, bytes)| bytes).sum();
+    let stretches = Stretches::of(leasts.iter().copied(), ranges.as_ref(), bytes);
     for (piece, least) in pieces.iter_mut().zip(leasts) {
         piece.stretch = least.map_or(0, |least| stretches.of_unit(least));
     }

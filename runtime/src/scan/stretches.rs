@@ -14,6 +14,13 @@ use operators::placement::Ranges;
 /// How many stretches there are at most: each is a round through the gate.
 const STRETCHES: usize = 64;
 
+/// How many there may be however little there is to read: one of many costs little.
+const FEW: usize = 16;
+
+/// How many bytes are worth one of more: chunks end with their stretch, and of each of their keys more is
+/// done in each chunk.
+const WORTH: u64 = 4 << 20;
+
 /// The stretches of a run.
 pub(super) struct Stretches {
     ranges: Ranges,
@@ -27,15 +34,18 @@ pub(super) struct Stretches {
 impl Stretches {
     /// One, in which all is read.
     pub(super) fn one() -> Stretches {
-        Stretches::of(std::iter::empty(), None)
+        Stretches::of(std::iter::empty(), None, 0)
     }
 
-    /// Of units with these least keys, in order. A unit whose keys are not known may hold any key, so
-    /// it comes first.
+    /// Of units with these least keys, in order, and of so many bytes. A unit whose keys are not known may
+    /// hold any key, so it comes first.
     pub(super) fn of<'a>(
         leasts: impl Iterator<Item = Option<&'a str>>,
         ranges: Option<&Ranges>,
+        bytes: u64,
     ) -> Stretches {
+        let worth = usize::try_from(bytes / WORTH).unwrap_or(STRETCHES);
+        let most = worth.clamp(FEW, STRETCHES);
         let ranges = ranges.cloned().unwrap_or_else(Ranges::one);
         let mut ends: Vec<Vec<String>> = vec![Vec::new(); ranges.count()];
         let mut last = None;
@@ -50,7 +60,7 @@ impl Stretches {
             last = Some(least);
         }
         for ends in &mut ends {
-            *ends = not_too_many(std::mem::take(ends));
+            *ends = not_too_many(std::mem::take(ends), most);
         }
         let count = ends.iter().map(|ends| ends.len() + 1).max();
         let count = count.expect("there is a range");
@@ -73,7 +83,24 @@ impl Stretches {
         if key.is_reserved() {
             return self.count - 1;
         }
-        begun(&self.ends[self.ranges.process_of(key.text())], key.text())
+        begun(self.ends_of(key), key.text())
+    }
+
+    /// Whether that is one of the first `reached`.
+    pub(super) fn is_complete(&self, key: &Key, reached: usize) -> bool {
+        let Some(last) = reached.checked_sub(1) else {
+            return false;
+        };
+        if key.is_reserved() {
+            return reached == self.count;
+        }
+        let end = self.ends_of(key).get(last);
+        end.is_none_or(|end| key.text() < end.as_str())
+    }
+
+    /// The ends in the range of a key.
+    fn ends_of(&self, key: &Key) -> &[String] {
+        &self.ends[self.ranges.process_of(key.text())]
     }
 }
 
@@ -82,9 +109,9 @@ fn begun(ends: &[String], text: &str) -> usize {
     ends.partition_point(|end| end.as_str() <= text)
 }
 
-/// Of ends that come one after the other so many that there are not too many stretches.
-fn not_too_many(ends: Vec<String>) -> Vec<String> {
-    let each = ends.len().div_ceil(STRETCHES).max(1);
+/// Of ends that come one after the other so many that there are not more stretches than `most`.
+fn not_too_many(ends: Vec<String>, most: usize) -> Vec<String> {
+    let each = ends.len().div_ceil(most).max(1);
     let ends = ends.into_iter().enumerate();
     let ends = ends.filter(|(at, _)| (at + 1) % each == 0);
     ends.map(|(_, end)| end).collect()
@@ -110,7 +137,7 @@ mod tests {
     fn of(leasts: &[&str], begins: &[&str]) -> Stretches {
         let begins: Vec<String> = begins.iter().map(|begin| (*begin).to_owned()).collect();
         let leasts = leasts.iter().map(|least| (*least != "?").then_some(*least));
-        Stretches::of(leasts, Some(&Ranges::beginning(begins)))
+        Stretches::of(leasts, Some(&Ranges::beginning(begins)), u64::MAX)
     }
 
     #[test]
@@ -175,6 +202,34 @@ mod tests {
         let complete = ["12", "13", "20", "200", "24", "31"];
         let complete = complete.map(|key| stretches.of_key(&Key::of(key)));
         assert_eq!(complete, [0, 1, 1, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_key_is_found_complete_when_its_stretch_is() {
+        let leasts = ["10", "11", "20", "21", "22", "23", "24", "25", "30"];
+        for begins in [&[][..], &["20", "30"], &["20\0"]] {
+            let stretches = of(&leasts, begins);
+            let keys = ["", "10", "109", "20", "20\0", "21", "229", "30", "x"].map(Key::of);
+            for key in keys.iter().chain([&Key::reserved("a")]) {
+                for reached in 0..=stretches.count {
+                    let is_complete = stretches.is_complete(key, reached);
+                    assert_eq!(is_complete, stretches.of_key(key) < reached, "{reached}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn little_is_read_in_few_stretches() {
+        let leasts: Vec<String> = (0..5000).map(|at| format!("{at:04}")).collect();
+        let count = |units: usize, bytes| {
+            let leasts = leasts[..units].iter().map(|least| Some(least.as_str()));
+            Stretches::of(leasts, None, bytes).count
+        };
+        assert_eq!(count(17, 0), 17);
+        assert_eq!([count(18, 0), count(5000, 0)], [9, 16]);
+        assert_eq!(count(5000, 32 * WORTH), 32);
+        assert_eq!(count(5000, 1 << 40), 64);
     }
 
     #[test]
