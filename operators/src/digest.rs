@@ -5,6 +5,7 @@
 //! that change places between rows change the sum.
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -132,32 +133,44 @@ fn take_up(lanes: &mut [Lanes], seed: u64, column: &dyn Array, ty: Type) {
 }
 
 fn numbers(lanes: &mut [Lanes], seed: u64, column: &dyn Array, value: impl Fn(usize) -> u64) {
-    if column.null_count() == 0 {
+    let Some(nulls) = with_nulls(column) else {
         for (row, lanes) in lanes.iter_mut().enumerate() {
             let value = value(row);
             lanes.add(seed, value, value);
         }
         return;
+    };
+    for ((row, lanes), is_valid) in lanes.iter_mut().enumerate().zip(nulls) {
+        // Without a branch, as it cannot be foretold where nulls are.
+        let valid = u64::from(is_valid).wrapping_neg();
+        let null = NULL & !valid;
+        let value = (value(row) & valid) | null;
+        lanes.add(seed ^ null, value, value);
     }
-    for (row, lanes) in lanes.iter_mut().enumerate() {
-        if column.is_valid(row) {
-            let value = value(row);
-            lanes.add(seed, value, value);
+}
+
+fn texts(lanes: &mut [Lanes], seed: u64, column: &StringArray) {
+    let hash = |row| halves(xxh3_128(column.value(row).as_bytes()));
+    let Some(nulls) = with_nulls(column) else {
+        for (row, lanes) in lanes.iter_mut().enumerate() {
+            let (low, high) = hash(row);
+            lanes.add(seed, low, high);
+        }
+        return;
+    };
+    for ((row, lanes), is_valid) in lanes.iter_mut().enumerate().zip(nulls) {
+        if is_valid {
+            let (low, high) = hash(row);
+            lanes.add(seed, low, high);
         } else {
             lanes.add(seed ^ NULL, NULL, NULL);
         }
     }
 }
 
-fn texts(lanes: &mut [Lanes], seed: u64, column: &StringArray) {
-    for (row, lanes) in lanes.iter_mut().enumerate() {
-        if column.is_valid(row) {
-            let (low, high) = halves(xxh3_128(column.value(row).as_bytes()));
-            lanes.add(seed, low, high);
-        } else {
-            lanes.add(seed ^ NULL, NULL, NULL);
-        }
-    }
+/// The nulls of a column that has some.
+fn with_nulls(column: &dyn Array) -> Option<&NullBuffer> {
+    column.nulls().filter(|nulls| nulls.null_count() > 0)
 }
 
 #[cfg(test)]

@@ -48,8 +48,15 @@ pub(super) fn brought(
         }
         (Type::Float, _) => {
             let floats = cast(column, &DataType::Float64)?;
-            let floats: Float64Array = floats.as_primitive::<Float64Type>().unary(canonical);
-            Arc::new(floats)
+            let values = floats.as_primitive::<Float64Type>();
+            let is_canonical = |value: &f64| value.to_bits() == canonical(*value).to_bits();
+            // They mostly are, and no column is made anew.
+            if values.values().iter().all(is_canonical) {
+                floats
+            } else {
+                let floats: Float64Array = values.unary(canonical);
+                Arc::new(floats)
+            }
         }
         (ty, _) => cast(column, &ty.arrow())?,
     };
