@@ -115,7 +115,9 @@ fn told_rows(asked: &Asked, job: &Job) -> Result<Vec<ToldRow>, RunError> {
             Told::Sinks(sinks) => {
                 for (_, (key, _)) in keys {
                     let rows = sinks[usize::from(number)].get(key).into_iter().flatten();
-                    rows.for_each(|(id, row)| tell(key, id.clone(), row.hash));
+                    for (id, row) in rows {
+                        tell(key, id.clone(), row.hash);
+                    }
                 }
             }
         }

@@ -123,11 +123,11 @@ impl Keys {
     /// held as unclean.
     pub(crate) fn settle(&mut self, held: &BTreeSet<Key>, last: bool) -> Vec<SettledKey> {
         let pending = std::mem::take(&mut self.pending);
-        let may_wait = !last && !(held.is_empty() && self.unclean.is_empty());
+        let settles_all = last || held.is_empty() && self.unclean.is_empty();
         let waits = |key: &Key| held.contains(key) || self.unclean.contains(key);
         let mut ready = Vec::with_capacity(pending.len());
         for (key, pending) in pending {
-            if may_wait && waits(&key) {
+            if !settles_all && waits(&key) {
                 self.pending.insert(key, pending);
             } else {
                 ready.push(self.settled(key, pending, held));

@@ -2,6 +2,7 @@
 //! look at them.
 
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
 use operators::key::Key;
 use redb::{ReadableTable, Table, WriteTransaction};
@@ -89,7 +90,10 @@ pub(super) fn count<T: ReadableTable<Bytes, Bytes>>(
     Ok(keys)
 }
 
+/// What all reserved keys begin with.
+static RESERVED: LazyLock<Key> = LazyLock::new(|| Key::reserved(""));
+
 fn is_reserved(place: &[u8]) -> Result<bool, StateError> {
     let (key, _) = tables::split_place(place).ok_or_else(|| StateError::record("digests"))?;
-    Ok(key.first() == Key::reserved("").bytes().first())
+    Ok(key.starts_with(RESERVED.bytes()))
 }

@@ -81,9 +81,9 @@ impl Snapshot {
                 SeenShare::Here(seen) => seen.told_of(sink, keys, &mut take)?,
                 SeenShare::Asked(_) => {
                     for (number, key) in keys {
-                        let told = self.told(sink, &key)?;
-                        told.into_iter()
-                            .for_each(|(id, hash)| take(number, id, hash));
+                        for (id, hash) in self.told(sink, &key)? {
+                            take(number, id, hash);
+                        }
                     }
                 }
             }
