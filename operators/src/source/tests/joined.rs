@@ -112,6 +112,12 @@ fn files_that_differ_are_read_each_as_it_is() {
     let expected = [(1, "1"), (2, "2"), (3, "2")];
     let expected = expected.map(|(n, k)| vec![Value::Int(n), text(k)]);
     assert_eq!(read(&source, &ask).unwrap(), expected);
+    let mut given = 0;
+    let outcome = source.read_all(&ask, &mut |_| {
+        given += 1;
+        ControlFlow::Break(())
+    });
+    assert_eq!((given, outcome.unwrap().1.rows), (1, 1));
 }
 
 #[test]
