@@ -1,5 +1,7 @@
 //! What stands in the files.
 
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
 use super::*;
 
 const ALL: [(&str, Type); 7] = [
@@ -261,4 +263,20 @@ fn years_that_have_no_four_digits_are_refused_by_text() {
     let mut fixture = Fixture::new("parquet", "a", &columns, "");
     assert_eq!(counts(&fixture.commit(&rows, &[])), [4, 0, 0, 0, 0]);
     assert_eq!(fixture.live().len(), 4);
+}
+
+#[test]
+fn a_column_whose_values_are_nearly_all_different_has_no_dictionary_of_them() {
+    let fields = r#", "compression": "none""#;
+    let mut fixture = Fixture::new("parquet", "a.parquet", &COLUMNS, fields);
+    let rows = (0..20_000_i64).map(|id| (row(id * 0x9e37, &format!("name {}", id % 50)), "k"));
+    let rows: Vec<Owned> = rows.collect();
+    fixture.commit(&rows, &[]);
+    let file = fs::File::open(fixture.path("a.parquet")).unwrap();
+    let file = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let group = file.metadata().row_group(0);
+    let bytes = |column| group.column(column).uncompressed_size() / group.num_rows();
+    // A number is 8 bytes, and a place in a dictionary of 50 less than one; of 20,000 it is 15 bits.
+    assert_eq!([bytes(0), bytes(1)], [8, 0]);
+    assert_eq!(fixture.live().len(), rows.len());
 }
