@@ -229,6 +229,13 @@ impl<'a> Merge<'a> {
             _ => self.order.row(row),
         };
         picked.sort_by(|a, b| order(a).cmp(&order(b)));
+        if picked
+            .iter()
+            .copied()
+            .eq((0..self.rows.num_rows()).map(|row| (1, row)))
+        {
+            return Ok(Some(self.rows.clone()));
+        }
         interleave_record_batch(&[old, &self.rows], &picked).map(Some)
     }
 
