@@ -86,13 +86,35 @@ pub(super) fn looks_for_damage() -> bool {
 /// How much of the store redb keeps in memory. A run reads most of what it reads once.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// Makes a store, filled by `fill`. The folder and the file are their owner's only.
-///
-/// It is made under another name and linked to its own: wherever that is cut off, there is a whole
-/// store or none; and of two runs that make one at once, the first is kept.
+/// Makes a store, filled by `fill`.
 pub(super) fn make(
     place: &Place,
     fill: impl FnOnce(&Database) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    named(place, |file| fill(&store(file, &place.path)?))
+}
+
+/// Makes a store of which `fill` makes little: it comes to be in memory, and then to the file at once.
+/// redb would wait for the disk with each of its steps.
+pub(super) fn make_small(
+    place: &Place,
+    fill: impl FnOnce(&Database) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    let path = &place.path;
+    named(place, |file| {
+        let view = View::of(file, Lock::Alone).map_err(|source| unopened(path, source))?;
+        fill(&store(view.clone(), path)?)?;
+        view.let_through().map_err(|source| unopened(path, source))
+    })
+}
+
+/// Makes the file of a store, as `write` writes it. The folder and the file are their owner's only.
+///
+/// It is made under another name and linked to its own: wherever that is cut off, there is a whole
+/// store or none; and of two runs that make one at once, the first is kept.
+fn named(
+    place: &Place,
+    write: impl FnOnce(FileBackend) -> Result<(), StateError>,
 ) -> Result<(), StateError> {
     let path = &place.path;
     let unopened = |source| unopened(path, source);
@@ -103,8 +125,8 @@ pub(super) fn make(
     new.push(format!(".{}", random_id()));
     let new = PathBuf::from(new);
     let file = private_file().open(&new).map_err(unopened)?;
-    let filled = store(backend(file, path)?, path).and_then(|store| fill(&store));
-    let linked = filled.and_then(|()| link(&new, path).map_err(unopened));
+    let written = write(backend(file, path)?);
+    let linked = written.and_then(|()| link(&new, path).map_err(unopened));
     fs::remove_file(&new).map_err(unopened)?;
     linked
 }

@@ -73,7 +73,7 @@ impl Store {
         let place = Place::of(folder, share);
         let mut found = file::unproved(&place)?;
         if found.is_none() {
-            file::make(&place, |database| header::create(database, pipeline, share))?;
+            file::make_small(&place, |database| header::create(database, pipeline, share))?;
             found = file::unproved(&place)?;
         }
         let Some((database, view)) = found else {
