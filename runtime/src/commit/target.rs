@@ -155,8 +155,10 @@ impl<'a> Target<'a> {
         if self.gathered.is_empty() && (last || updates.len() >= gathers) {
             return updates;
         }
-        self.waiting
-            .extend(updates.iter().map(|update| update.owner.clone()));
+        // The updates of a part stand in the order of their ids: those of a key mostly together.
+        let mut owners: Vec<&Key> = updates.iter().map(|update| &update.owner).collect();
+        owners.dedup();
+        self.waiting.extend(owners.into_iter().cloned());
         self.gathered.extend(updates);
         if !last && self.gathered.len() < gathers {
             return Vec::new();
