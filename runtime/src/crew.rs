@@ -94,6 +94,7 @@ impl Failure {
         Failure {
             message,
             exit: error.exit() as i32,
+            is_lost_snapshot: error.is_lost_snapshot(),
         }
     }
 
@@ -102,6 +103,7 @@ impl Failure {
         Failure {
             message: "it ended before it answered".to_owned(),
             exit: Exit::TryAgain as i32,
+            is_lost_snapshot: false,
         }
     }
 
@@ -114,6 +116,7 @@ impl Failure {
             process,
             message: self.message,
             exit: Exit::of(self.exit),
+            is_lost_snapshot: self.is_lost_snapshot,
         }
     }
 }

@@ -124,6 +124,8 @@ pub enum RunError {
         message: String,
         /// What it ends with.
         exit: Exit,
+        /// Whether it lost what it was reading.
+        is_lost_snapshot: bool,
     },
     /// Another process is gone, and the run with it.
     #[error("process {process}{} was lost: {why}", at(*address))]
@@ -250,10 +252,15 @@ impl RunError {
 
     /// Whether what was read of a server is lost with its snapshot, so that a pass can only begin anew.
     pub(crate) fn is_lost_snapshot(&self) -> bool {
-        let RunError::Source(SourceError::Database { source, .. }) = self else {
-            return false;
-        };
-        matches!(source, PostgresError::SnapshotLost(_))
+        match self {
+            RunError::Source(SourceError::Database { source, .. }) => {
+                matches!(source, PostgresError::SnapshotLost(_))
+            }
+            RunError::Process {
+                is_lost_snapshot, ..
+            } => *is_lost_snapshot,
+            _ => false,
+        }
     }
 
     /// What the process ends with.

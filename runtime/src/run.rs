@@ -91,8 +91,8 @@ pub fn run(request: &Request) -> Result<Ran, RunError> {
     once(request, &Loaded::of(request)?, None, &mut |_| Ok(()))
 }
 
-/// A pass that loses what it reads begins anew: what it has committed is of an instant that was, and all
-/// keys are looked at again. With other processes, which end with the pass, it is left to the next run.
+/// A pass that loses what it reads begins anew, on all processes: what it has committed is of an instant
+/// that was, and all keys are looked at again.
 fn once(
     request: &Request,
     loaded: &Loaded,
@@ -125,8 +125,9 @@ fn once(
         let mut ran = pass();
         for _ in 1..PASSES {
             match &ran {
-                Err(error) if error.is_lost_snapshot() && !crew.0.has_members() => {
+                Err(error) if error.is_lost_snapshot() => {
                     say(Event::Lost(error))?;
+                    crew.0.fail(error);
                     ran = pass();
                 }
                 _ => break,
@@ -186,7 +187,7 @@ pub(crate) fn commit(
         status.begins(state);
     }
     crew.0
-        .begin(&loaded.begin(state, (pass.is_full(), before), instants)?);
+        .begin(loaded.begin(state, (pass.is_full(), before), instants)?);
     let report = pass.lead(crew, started);
     if let Some(status) = status {
         status.ended(report.as_ref(), state);
@@ -217,6 +218,7 @@ fn assist(request: &Request, mut loaded: Loaded, cluster: &Cluster) -> Result<i3
     let workers = Workers::start(request.workers, Some(network))?;
     let mut state = None;
     let mut passes = request.follow.map(|_| Passes::default());
+    let mut lost = None;
     let ended = loop {
         let next = member.next(state.as_deref(), &request.stop);
         let assisted = next.and_then(|next| match next {
@@ -236,11 +238,15 @@ fn assist(request: &Request, mut loaded: Loaded, cluster: &Cluster) -> Result<i3
             }
         });
         match assisted {
-            Ok(None) => {}
-            Ok(Some(exit)) => break Ok(exit),
+            Ok(None) => lost = None,
+            Ok(Some(exit)) => break lost.map_or(Ok(exit), Err),
             // The lead begins another pass.
             Err(error) if passes.is_some() && error.may_pass() => {
                 passes = Some(Passes::default());
+            }
+            // So it does here, unless it says that there is none any more.
+            Err(error) if passes.is_none() && error.is_lost_snapshot() => {
+                lost = lost.or(Some(error));
             }
             Err(error) => break Err(error),
         }

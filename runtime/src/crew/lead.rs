@@ -1,5 +1,6 @@
 //! The process that leads: it begins passes, commits, and reports.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::stop;
 pub(crate) struct Lead {
     members: Vec<Arc<Remote>>,
     words: Receiver<(usize, Word)>,
+    /// How many passes it has begun.
+    passes: AtomicU64,
     pulse: Arc<Pulse>,
     /// Says goodbye when it is dropped.
     _links: Option<Links>,
@@ -60,6 +63,7 @@ impl Lead {
         Lead {
             members: Vec::new(),
             words: unbounded().1,
+            passes: AtomicU64::new(0),
             pulse: Arc::default(),
             _links: None,
         }
@@ -110,6 +114,7 @@ impl Lead {
         Ok(Lead {
             members,
             words,
+            passes: AtomicU64::new(0),
             pulse,
             _links: Some(links),
         })
@@ -146,12 +151,18 @@ impl Lead {
     }
 
     /// Begins a pass on all members.
-    pub(crate) fn begin(&self, begin: &Begin) {
-        self.tell(&Word::Begin(begin.clone()));
+    pub(crate) fn begin(&self, begin: Begin) {
+        let pass = self.passes.fetch_add(1, Ordering::Relaxed) + 1;
+        self.tell(&Word::Begin { pass, begin });
+    }
+
+    /// The number of the pass that was begun last.
+    fn pass(&self) -> u64 {
+        self.passes.load(Ordering::Relaxed)
     }
 
     /// Waits until all members have planned what this process has planned. Gives whether few keys are
-    /// expected to be open.
+    /// expected to be open. What a member had to say when a pass before failed is no word of this one.
     pub(crate) fn agree(&self, agreed: &Agreed) -> Result<bool, RunError> {
         let mut few = agreed.few;
         let mut due = self.members.len();
@@ -159,7 +170,10 @@ impl Lead {
             let heard = self.words.recv();
             let (process, word) = heard.expect("the links live as long as the lead");
             match word {
-                Word::Ready(theirs) => {
+                Word::Ready {
+                    pass,
+                    agreed: theirs,
+                } if pass == self.pass() => {
                     if let Some(what) = agreed.difference(&theirs) {
                         let what = what.to_owned();
                         return Err(RunError::Disagree { process, what });
@@ -167,7 +181,9 @@ impl Lead {
                     few |= theirs.few;
                     due -= 1;
                 }
-                Word::Failed(failure) => return Err(failure.in_process(process)),
+                Word::Failed { pass, failure } if pass == self.pass() => {
+                    return Err(failure.in_process(process));
+                }
                 Word::Stop => return Err(RunError::Stopped),
                 _ => {}
             }
@@ -191,9 +207,10 @@ impl Lead {
         }
     }
 
-    /// Tells the members that the run fails before its pass began.
+    /// Tells the members that the pass failed; those that have gone may have heard it.
     pub(crate) fn fail(&self, error: &RunError) {
-        self.tell(&Word::Failed(Failure::of(error)));
+        let (pass, failure) = (self.pass(), Failure::of(error));
+        self.tell(&Word::Failed { pass, failure });
     }
 
     /// There are no more passes; says goodbye.
@@ -257,14 +274,15 @@ impl Passing<'_> {
             && let Some(failure) = job.abort.failure()
         {
             self.has_failed = true;
-            self.lead.tell(&Word::Failed(failure));
+            let pass = self.lead.pass();
+            self.lead.tell(&Word::Failed { pass, failure });
         }
     }
 
     /// A word of a member that is not about rows.
     pub(crate) fn hear(&mut self, process: usize, word: Word, job: &Job) {
         match word {
-            Word::Failed(failure) => job.abort.raise(failure.in_process(process)),
+            Word::Failed { failure, .. } => job.abort.raise(failure.in_process(process)),
             Word::Stop => job.stop.ask(),
             Word::Frozen(last) => {
                 self.last = self.last.max(last);

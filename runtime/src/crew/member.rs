@@ -1,6 +1,7 @@
 //! A process that is led: its workers do their share, and its share of the state does as it is told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, select, tick, unbounded};
 use operators::consolidate::Epoch;
@@ -21,6 +22,8 @@ use crate::stop;
 pub(crate) struct Member {
     process: usize,
     words: Receiver<Word>,
+    /// The pass that was begun last.
+    pass: AtomicU64,
     links: Links,
     pulse: Arc<Pulse>,
 }
@@ -54,6 +57,7 @@ impl Member {
         Ok(Member {
             process,
             words,
+            pass: AtomicU64::new(0),
             links,
             pulse,
         })
@@ -90,9 +94,12 @@ impl Member {
         loop {
             select! {
                 recv(self.words) -> word => match word.expect("the link lives as long as the member") {
-                    Word::Begin(begin) => return Ok(Next::Pass(begin)),
+                    Word::Begin { pass, begin } => {
+                        self.pass.store(pass, Ordering::Relaxed);
+                        return Ok(Next::Pass(begin));
+                    }
                     Word::Quit { exit } => return Ok(Next::Quit { exit }),
-                    Word::Failed(failure) => return Err(failure.in_process(LEAD)),
+                    Word::Failed { failure, .. } => return Err(failure.in_process(LEAD)),
                     Word::Ask(question) => {
                         let state = state.expect("the lead asks when a pass has begun");
                         self.answer(&question, state);
@@ -112,21 +119,31 @@ impl Member {
     /// Says what this process has planned, and waits until all have planned the same; the state answers
     /// meanwhile. Gives whether few keys are expected to be open.
     pub(crate) fn agree(&self, agreed: &Agreed, state: &State) -> Result<bool, RunError> {
-        self.tell(&Word::Ready(agreed.clone()));
+        let (pass, agreed) = (self.pass(), agreed.clone());
+        self.tell(&Word::Ready { pass, agreed });
         loop {
             let word = self.words.recv();
             match word.expect("the link lives as long as the member") {
                 Word::Go { few } => return Ok(few),
-                Word::Failed(failure) => return Err(failure.in_process(LEAD)),
+                Word::Failed { failure, .. } => return Err(failure.in_process(LEAD)),
                 Word::Ask(question) => self.answer(&question, state),
                 _ => {}
             }
         }
     }
 
-    /// Tells the lead that this process fails before its pass began.
+    /// Tells the lead that this process has failed in its pass.
     pub(crate) fn fail(&self, error: &RunError) {
-        self.tell(&Word::Failed(Failure::of(error)));
+        self.failed(Failure::of(error));
+    }
+
+    fn failed(&self, failure: Failure) {
+        let pass = self.pass();
+        self.tell(&Word::Failed { pass, failure });
+    }
+
+    fn pass(&self) -> u64 {
+        self.pass.load(Ordering::Relaxed)
     }
 
     /// Serves the lead until the workers of this process have ended.
@@ -162,7 +179,7 @@ impl Member {
             if !has_failed && let Some(failure) = job.abort.failure() {
                 has_failed = true;
                 waker.all();
-                self.tell(&Word::Failed(failure));
+                self.failed(failure);
             }
         }
         self.tell(&Word::Done(job.tail()));
@@ -184,7 +201,7 @@ impl Member {
                 self.tell(&Word::Frozen(job.stop.freeze()));
             }
             Word::StopAt(last) => job.stop.ends_at(last),
-            Word::Failed(failure) => job.abort.raise(failure.in_process(LEAD)),
+            Word::Failed { failure, .. } => job.abort.raise(failure.in_process(LEAD)),
             _ => {}
         }
     }

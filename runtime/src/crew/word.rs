@@ -35,10 +35,10 @@ pub(crate) enum Word {
     Gone { process: usize, why: String },
     /// It ends, as it should.
     Bye,
-    /// The lead begins a pass.
-    Begin(Begin),
-    /// A member has planned the pass.
-    Ready(Agreed),
+    /// The lead begins a pass. It counts them.
+    Begin { pass: u64, begin: Begin },
+    /// A member has planned this pass.
+    Ready { pass: u64, agreed: Agreed },
     /// All processes have planned the same, and whether few keys are expected to be open.
     Go { few: bool },
     /// What a worker's gate found.
@@ -57,8 +57,8 @@ pub(crate) enum Word {
     Frozen(Epoch),
     /// The last epoch that any process starts.
     StopAt(Epoch),
-    /// The run fails.
-    Failed(Failure),
+    /// This pass fails.
+    Failed { pass: u64, failure: Failure },
     /// What a member has to say when its share of the pass is done.
     Done(Tail),
     /// There are no more passes.
@@ -108,6 +108,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What the process ends with.
     pub(crate) exit: i32,
+    /// Whether what was read is lost with its snapshot, so that a pass can begin anew.
+    pub(crate) is_lost_snapshot: bool,
 }
 
 /// What a member adds to the report of a pass.

@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use operators::postgres::{Hold, PostgresError, Server, Session};
 use operators::source::{Ask, Only, Source, SourceError};
 use operators::value::{Value, cells};
-use tests::harness::{Database, Harm, Outcome, Postgres, Proxy, Scratch, Way, signal};
+use tests::harness::{Cluster, Database, Harm, Outcome, Postgres, Proxy, Scratch, Way, signal};
 
 use super::{all, opened_at, pipeline, rows};
 use crate::postgres::of;
@@ -263,6 +263,30 @@ fn a_run_whose_server_fails_over_begins_anew() {
     assert_eq!(ran.number("/sinks/table/inserted"), 20_000);
     is_whole(&scratch);
     scratch.verify().exits(0);
+}
+
+#[test]
+fn all_processes_of_a_run_whose_server_fails_over_begin_anew() {
+    let server = Postgres::start("");
+    let database = Database::of(&server);
+    let (scratch, holder) = held_back(&database);
+    let run = Cluster::start(&scratch, 3);
+    waiting(&database);
+    server.stop();
+    drop(holder);
+    server.resume();
+    let outcomes = run.end().into_iter().map(|ended| ended.exits(0));
+    let outcomes: Vec<Outcome> = outcomes.collect();
+    let (ran, members) = outcomes.split_first().unwrap();
+    assert!(ran.said.contains("the pass begins anew"), "{}", ran.said);
+    assert_eq!(ran.number("/anew/times"), 1);
+    assert_eq!(ran.number("/sinks/table/inserted"), 20_000);
+    for member in members {
+        assert_eq!(member.said, "", "the lead tells of it");
+    }
+    is_whole(&scratch);
+    let again = Cluster::start(&scratch, 3).end();
+    assert_eq!(again[0].number("/keys/recomputed"), 0);
 }
 
 #[test]
