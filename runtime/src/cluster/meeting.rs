@@ -31,9 +31,13 @@ const CALLERS: usize = 64;
 /// How long one attempt to connect may take, and so a stop, where nobody answers.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// The pause after the first attempt to call that came to nothing; it doubles with each up to `PAUSE`.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The pause after the first attempt to call that came to nothing; it doubles with each up to `PAUSE`. Of
+/// processes that are started together one often calls a moment before the other listens.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// The pause of who listens when the system gives it no caller.
+const LACK: Duration = Duration::from_millis(20);
 
 /// Meets all other processes, or says who is missing and why. A process that dies before all are met
 /// may be started again.
@@ -71,7 +75,13 @@ pub fn meet(
             let meeting = &meeting;
             scope.spawn(move || meeting.call(process));
         }
-        seats.wait(cluster, asked_to_stop)
+        let met = seats.wait(cluster, asked_to_stop);
+        // Nobody is heard any more. A system that does not wake who listens for that lets it look up by
+        // itself, a moment later.
+        SockRef::from(&cluster.listener)
+            .shutdown(Shutdown::Both)
+            .ok();
+        met
     })
 }
 
@@ -105,7 +115,7 @@ impl Meeting<'_> {
                 Err(error) if is_timeout(&error) => {}
                 // A caller that was gone already, or a lack of descriptors.
                 Err(_) => {
-                    self.seats.pause(FIRST_PAUSE);
+                    self.seats.pause(LACK);
                 }
             }
         }
@@ -164,10 +174,14 @@ impl Meeting<'_> {
                     break;
                 }
             }
-            pause = if is_met { TURN } else { PAUSE.min(pause * 2) };
-            if !self.seats.pause(pause) {
+            if !self.seats.pause(if is_met { TURN } else { pause }) {
                 return;
             }
+            pause = if is_met {
+                FIRST_PAUSE
+            } else {
+                PAUSE.min(pause * 2)
+            };
         }
     }
 

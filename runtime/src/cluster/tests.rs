@@ -124,6 +124,18 @@ fn three_processes_meet_and_each_connection_ends_at_its_purpose() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn who_calls_when_all_have_met_is_told_so_at_once() {
+    let clusters = clusters(2);
+    let met = meet_all(&clusters, &[facts(), facts()]);
+    assert!(met.iter().all(Result::is_ok));
+    for address in &clusters[0].addresses {
+        let error = TcpStream::connect(address).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+}
+
+#[test]
 fn hostile_clients_are_refused_and_keep_nobody_waiting() {
     let clusters = clusters(2);
     let address = clusters[0].addresses[0];
@@ -237,7 +249,8 @@ fn a_process_that_dies_between_its_greetings_may_come_again() {
     thread::scope(|scope| {
         let first = scope.spawn(|| meet(&clusters[0], &facts, &ON));
         greets_and_dies(&clusters[1], &facts);
-        meet(&clusters[1], &facts, &ON).unwrap();
+        // It does not go away again before the first has seen it.
+        let _met = meet(&clusters[1], &facts, &ON).unwrap();
         first.join().unwrap().unwrap();
     });
 }
