@@ -66,14 +66,14 @@ impl Group {
 
     fn pages(&self, column: usize) -> Result<Box<dyn PageReader>> {
         let chunk = self.metadata().column(column);
-        let pages = Pages::of(Arc::clone(&self.content), chunk, self.rows())?;
+        let pages = Pages::of(&self.content, chunk, self.rows())?;
         Ok(Box::new(pages))
     }
 }
 
 /// Row groups, one behind the other.
 pub(super) struct Groups {
-    groups: Vec<Arc<Group>>,
+    all: Vec<Arc<Group>>,
     rows: u64,
     bytes: u64,
     /// The bytes of their files.
@@ -87,7 +87,7 @@ impl Groups {
             rows: group.rows(),
             bytes: group.bytes(),
             held: group.content.len(),
-            groups: vec![Arc::new(group)],
+            all: vec![Arc::new(group)],
         }
     }
 
@@ -104,23 +104,23 @@ impl Groups {
             return Some(group);
         }
         (self.rows, self.bytes, self.held) = (rows, bytes, held);
-        self.groups.push(Arc::new(group));
+        self.all.push(Arc::new(group));
         None
     }
 
     /// The footer of the first, which has the columns of all.
     pub(super) fn footer(&self) -> &Footer {
-        &self.groups[0].footer
+        &self.all[0].footer
     }
 
     /// What their units cost to read.
     pub(super) fn unit_bytes(&self) -> u64 {
-        self.groups.iter().map(|group| group.unit_bytes).sum()
+        self.all.iter().map(|group| group.unit_bytes).sum()
     }
 
     /// The bytes that the columns at `positions` take, in the files.
     pub(super) fn bytes_of(&self, positions: &[usize]) -> u64 {
-        let groups = self.groups.iter();
+        let groups = self.all.iter();
         let bytes = groups.map(|group| group.footer.bytes(group.number, positions));
         bytes.sum()
     }
@@ -140,12 +140,12 @@ impl RowGroups for Groups {
     }
 
     fn column_chunks(&self, column: usize) -> Result<Box<dyn PageIterator>> {
-        let groups = self.groups.clone().into_iter();
+        let groups = self.all.clone().into_iter();
         Ok(Box::new(Chunks { groups, column }))
     }
 
     fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
-        Box::new(self.groups.iter().map(|group| group.metadata()))
+        Box::new(self.all.iter().map(|group| group.metadata()))
     }
 
     fn metadata(&self) -> &ParquetMetaData {

@@ -38,13 +38,13 @@ pub(super) struct Pages {
 impl Pages {
     /// Those of a chunk, of a group of so many rows.
     pub(super) fn of(
-        content: Arc<Content>,
+        content: &Arc<Content>,
         chunk: &ColumnChunkMetaData,
         rows: u64,
     ) -> Result<Pages> {
         let pages = |chunk| {
             let rows = usize::try_from(rows).unwrap_or_default();
-            SerializedPageReader::new(Arc::clone(&content), chunk, rows, None)
+            SerializedPageReader::new(Arc::clone(content), chunk, rows, None)
         };
         let left = (chunk.column_descr().max_rep_level() == 0).then_some(rows);
         if !matches!(chunk.compression(), Compression::ZSTD(_)) {
