@@ -250,7 +250,6 @@ impl Pass<'_> {
             _ => Agreed::on(plan, &parts, &dimensions.rows, (&scan, &look), few),
         };
         Ok(Prepared {
-            agreed,
             dimensions,
             parts,
             stamp,
@@ -259,6 +258,7 @@ impl Pass<'_> {
             unlooked,
             world,
             stop,
+            agreed,
         })
     }
 

@@ -182,7 +182,9 @@ fn read(job: &Job, lane: Lane, mut work: impl Work, voice: &Voice) -> ControlFlo
             bearer.take(read, keeps_rows)
         };
         let mut receive = job.recorder.chunks(lane, name, &mut receive);
-        run.iter().for_each(|_| fault::wait("slow-fetch"));
+        for _ in &run {
+            fault::wait("slow-fetch");
+        }
         let outcome = source.read(&run, ask, &mut receive);
         drop(receive);
         progress.end();
