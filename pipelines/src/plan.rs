@@ -196,13 +196,8 @@ impl InputPlan {
     /// What is wanted of its source when it is to tell whether any row is another than it was, so that a
     /// run has nothing to look at; none where it does not tell that.
     pub fn content_ask(&self, source: &SourcePlan) -> Option<Ask> {
-        let (id, version) = (source.source.id(), source.source.version());
-        let columns = if self.digest.by_source || id.is_empty() || version.is_empty() {
-            self.digest.reads.clone()
-        } else {
-            // A row that agrees in these is the same row, as the author says.
-            [id, version].concat()
-        };
+        let columns = self.id_and_version(source);
+        let columns = columns.unwrap_or_else(|| self.digest.reads.clone());
         let tells = source.source.tells_content() && source.driven.is_none();
         tells.then(|| Ask {
             passing: self.passing.clone(),
@@ -213,8 +208,15 @@ impl InputPlan {
     /// Whether its source tells that at a small part of what reading the rows costs, or its author lets
     /// the server hash them in any case.
     pub fn tells_cheaply(&self, source: &SourcePlan) -> bool {
+        self.digest.by_source || self.id_and_version(source).is_some()
+    }
+
+    /// The columns in which a row agrees with itself alone, as the author says, unless the source hashes
+    /// its rows.
+    fn id_and_version(&self, source: &SourcePlan) -> Option<Vec<String>> {
         let (id, version) = (source.source.id(), source.source.version());
-        self.digest.by_source || !id.is_empty() && !version.is_empty()
+        let is_told = !self.digest.by_source && !id.is_empty() && !version.is_empty();
+        is_told.then(|| [id, version].concat())
     }
 
     /// What is wanted of its source when it is for digests only.

@@ -132,23 +132,18 @@ pub(super) struct Run<T> {
 
 impl<T: ReadableTable<Bytes, Bytes>> Run<T> {
     pub(super) fn of(table: T) -> Self {
-        Run {
-            table: Some(table),
-            block: Vec::new(),
-            first: Vec::new(),
-            next: 0,
-            place: Vec::new(),
-            value: 0..0,
-            is_there: false,
-            asked: Vec::new(),
-        }
+        Run::before_all(Some(table), Vec::new())
     }
 
     /// Of entries that are in no table yet.
     pub(super) fn in_memory(block: Block) -> Self {
+        Run::before_all(None, block.bytes)
+    }
+
+    fn before_all(table: Option<T>, block: Vec<u8>) -> Self {
         Run {
-            table: None,
-            block: block.bytes,
+            table,
+            block,
             first: Vec::new(),
             next: 0,
             place: Vec::new(),

@@ -229,11 +229,9 @@ impl<'a> Merge<'a> {
             _ => self.order.row(row),
         };
         picked.sort_by(|a, b| order(a).cmp(&order(b)));
-        if picked
-            .iter()
-            .copied()
-            .eq((0..self.rows.num_rows()).map(|row| (1, row)))
-        {
+        // Rows of a first commit often come in the order of the file: then they need not be copied.
+        let as_they_are = (0..self.rows.num_rows()).map(|row| (1, row));
+        if picked.iter().copied().eq(as_they_are) {
             return Ok(Some(self.rows.clone()));
         }
         interleave_record_batch(&[old, &self.rows], &picked).map(Some)
