@@ -7,6 +7,7 @@ use super::layout::{Beside, Column, LIVE, Layout, OWNER, quoted};
 use crate::postgres::{PostgresError, Session};
 use crate::schema::{Schema, Type};
 use crate::sink::SinkError;
+use crate::sink::log::EPOCH;
 use crate::sink::mode::Mode;
 
 /// The table of a sink, as its pipeline declares it.
@@ -200,7 +201,13 @@ impl Table {
     }
 
     fn create(&self, layout: &Layout) -> String {
-        let key: Vec<String> = self.key_names().map(quoted).collect();
+        let mut key: Vec<&str> = self.key_names().collect();
+        if self.mode == Mode::Append {
+            // A log grows at its end, and so does an index that begins with the epoch: one that begins
+            // with the rows' ids would be written all over.
+            key.sort_by_key(|name| *name != EPOCH);
+        }
+        let key: Vec<String> = key.into_iter().map(quoted).collect();
         let key = format!("PRIMARY KEY ({})", key.join(", "));
         let columns = self
             .columns
