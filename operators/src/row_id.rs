@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use arrow::array::{ArrayAccessor, AsArray, RecordBatch};
+use arrow::datatypes::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::schema::Type;
 use crate::value::{Value, canonical};
 
 /// The values of a sink's `key` columns, as bytes: equal ids have equal bytes.
@@ -30,21 +33,41 @@ impl RowId {
         let mut bytes = Bytes::new();
         for value in values {
             match value {
-                Value::Null => bytes.push(b'n'),
-                Value::Bool(value) => tagged(&mut bytes, b'b', &[u8::from(*value)]),
-                Value::Int(value) => tagged(&mut bytes, b'i', &value.to_be_bytes()),
-                Value::Float(value) => {
-                    tagged(&mut bytes, b'f', &canonical(*value).to_bits().to_be_bytes());
-                }
-                Value::Text(value) => {
-                    tagged(&mut bytes, b't', &(value.len() as u64).to_be_bytes());
-                    bytes.extend_from_slice(value.as_bytes());
-                }
-                Value::Date(value) => tagged(&mut bytes, b'd', &value.to_be_bytes()),
-                Value::Timestamp(value) => tagged(&mut bytes, b's', &value.to_be_bytes()),
+                Value::Null => put_null(&mut bytes),
+                Value::Bool(value) => put_bool(&mut bytes, *value),
+                Value::Int(value) => put_int(&mut bytes, *value),
+                Value::Float(value) => put_float(&mut bytes, *value),
+                Value::Text(value) => put_text(&mut bytes, value),
+                Value::Date(value) => put_date(&mut bytes, *value),
+                Value::Timestamp(value) => put_timestamp(&mut bytes, *value),
             }
         }
         RowId(bytes)
+    }
+
+    /// The id of each row by its cells in the columns at `key`.
+    ///
+    /// # Panics
+    /// When a column has none of our types.
+    pub fn of_rows(rows: &RecordBatch, key: &[usize]) -> Vec<RowId> {
+        let mut ids = vec![RowId(Bytes::new()); rows.num_rows()];
+        let ids_of = ids.as_mut_slice();
+        for &position in key {
+            let column = rows.column(position);
+            let ty = Type::of(column.data_type()).expect("columns have one of our types");
+            match ty {
+                Type::Bool => put_cells(ids_of, column.as_boolean(), put_bool),
+                Type::Int => put_cells(ids_of, column.as_primitive::<Int64Type>(), put_int),
+                Type::Float => put_cells(ids_of, column.as_primitive::<Float64Type>(), put_float),
+                Type::Text | Type::Json => put_cells(ids_of, column.as_string::<i32>(), put_text),
+                Type::Date => put_cells(ids_of, column.as_primitive::<Date32Type>(), put_date),
+                Type::Timestamp => {
+                    let cells = column.as_primitive::<TimestampMicrosecondType>();
+                    put_cells(ids_of, cells, put_timestamp);
+                }
+            }
+        }
+        ids
     }
 
     /// The id whose bytes these are.
@@ -101,6 +124,45 @@ impl<'de> Deserialize<'de> for RowId {
 
 const DAMAGED: &str = "a row id was made by RowId::of";
 
+fn put_cells<A: ArrayAccessor>(ids: &mut [RowId], cells: A, put: impl Fn(&mut Bytes, A::Item)) {
+    for (row, RowId(bytes)) in ids.iter_mut().enumerate() {
+        if cells.is_null(row) {
+            put_null(bytes);
+        } else {
+            put(bytes, cells.value(row));
+        }
+    }
+}
+
+fn put_null(bytes: &mut Bytes) {
+    bytes.push(b'n');
+}
+
+fn put_bool(bytes: &mut Bytes, value: bool) {
+    tagged(bytes, b'b', &[u8::from(value)]);
+}
+
+fn put_int(bytes: &mut Bytes, value: i64) {
+    tagged(bytes, b'i', &value.to_be_bytes());
+}
+
+fn put_float(bytes: &mut Bytes, value: f64) {
+    tagged(bytes, b'f', &canonical(value).to_bits().to_be_bytes());
+}
+
+fn put_text(bytes: &mut Bytes, value: &str) {
+    tagged(bytes, b't', &(value.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(value.as_bytes());
+}
+
+fn put_date(bytes: &mut Bytes, value: i32) {
+    tagged(bytes, b'd', &value.to_be_bytes());
+}
+
+fn put_timestamp(bytes: &mut Bytes, value: i64) {
+    tagged(bytes, b's', &value.to_be_bytes());
+}
+
 fn tagged(bytes: &mut Bytes, tag: u8, value: &[u8]) {
     bytes.push(tag);
     bytes.extend_from_slice(value);
@@ -115,6 +177,7 @@ fn front<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::column;
 
     #[test]
     fn an_id_gives_back_its_values() {
@@ -129,6 +192,28 @@ mod tests {
             Value::Text(String::new()),
         ];
         assert_eq!(RowId::of(&values).values(), values);
+    }
+
+    #[test]
+    fn the_id_of_a_row_is_that_of_its_values() {
+        let columns: Vec<(Type, [Value; 2])> = vec![
+            (Type::Text, [Value::Text("a".into()), Value::Null]),
+            (Type::Json, [Value::Text("{}".into()), Value::Null]),
+            (Type::Int, [Value::Null, Value::Int(-7)]),
+            (Type::Float, [Value::Float(-0.0), Value::Float(0.5)]),
+            (Type::Bool, [Value::Bool(true), Value::Null]),
+            (Type::Date, [Value::Date(-1), Value::Null]),
+            (Type::Timestamp, [Value::Timestamp(1), Value::Null]),
+        ];
+        let named = columns.iter().enumerate();
+        let named = named.map(|(at, (ty, cells))| (at.to_string(), column(*ty, cells.iter())));
+        let rows = RecordBatch::try_from_iter_with_nullable(
+            named.map(|(name, cells)| (name, cells, true)),
+        );
+        let key = [6, 0, 1, 2, 3, 4, 5];
+        let ids = RowId::of_rows(&rows.unwrap(), &key);
+        let values = |row: usize| key.map(|column: usize| columns[column].1[row].clone());
+        assert_eq!(ids, [0, 1].map(|row| RowId::of(&values(row))));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use pipelines::plan::{Plan, SinkPlan};
 use crate::error::RunError;
 use crate::job::{Held, HeldRow};
 use crate::look;
-use crate::sink_rows::{plain_columns, row_id};
+use crate::sink_rows::plain_columns;
 use crate::state::{Staged, State, ToldChanges};
 
 /// What all sinks hold, with the hashes of the columns that no policy touches.
@@ -135,11 +135,11 @@ fn held(
     let mut writer = fenced.open(true)?;
     writer.live_rows(&mut |rows, owners| {
         let hashes = row_hashes(&fenced.meant(&rows), hashed);
-        for (row, owner) in owners.into_iter().enumerate() {
+        let ids = RowId::of_rows(&rows, fenced.key());
+        for ((row, owner), id) in owners.into_iter().enumerate().zip(ids) {
             let cell = |column: usize| Value::at(rows.column(column), row);
             let owner = owner.map(|owner| Key::of_owner(&owner));
             let owner = owner.or_else(|| Key::of_value(&cell(sink.schema.key()?)));
-            let id = row_id(&rows, fenced.key(), row);
             let owner = match owner {
                 None => known.as_mut().map_or(Ok(None), |known| known.of(&id)),
                 owner => Ok(owner),

@@ -1,9 +1,10 @@
 //! What a batch yields for each sink: rows with their identity and the hash of their content.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
 use operators::chunk::Chunk;
 use operators::digest::{bytes_hash, row_hashes};
 use operators::group::ErrorRow;
@@ -155,16 +156,19 @@ fn named(
         ));
     };
     let mut by_id: Vec<(u32, RowId, usize)> = Vec::with_capacity(origins.len());
-    for (row, &origin) in origins.iter().enumerate() {
-        let mut columns = key.iter();
+    let may_be_null = key
+        .iter()
+        .any(|column| rows.column(*column).null_count() > 0);
+    for ((row, &origin), id) in origins.iter().enumerate().zip(RowId::of_rows(rows, key)) {
+        let mut columns = key.iter().filter(|_| may_be_null);
         if let Some(null) = columns.find(|column| rows.column(**column).is_null(row)) {
             wrong(origin, nameless(&sink.schema.columns()[*null].0));
             continue;
         }
-        by_id.push((origin, row_id(rows, key, row), row));
+        by_id.push((origin, id, row));
     }
     by_id.sort_unstable();
-    let order = equatable(rows, newest_by);
+    let order = LazyCell::new(|| equatable(rows, newest_by));
     let mut ids = Vec::with_capacity(by_id.len());
     let mut kept = Vec::with_capacity(by_id.len());
     for same in by_id.chunk_by(|one, other| (one.0, &one.1) == (other.0, &other.1)) {
@@ -189,23 +193,20 @@ fn named(
         kept.push(u32::try_from(newest).expect("a chunk has fewer than 2^32 rows"));
         ids.push((id.clone(), *origin, hashes[newest]));
     }
-    let positions = UInt32Array::from(kept);
-    let rows = arrow::compute::take_record_batch(rows, &positions).expect("rows of the batch");
+    let are_in_place =
+        kept.len() == rows.num_rows() && (0..).zip(&kept).all(|(at, row)| at == *row);
+    let rows = if are_in_place {
+        rows.clone()
+    } else {
+        let positions = UInt32Array::from(kept);
+        arrow::compute::take_record_batch(rows, &positions).expect("rows of the batch")
+    };
     SinkRows { rows, ids }
 }
 
 /// What is wrong with a row whose id is not known.
 fn nameless(column: &str) -> String {
     format!("`{column}` is null, and the sink finds a row by its key")
-}
-
-/// The identity of a row in its sink.
-pub(crate) fn row_id(rows: &RecordBatch, key: &[usize], row: usize) -> RowId {
-    let values: Vec<Value> = key
-        .iter()
-        .map(|&column| Value::at(rows.column(column), row))
-        .collect();
-    RowId::of(&values)
 }
 
 /// The rows of `<stage>.errors`, and the position of the key of each.
