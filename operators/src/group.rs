@@ -218,7 +218,7 @@ impl Groups {
             return Vec::new();
         };
         self.bytes -= input.release(&group.rows);
-        group.units
+        group.units.into_vec()
     }
 
     /// How many bytes the rows of a key take, or will take, about.

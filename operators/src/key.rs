@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, SmolStrBuilder};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::value::Value;
@@ -22,14 +22,14 @@ const PLACEMENT_SEED: u64 = 0x7469_6465_6d69_6c6c;
 const CUT_SEED: u64 = 0x6375_7473_5f76_3031;
 
 /// The key of a group of rows: the text form of the column that a batch-partition names; or, for
-/// errors of rows without a key, the input they came from.
+/// errors of rows without a key, the input they came from. Short ones need no memory of their own.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Key(Arc<[u8]>);
+pub struct Key(SmolStr);
 
 impl Key {
     /// The key of rows whose key column holds this text.
     pub fn of(text: &str) -> Self {
-        Key([&[GROUP], text.as_bytes()].concat().into())
+        Key::tagged(GROUP, text)
     }
 
     /// The one key of a partition that makes one key of all rows.
@@ -39,7 +39,7 @@ impl Key {
 
     /// The reserved key of an input: errors of rows of which no key is known live under it.
     pub fn reserved(input: &str) -> Self {
-        Key([&[RESERVED], input.as_bytes()].concat().into())
+        Key::tagged(RESERVED, input)
     }
 
     /// The key of rows whose key column holds this value; none where it is null.
@@ -72,32 +72,31 @@ impl Key {
         }
     }
 
-    /// The key that [`Key::bytes`] gave.
-    pub fn from_bytes(bytes: &[u8]) -> Self {
-        Key(bytes.into())
+    /// The key whose bytes these are; `None` when no key has them.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let is_key = text.starts_with([GROUP, RESERVED]);
+        is_key.then(|| Key(SmolStr::new(text)))
     }
 
     /// Canonical bytes: equal on all machines and in all versions of one state format.
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
     }
 
     /// Whether it holds errors of rows without a key.
     pub fn is_reserved(&self) -> bool {
-        self.0.first() == Some(&RESERVED)
+        self.0.starts_with(RESERVED)
     }
 
     /// The text of the key column; for a reserved key, the input's name.
-    ///
-    /// # Panics
-    /// When it was made of bytes that no key has.
     pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.0[1..]).expect("a key is made from text")
+        &self.0[GROUP.len_utf8()..]
     }
 
     /// The virtual partition that holds the key.
     pub fn virtual_partition(&self) -> u64 {
-        xxh3_64_with_seed(&self.0, PLACEMENT_SEED) % VIRTUAL_PARTITIONS
+        xxh3_64_with_seed(self.bytes(), PLACEMENT_SEED) % VIRTUAL_PARTITIONS
     }
 
     /// Which of that many shares the key falls into, counted from 0.
@@ -105,7 +104,20 @@ impl Key {
     /// # Panics
     /// When there is no share.
     pub fn share_of(&self, shares: u32) -> u64 {
-        xxh3_64_with_seed(&self.0, CUT_SEED) % u64::from(shares)
+        xxh3_64_with_seed(self.bytes(), CUT_SEED) % u64::from(shares)
+    }
+
+    fn tagged(tag: char, text: &str) -> Self {
+        let mut tagged = SmolStrBuilder::new();
+        tagged.push(tag);
+        tagged.push_str(text);
+        Key(tagged.finish())
+    }
+}
+
+impl From<&Key> for Key {
+    fn from(key: &Key) -> Self {
+        key.clone()
     }
 }
 
@@ -115,7 +127,7 @@ impl fmt::Display for Key {
         if self.is_reserved() {
             return write!(f, "(no key, {})", self.text());
         }
-        write!(f, "#{:012x}", xxh3_64_with_seed(&self.0, 0) >> 16)
+        write!(f, "#{:012x}", xxh3_64_with_seed(self.bytes(), 0) >> 16)
     }
 }
 
@@ -131,8 +143,8 @@ const RESERVED_OWNER: char = '\u{1}';
 /// What stands before the text of a key that would be taken for another owner.
 const MARKED_OWNER: char = '\u{2}';
 
-const RESERVED: u8 = 0;
-const GROUP: u8 = 1;
+const RESERVED: char = '\0';
+const GROUP: char = '\u{1}';
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +161,16 @@ mod tests {
             reserved,
         ] {
             assert_eq!(Key::of_owner(&key.owner()), key);
+        }
+    }
+
+    #[test]
+    fn a_key_comes_back_of_its_bytes_and_of_no_others() {
+        for key in [Key::of(""), Key::of("078-05-1120"), Key::reserved("visits")] {
+            assert_eq!(Key::from_bytes(key.bytes()), Some(key));
+        }
+        for bytes in [&b""[..], b"x", b"\x02a", b"\x01\xff"] {
+            assert_eq!(Key::from_bytes(bytes), None);
         }
     }
 

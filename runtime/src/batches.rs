@@ -49,9 +49,8 @@ pub(crate) fn batches<'scope>(
             move |(opened, opened_frontier), (cuts, cuts_frontier), output| {
                 opened.for_each(|capability, keys| {
                     let stretch = &mut stretches[stretch_at(*capability.time())];
-                    for wanted in keys.drain(..) {
-                        let cut = (job.partition().cut(&wanted.key), wanted.slice);
-                        stretch.open.entry(cut).or_default().insert(wanted.key);
+                    for Wanted { key, cut, .. } in keys.drain(..) {
+                        stretch.open.entry(cut).or_default().push(key);
                     }
                 });
                 cuts.for_each(|capability, cuts| {
@@ -114,7 +113,7 @@ fn start(job: &Job, (in_flight, bytes): (&[(Epoch, u64)], u64), epoch: Epoch) ->
 }
 
 /// The batch of a cut; nothing when that fails, which ends the run.
-fn taken(job: &Job, keeper: &Keeper, cut: &Cut, keys: BTreeSet<Key>) -> Option<Batch> {
+fn taken(job: &Job, keeper: &Keeper, cut: &Cut, keys: Vec<Key>) -> Option<Batch> {
     let batch = keeper.take(cut, keys).map_err(|source| {
         let stage = Arc::clone(&job.plan.partition.name);
         StageError::Columns { stage, source }
@@ -133,8 +132,8 @@ fn lets_go(job: &Job, in_flight: &[(Epoch, u64)], bytes: u64) -> bool {
 /// The open keys of a stretch that are not in a batch yet.
 #[derive(Default)]
 struct Stretch {
-    /// This worker's keys, by cut.
-    open: BTreeMap<Cut, BTreeSet<Key>>,
+    /// This worker's keys, by cut, in order.
+    open: BTreeMap<Cut, Vec<Key>>,
     /// The cuts of all workers.
     cuts: BTreeSet<Cut>,
     /// How many batches there were.
@@ -152,12 +151,12 @@ impl Stretch {
 
     /// How many bytes the rows of the cut that is next take, about.
     fn weigh(&mut self, cut: &Cut, keeper: &Keeper) -> u64 {
-        let keys = self.open.get(cut);
+        let keys = self.open.get(cut).map_or(&[][..], Vec::as_slice);
         *self.weight.get_or_insert_with(|| keeper.weight(keys))
     }
 
     /// The keys of the cut that is next.
-    fn take(&mut self, cut: &Cut) -> BTreeSet<Key> {
+    fn take(&mut self, cut: &Cut) -> Vec<Key> {
         self.cuts.remove(cut);
         self.weight = None;
         self.batches += 1;

@@ -33,6 +33,7 @@ use crate::epoch::{Rows, survey};
 use crate::job::Job;
 use crate::reader::{Told, Work, hear, spawn};
 use crate::recorder::{Lane, Phase};
+use crate::survey::Cut;
 
 /// How soon a worker looks again whether there is room for more rows.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -118,7 +119,7 @@ pub(crate) struct Wanted {
     /// The key.
     pub(crate) key: Key,
     /// The slice of its cut that it is evaluated in.
-    pub(crate) slice: u32,
+    pub(crate) cut: Cut,
     /// The pieces that are to be read again for it.
     pub(crate) pieces: Vec<u32>,
 }

@@ -1,5 +1,6 @@
 //! What all workers of a run share.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -342,16 +343,16 @@ impl Job {
     }
 
     /// Notes the keys that a worker saw.
-    pub(crate) fn saw(&self, keys: &BTreeSet<Key>) {
+    pub(crate) fn saw(&self, keys: &[Key]) {
         let partition = self.partition();
-        let (mut seen, mut cuts) = (0, BTreeSet::new());
-        for key in keys {
-            seen += u64::from(!key.is_reserved());
-            cuts.insert(partition.cut(key));
-        }
+        let seen = keys.iter().filter(|key| !key.is_reserved()).count() as u64;
+        let mut cuts: Vec<Cow<'_, str>> = keys.iter().map(|key| partition.cut(key)).collect();
+        // Keys that follow each other are mostly of one cut.
+        cuts.dedup();
+        let cuts = cuts.into_iter().map(Cow::into_owned);
         self.seen.fetch_add(seen, Ordering::Relaxed);
         let mut all = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
-        all.append(&mut cuts);
+        all.extend(cuts);
     }
 
     /// Whether a worker takes this epoch from the gate. Each asks for its epochs in order.

@@ -1,7 +1,7 @@
 //! What the state has of keys, as the gate takes it: read by the worker that owns a key, and brought to
 //! where its rows are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -122,7 +122,7 @@ fn of_touched<'scope>(
     )
 }
 
-fn stored_of(job: &Job, keys: &BTreeSet<Key>) -> Result<Vec<GateRow>, RunError> {
+fn stored_of(job: &Job, keys: &[Key]) -> Result<Vec<GateRow>, RunError> {
     let snapshot = job.state.snapshot()?;
     let mut rows = Vec::new();
     for key in keys {

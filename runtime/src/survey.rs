@@ -1,5 +1,6 @@
 //! The look at every key, stretch by stretch: rows grouped by key, digests compared, open keys found.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -32,7 +33,7 @@ pub(crate) type GateUpdate = (GateRow, Epoch, Diff);
 
 /// A cut, and the number of a slice of it: a batch. A cut whose rows would take too much memory at
 /// once has several; how many is each worker's to say, and one with fewer has nothing in the others.
-pub(crate) type Cut = (String, u32);
+pub(crate) type Cut = (Arc<str>, u32);
 
 /// What a worker may keep of rows is this many slices: the rows of one are gathered while others are
 /// on their way.
@@ -51,8 +52,9 @@ pub(crate) struct Keeper {
 
 struct Kept {
     groups: Groups,
-    /// The keys that were seen, by the stretch in which they are complete.
-    seen: Vec<BTreeSet<Key>>,
+    /// The keys that were seen, by the stretch in which they are complete: from then on in order, each
+    /// once.
+    seen: Vec<Vec<Key>>,
     /// The first stretch that is not complete.
     reached: usize,
 }
@@ -76,7 +78,7 @@ impl Keeper {
         );
         let kept = Kept {
             groups,
-            seen: vec![BTreeSet::new(); job.scan.stretches()],
+            seen: vec![Vec::new(); job.scan.stretches()],
             reached: 0,
         };
         Keeper {
@@ -117,7 +119,7 @@ impl Keeper {
         let mut span = self.job.recorder.span(self.lane, Task::Group, name);
         span.count(parcel.at.len(), parcel.bytes());
         for key in self.accounted(groups, |groups| groups.add(parcel)) {
-            seen[self.job.scan.stretch_of(&key)].insert(key);
+            seen[self.job.scan.stretch_of(&key)].push(key);
         }
         drop(span);
         self.spill(groups);
@@ -137,7 +139,7 @@ impl Keeper {
         if !job.is_full() || (groups.bytes() as u64) < share {
             return;
         }
-        let cut = |key: &Key| job.partition().cut(key);
+        let cut = |key: &Key| job.partition().cut(key).into_owned();
         let spilled = self.accounted(groups, |groups| groups.spill(&job.spill, cut));
         job.check(spilled.map_err(|source| RunError::Spill {
             folder: job.spill.clone(),
@@ -154,25 +156,22 @@ impl Keeper {
     }
 
     /// The keys of a stretch that were seen.
-    pub(crate) fn seen(&self, stretch: usize) -> BTreeSet<Key> {
+    pub(crate) fn seen(&self, stretch: usize) -> Vec<Key> {
         self.kept.borrow().seen[stretch].clone()
     }
 
     /// How many bytes the rows of these keys take, about.
-    pub(crate) fn weight(&self, keys: Option<&BTreeSet<Key>>) -> u64 {
+    pub(crate) fn weight(&self, keys: &[Key]) -> u64 {
         let groups = &self.kept.borrow().groups;
-        let keys = keys.into_iter().flatten();
-        keys.map(|key| groups.weight(key) as u64).sum()
+        keys.iter().map(|key| groups.weight(key) as u64).sum()
     }
 
-    /// Takes a batch out.
-    pub(crate) fn take(&self, cut: &Cut, keys: BTreeSet<Key>) -> Result<Batch, ArrowError> {
+    /// Takes the batch of these keys out, which are in order.
+    pub(crate) fn take(&self, cut: &Cut, keys: Vec<Key>) -> Result<Batch, ArrowError> {
         let name = named(cut);
         let _span = self.job.recorder.span(self.lane, Task::Batch, &name);
         let groups = &mut self.kept.borrow_mut().groups;
-        self.accounted(groups, |groups| {
-            groups.take((&cut.0, &name), keys.into_iter().collect())
-        })
+        self.accounted(groups, |groups| groups.take((&cut.0, &name), keys))
     }
 
     /// What is seen of the keys of a stretch, which is complete.
@@ -182,7 +181,10 @@ impl Keeper {
         }
         let kept = &mut *self.kept.borrow_mut();
         kept.reached = stretch + 1;
-        let (stamp, workload) = (self.job.stamp, &kept.seen[stretch]);
+        let (stamp, workload) = (self.job.stamp, &mut kept.seen[stretch]);
+        // A key is new to each input that has something of it.
+        workload.sort_unstable();
+        workload.dedup();
         let mut seen = Vec::new();
         for key in workload.iter().filter(|key| self.job.looks_at(key)) {
             for (input, digest) in kept.groups.digests_of(key) {
@@ -214,50 +216,76 @@ impl Keeper {
                 groups.recall(key, &recalled);
             }
         }
-        seen[0].append(&mut touched);
+        seen[0].extend(touched);
     }
 
-    /// The open keys of a stretch, each with the pieces that are to be read for it again. The rows of
-    /// all other keys are forgotten.
-    fn open(&self, stretch: usize, open: BTreeSet<Key>) -> Vec<Wanted> {
+    /// The open keys of a stretch, which are in order, each with its batch and the pieces that are to be
+    /// read for it again. The rows of all other keys are forgotten.
+    fn open(&self, stretch: usize, open: Vec<Key>) -> Vec<Wanted> {
         let kept = &mut *self.kept.borrow_mut();
         let seen = std::mem::take(&mut kept.seen[stretch]);
         self.accounted(&mut kept.groups, |groups| {
-            seen.difference(&open).for_each(|key| groups.forget(key));
+            let mut opened = open.iter().peekable();
+            for key in &seen {
+                while opened.next_if(|passed| *passed < key).is_some() {}
+                if opened.peek() != Some(&key) {
+                    groups.forget(key);
+                }
+            }
         });
         let twice = (0..)
             .zip(&self.job.scan.inputs)
             .filter(|(_, input)| input.reads_twice)
             .map(|(number, _)| number);
         let twice: Vec<u16> = twice.collect();
-        // How much of each cut is in its last slice.
-        let mut filled: BTreeMap<String, (u32, u64)> = BTreeMap::new();
         let most = self.job.memory_of_rows() / self.job.workers as u64 / SLICES;
+        let mut slices = Slices::of_at_most(most);
         let wanted = |key: Key| {
             let weight = kept.groups.weight(&key) as u64;
-            let (slice, bytes) = filled.entry(self.job.partition().cut(&key)).or_default();
-            if *bytes > 0 && *bytes + weight > most {
-                (*slice, *bytes) = (*slice + 1, 0);
-            }
-            *bytes += weight;
+            let cut = slices.cut(self.job.partition().cut(&key), weight);
             let mut pieces = Vec::new();
             for &input in twice.iter().filter(|_| !key.is_reserved()) {
                 pieces.extend(kept.groups.reopen(&key, input));
             }
-            Wanted {
-                key,
-                slice: *slice,
-                pieces,
-            }
+            Wanted { key, cut, pieces }
         };
         open.into_iter().map(wanted).collect()
+    }
+}
+
+/// How much of each cut is in its last slice.
+struct Slices {
+    most: u64,
+    last: BTreeMap<Arc<str>, (Cut, u64)>,
+}
+
+impl Slices {
+    /// Slices of so many bytes at most, unless one key has more.
+    fn of_at_most(most: u64) -> Self {
+        let last = BTreeMap::new();
+        Slices { most, last }
+    }
+
+    /// The slice of its cut in which a key of so many bytes is.
+    fn cut(&mut self, cut: Cow<'_, str>, weight: u64) -> Cut {
+        let Some(((_, slice), bytes)) = self.last.get_mut(cut.as_ref()) else {
+            let cut: Arc<str> = Arc::from(cut);
+            let first = (Arc::clone(&cut), 0);
+            self.last.insert(cut, (first.clone(), weight));
+            return first;
+        };
+        if *bytes > 0 && *bytes + weight > self.most {
+            (*slice, *bytes) = (*slice + 1, 0);
+        }
+        *bytes += weight;
+        self.last[cut.as_ref()].0.clone()
     }
 }
 
 /// How reports name a batch.
 fn named((cut, slice): &Cut) -> String {
     match slice {
-        0 => cut.clone(),
+        0 => cut.to_string(),
         slice => format!("{cut}, part {}", slice + 1),
     }
 }
@@ -349,7 +377,7 @@ fn note(found: &mut Opened, of_key: &mut Vec<(GateRow, Diff)>, job: &Job) {
     let Some((GateRow { key, .. }, _)) = of_key.first() else {
         return;
     };
-    found.add(key, job.partition().cut(key), of_key);
+    found.add(key, &job.partition().cut(key), of_key);
     // What a proof finds of them is not yet run.
     if job.purpose == Purpose::Compare {
         found.name(key.clone());
@@ -371,18 +399,22 @@ pub(crate) fn opened<'scope>(
         "Open",
         move |capability, _| {
             let mut capability = Some(capability);
-            let mut open: Vec<BTreeSet<Key>> = vec![BTreeSet::new(); job.scan.stretches()];
+            let mut open: Vec<Vec<Key>> = vec![Vec::new(); job.scan.stretches()];
             if let Told::Sinks(sinks) = &job.told {
                 let keys = sinks.iter().flat_map(BTreeMap::keys);
                 for key in keys.filter(|key| job.placement.home(key) == worker) {
-                    open[job.scan.stretch_of(key)].insert(key.clone());
+                    open[job.scan.stretch_of(key)].push(key.clone());
                 }
             }
             let mut stretch = 0;
             move |(input, frontier), output| {
                 input.for_each(|_, updates| {
                     for (row, epoch, _) in updates.drain(..) {
-                        open[stretch_at(epoch)].insert(row.key);
+                        let open = &mut open[stretch_at(epoch)];
+                        // What was stored of it, and what is seen.
+                        if open.last() != Some(&row.key) {
+                            open.push(row.key);
+                        }
                     }
                 });
                 if job.abort.is_raised() {
@@ -398,6 +430,8 @@ pub(crate) fn opened<'scope>(
                         _ => {}
                     }
                     open.retain(|key| job.looks_at(key));
+                    open.sort_unstable();
+                    open.dedup();
                     let wanted = keeper.open(stretch, open);
                     output.session(held).give_iterator(wanted.into_iter());
                     stretch += 1;
@@ -434,9 +468,15 @@ pub(crate) fn group_open(
 pub(crate) fn cuts<'scope>(opened: Rows<'scope, Wanted>, job: &Arc<Job>) -> Rows<'scope, Cut> {
     let job = Arc::clone(job);
     let mut seen = BTreeSet::new();
+    let mut last = None;
     opened.flat_map(move |wanted| {
-        let stretch = job.scan.stretch_of(&wanted.key);
-        let cut = (job.partition().cut(&wanted.key), wanted.slice);
-        seen.insert((stretch, cut.clone())).then_some(cut)
+        let this = (job.scan.stretch_of(&wanted.key), wanted.cut);
+        // Keys that follow each other are mostly of one cut.
+        if last.as_ref() == Some(&this) {
+            return None;
+        }
+        let (_, cut) = last.insert(this.clone());
+        let cut = cut.clone();
+        seen.insert(this).then_some(cut)
     })
 }

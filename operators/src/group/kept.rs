@@ -8,6 +8,8 @@ use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use super::ErrorRow;
 use super::canonical::canonically;
@@ -35,12 +37,8 @@ pub(super) struct Input {
 }
 
 /// Groups by key. Each row that comes asks for its own: with a hundred thousand keys, an ordered map
-/// takes longer than all else up to the gate.
-#[expect(
-    clippy::disallowed_types,
-    reason = "it is asked for keys; who walks it puts what is found in order"
-)]
-type ByKey = std::collections::HashMap<Key, Group>;
+/// takes longer than all else up to the gate. Who walks it puts what is found in order.
+type ByKey = HashMap<Key, Group>;
 
 /// Rows that were read, of which some are still some group's.
 struct Kept {
@@ -60,7 +58,7 @@ pub(super) struct Group {
     pub(super) digest: Digest,
     pub(super) errors: BTreeSet<ErrorRow>,
     /// The units that it has rows of, in order.
-    pub(super) units: Vec<u32>,
+    pub(super) units: SmallVec<[u32; 4]>,
 }
 
 impl Group {
@@ -105,7 +103,7 @@ impl Input {
 
     /// The group of a key, which is put among the new ones when there was none.
     pub(super) fn group(&mut self, key: &Key, new: &mut Vec<Key>) -> &mut Group {
-        self.groups.entry(key.clone()).or_insert_with(|| {
+        self.groups.entry_ref(key).or_insert_with(|| {
             new.push(key.clone());
             Group::default()
         })
@@ -249,30 +247,28 @@ fn write(
 /// Rows on their way into a batch.
 #[derive(Default)]
 pub(super) struct Taken {
-    /// Which batch a chunk is.
-    number: BTreeMap<u32, usize>,
+    /// Which batch a chunk is, by the number of the chunk.
+    number: Vec<Option<u32>>,
     batches: Vec<RecordBatch>,
     /// The origin of each row, and its place: batch and row.
     rows: Vec<(u32, (usize, usize))>,
     /// The numbers of groups with rows on disk, each with its origin.
     spilled: BTreeMap<u32, u32>,
-    /// The chunk of the row before, which is mostly the next one's, too, and its batch.
-    last: Option<(u32, usize)>,
 }
 
 impl Taken {
     /// The number of the batch that a chunk is.
     fn batch(&mut self, chunk: u32, rows: &RecordBatch) -> usize {
-        if let Some((_, number)) = self.last.filter(|(last, _)| *last == chunk) {
-            return number;
+        let chunk = chunk as usize;
+        if self.number.len() <= chunk {
+            self.number.resize(chunk + 1, None);
         }
         let batches = &mut self.batches;
-        let number = *self.number.entry(chunk).or_insert_with(|| {
+        let number = *self.number[chunk].get_or_insert_with(|| {
             batches.push(rows.clone());
-            batches.len() - 1
+            u32::try_from(batches.len() - 1).expect("there are fewer batches than chunks")
         });
-        self.last = Some((chunk, number));
-        number
+        number as usize
     }
 
     fn push(&mut self, origin: u32, place: (usize, usize)) {

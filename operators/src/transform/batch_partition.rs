@@ -10,9 +10,14 @@ mod sides;
 #[cfg(test)]
 mod tests;
 
-use arrow::array::{AsArray, RecordBatch};
-use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::hash::BuildHasher;
+
+use arrow::array::{AsArray, RecordBatch};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use serde::Deserialize;
 
 use super::{Evaluation, Stage, StageError};
 use crate::chunk::Chunk;
@@ -197,12 +202,14 @@ impl BatchPartition {
 
     /// The batch of a key, as reports name it. Keys that are shorter than a prefix are a batch of
     /// their own, and so are the reserved keys where keys are cut.
-    pub fn cut(&self, key: &Key) -> String {
+    pub fn cut<'a>(&self, key: &'a Key) -> Cow<'a, str> {
         match self.cut {
-            Cut::No => "all".to_owned(),
-            _ if key.is_reserved() => "(no key)".to_owned(),
+            Cut::No => Cow::Borrowed("all"),
+            _ if key.is_reserved() => Cow::Borrowed("(no key)"),
             Cut::Prefix(characters) => prefix(key, characters),
-            Cut::Hash(batches) => format!("hash {} of {batches}", 1 + key.share_of(batches)),
+            Cut::Hash(batches) => {
+                Cow::Owned(format!("hash {} of {batches}", 1 + key.share_of(batches)))
+            }
         }
     }
 }
@@ -259,13 +266,13 @@ fn check_cut(config: Option<&CutConfig>) -> Result<Cut, Problem> {
 }
 
 /// The batch of the keys with the same first characters.
-fn prefix(key: &Key, characters: usize) -> String {
+fn prefix(key: &Key, characters: usize) -> Cow<'_, str> {
     let text = key.text();
     match text.char_indices().nth(characters) {
-        Some((end, _)) => text[..end].to_owned(),
+        Some((end, _)) => Cow::Borrowed(&text[..end]),
         // The whole key would be its name: a name is no place for it.
-        None if text.chars().count() == characters => key.to_string(),
-        None => "(short)".to_owned(),
+        None if text.chars().count() == characters => Cow::Owned(key.to_string()),
+        None => Cow::Borrowed("(short)"),
     }
 }
 
@@ -278,22 +285,29 @@ fn max_group_rows() -> u64 {
 #[derive(Default)]
 struct Keys {
     all: Vec<Key>,
-    #[expect(
-        clippy::disallowed_types,
-        reason = "it is asked for texts only, never walked"
-    )]
-    numbers: std::collections::HashMap<Box<str>, u32>,
+    /// Each number, at the hash of its key's text.
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
 }
 
 impl Keys {
     fn number(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
+        let Keys {
+            all,
+            numbers,
+            hasher,
+        } = self;
+        let hash = |number: &u32| hasher.hash_one(all[*number as usize].text());
+        let is_it = |number: &u32| all[*number as usize].text() == text;
+        match numbers.entry(hasher.hash_one(text), is_it, hash) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                let number = u32::try_from(all.len()).expect("a chunk has fewer than 2^32 rows");
+                place.insert(number);
+                all.push(Key::of(text));
+                number
+            }
         }
-        let number = u32::try_from(self.all.len()).expect("a chunk has fewer than 2^32 rows");
-        self.numbers.insert(Box::from(text), number);
-        self.all.push(Key::of(text));
-        number
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Opened {
 
 impl Opened {
     /// Adds a key of a cut: what is stored of it, and what is seen.
-    pub(crate) fn add(&mut self, key: &Key, cut: String, rows: &[(GateRow, Diff)]) {
+    pub(crate) fn add(&mut self, key: &Key, cut: &str, rows: &[(GateRow, Diff)]) {
         let reason = Reason::of(rows);
         if !key.is_reserved() {
             *self.keys.entry(reason).or_default() += 1;
@@ -46,9 +46,9 @@ impl Opened {
                 self.stamps.extend(clean.map(|clean| clean.stamp));
             }
         }
-        let this = (cut, reason);
-        if self.last.as_ref() != Some(&this) {
-            let (cut, reason) = self.last.insert(this);
+        let last = self.last.as_ref();
+        if last.is_none_or(|(last, why)| (last.as_str(), *why) != (cut, reason)) {
+            let (cut, reason) = self.last.insert((cut.to_owned(), reason));
             let of_cut = self.cuts.entry(cut.clone()).or_default();
             of_cut.insert(*reason);
         }

@@ -37,7 +37,7 @@ impl Owners {
     pub(super) fn of(&mut self, id: &RowId) -> Result<Option<Key>, StateError> {
         match self {
             Owners::Index(runs) => {
-                let owner = run::at(runs, id.bytes())?.map(tables::checked_key);
+                let owner = run::at(runs, id.bytes())?.map(Key::from_bytes);
                 owner
                     .map(|key| key.ok_or_else(|| StateError::record("owner")))
                     .transpose()
@@ -60,7 +60,7 @@ impl Owners {
 }
 
 fn owner(key: &[u8]) -> Result<Key, StateError> {
-    tables::checked_key(key).ok_or_else(|| StateError::record("told"))
+    Key::from_bytes(key).ok_or_else(|| StateError::record("told"))
 }
 
 /// The index of a sink, to be changed.

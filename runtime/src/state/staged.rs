@@ -107,23 +107,25 @@ impl ToldChanges {
 
     /// The last change at each place, in the order of places.
     fn in_order(&self) -> Vec<(&[u8], Put)> {
-        let with_begin = self.changes.iter().map(|Change { place, put }| {
-            let place = &self.places[place.clone()];
-            (tables::begin(place), place, *put)
+        let place = |change: usize| &self.places[self.changes[change].place.clone()];
+        let with_begin =
+            (0..self.changes.len()).map(|change| (tables::begin(place(change)), change));
+        let mut order: Vec<(u128, usize)> = with_begin.collect();
+        order.sort_unstable_by(|(begin, one), (other_begin, other)| {
+            let by_place = || place(*one).cmp(place(*other));
+            begin
+                .cmp(other_begin)
+                .then_with(by_place)
+                .then(one.cmp(other))
         });
-        let mut changes: Vec<(u128, &[u8], Put)> = with_begin.collect();
-        changes.sort_by(|(one, place, _), (other, behind, _)| {
-            one.cmp(other).then_with(|| place.cmp(behind))
+        let same = order.chunk_by(|(begin, one), (other_begin, other)| {
+            begin == other_begin && place(*one) == place(*other)
         });
-        changes.dedup_by(|after, before| {
-            let is_same = after.1 == before.1;
-            if is_same {
-                before.2 = after.2;
-            }
-            is_same
+        let last = same.map(|same| {
+            let (_, change) = same[same.len() - 1];
+            (place(change), self.changes[change].put)
         });
-        let changes = changes.into_iter();
-        changes.map(|(_, place, put)| (place, put)).collect()
+        last.collect()
     }
 }
 
@@ -173,7 +175,7 @@ pub(super) fn stage(
         if keys.last().is_none_or(|last| last.bytes() != key) {
             let (of_key, _) = place.split_at(place.len() - id.len());
             digests.put(of_key, UNCLEAN)?;
-            keys.push(Key::from_bytes(key));
+            keys.push(Key::from_bytes(key).expect("a key made it"));
         }
     }
     table.finish()?;

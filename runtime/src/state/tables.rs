@@ -114,7 +114,7 @@ pub(super) fn in_order<T>(places: impl Iterator<Item = (Vec<u8>, T)>) -> Vec<(Ve
 /// The table key of something that there are many of under one key; with an empty `tail`, what
 /// they all begin with.
 pub(super) fn beneath(key: &Key, tail: &[u8]) -> Vec<u8> {
-    let mut place = Vec::new();
+    let mut place = Vec::with_capacity(1 + size_of::<u32>() + key.bytes().len() + tail.len());
     put_beneath(&mut place, key, tail);
     place
 }
@@ -142,7 +142,7 @@ pub(super) fn begin(bytes: &[u8]) -> u128 {
 /// The key and the tail of [`beneath`]; `None` when the bytes are not of that layout.
 pub(super) fn split_beneath(bytes: &[u8]) -> Option<(Key, &[u8])> {
     let (key, tail) = split_place(bytes)?;
-    Some((checked_key(key)?, tail))
+    Some((Key::from_bytes(key)?, tail))
 }
 
 /// The same, with the bytes of the key.
@@ -151,13 +151,6 @@ pub(super) fn split_place(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
     rest.split_at_checked(length)
-}
-
-/// The key of these bytes; `None` when no [`Key`] has them.
-pub(super) fn checked_key(bytes: &[u8]) -> Option<Key> {
-    let (tag, text) = bytes.split_first()?;
-    let known = *tag <= 1 && std::str::from_utf8(text).is_ok();
-    known.then(|| Key::from_bytes(bytes))
 }
 
 /// What begins with a prefix, as a range of table keys.

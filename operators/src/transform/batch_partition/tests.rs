@@ -39,7 +39,7 @@ fn cut(cut: Option<CutConfig>, key: &Key) -> String {
     let (schema, _) = table(ROWS);
     let all = (0..3).collect();
     let checked = BatchPartition::check(&config("ssn", cut), &schema, &all);
-    checked.unwrap().0.cut(key)
+    checked.unwrap().0.cut(key).into_owned()
 }
 
 #[test]
