@@ -31,7 +31,6 @@ use std::thread;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use operators::consolidate::Epoch;
-use operators::digest::Digest;
 use operators::fault::{self, die_at};
 use operators::key::Key;
 use operators::sink::Change;
@@ -96,17 +95,14 @@ impl Outcome {
         if part.failed.is_some() {
             return;
         }
-        let rows =
-            |digests: &[Option<Digest>]| digests.iter().flatten().map(|digest| digest.rows).sum();
-        let keys = part.keys.iter().filter(|(key, _)| !key.is_reserved());
         let least = if self.heaviest.len() < HEAVIEST {
             0
         } else {
             self.heaviest[HEAVIEST - 1].0
         };
-        let heavy = keys
-            .map(|(key, digests)| (rows(digests), key))
-            .filter(|(rows, _)| *rows > least);
+        let keys = part.keys.iter().enumerate();
+        let weighed = keys.map(|(at, key)| (part.rows_of(at), key));
+        let heavy = weighed.filter(|(rows, key)| *rows > least && !key.is_reserved());
         self.heaviest
             .extend(heavy.map(|(rows, key)| (rows, key.clone())));
         self.heaviest
@@ -282,7 +278,7 @@ impl<'a> Committer<'a> {
                 if let Some(reason) = &part.failed {
                     if part.retry {
                         for target in &mut self.targets {
-                            target.keep(part.keys.iter().map(|(key, _)| key.clone()));
+                            target.keep(part.keys.iter().cloned());
                         }
                         self.outcome
                             .failed
@@ -293,12 +289,10 @@ impl<'a> Committer<'a> {
                     }
                 }
                 evaluated += part.rows();
-                self.outcome.recomputed += part
-                    .keys
-                    .iter()
-                    .filter(|(key, _)| !key.is_reserved())
-                    .count();
-                self.keys.add(part.keys, part.stood, part.mended);
+                let keys = part.keys.iter();
+                self.outcome.recomputed += keys.filter(|key| !key.is_reserved()).count();
+                self.keys
+                    .add((&part.keys, &part.digests), part.stood, part.mended);
                 // A key that is blocked keeps its rows, as one whose batch failed: but of other sinks.
                 for (target, blocked) in self.targets.iter_mut().zip(part.blocked) {
                     self.keys.block(&blocked);
@@ -356,8 +350,8 @@ impl<'a> Committer<'a> {
         let mut pairs = self.targets.iter().zip(&turns);
         if pairs.any(|(target, turn)| target.is_written(turn, last)) {
             let epoch = self.state.take_epoch()?;
-            for (target, turn) in self.targets.iter_mut().zip(&turns) {
-                if !target.is_written(turn, last) {
+            for (target, turn) in self.targets.iter_mut().zip(turns) {
+                if !target.is_written(&turn, last) {
                     continue;
                 }
                 let to = (self.state, &*self.job.recorder);

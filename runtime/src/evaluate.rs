@@ -53,8 +53,8 @@ pub(crate) struct Evaluated {
 pub(crate) struct Yielded {
     /// The rows of each sink.
     pub(crate) rows: Vec<SinkRows>,
-    /// The errors of each key, by their hash.
-    pub(crate) errors: BTreeMap<(Key, u128), ErrorRow>,
+    /// The errors of each key, by its position and their hash.
+    pub(crate) errors: BTreeMap<(u32, u128), ErrorRow>,
     /// For each sink the positions of the keys of which a check keeps everything from it: it holds
     /// what it holds.
     pub(crate) blocked: Vec<BTreeSet<u32>>,
@@ -66,27 +66,22 @@ impl Evaluated {
         let Ok(yielded) = &self.yielded else {
             return Vec::new();
         };
-        let mut now = Vec::new();
+        let rows = yielded.rows.iter().map(|sink| sink.ids.len());
+        let mut now = Vec::with_capacity(rows.sum::<usize>() + yielded.errors.len());
         for ((sink, batch), blocked) in (0..).zip(&yielded.rows).zip(&yielded.blocked) {
             let ids = batch.ids.iter();
             let ids = ids.filter(|(_, key, _)| !blocked.contains(key));
-            now.extend(ids.map(|(id, key, hash)| {
-                let owner = self.keys[*key as usize].clone();
-                ToldRow {
-                    sink,
-                    id: id.clone(),
-                    owner,
-                    hash: *hash,
-                }
-            }));
+            let row = |(id, key, hash): &(RowId, u32, u128)| ToldRow {
+                sink,
+                key: *key,
+                id: id.clone(),
+                hash: *hash,
+            };
+            now.extend(ids.map(|id| (row(id), self.epoch, 1)));
         }
-        now.extend(
-            yielded
-                .errors
-                .keys()
-                .map(|(key, hash)| error_row(key.clone(), *hash)),
-        );
-        now.into_iter().map(|row| (row, self.epoch, 1)).collect()
+        let errors = yielded.errors.keys();
+        now.extend(errors.map(|(key, hash)| (error_row(*key, *hash), self.epoch, 1)));
+        now
     }
 }
 
@@ -105,12 +100,12 @@ impl Evaluated {
     }
 }
 
-/// A standing error, as a row of the differ.
-pub(crate) fn error_row(owner: Key, hash: u128) -> ToldRow {
+/// A standing error of a key, as a row of the differ.
+pub(crate) fn error_row(key: u32, hash: u128) -> ToldRow {
     ToldRow {
         sink: ERRORS,
+        key,
         id: RowId::from_bytes(&hash.to_be_bytes()),
-        owner,
         hash,
     }
 }
@@ -236,9 +231,8 @@ fn yields(batch: &Batch, job: &Job) -> Result<Yielded, StageError> {
         )
     }));
     let rows = sink_rows::all(job, &batch.keys, (&starts, &steps), &mut errors)?;
-    let errors = errors
-        .into_iter()
-        .map(|(key, error)| ((batch.keys[key as usize].clone(), error.hash()), error));
+    let errors = errors.into_iter();
+    let errors = errors.map(|(key, error)| ((key, error.hash()), error));
     job.has_found(at.findings());
     Ok(Yielded {
         rows,

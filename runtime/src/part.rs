@@ -49,8 +49,10 @@ pub(crate) struct Part {
     pub(crate) cut: String,
     /// What it weighed on the worker.
     pub(crate) weight: BatchWeight,
-    /// The keys, each with its digests by input.
-    pub(crate) keys: Vec<(Key, Vec<Option<Digest>>)>,
+    /// The keys.
+    pub(crate) keys: Arc<Vec<Key>>,
+    /// Their digests, by input and key.
+    pub(crate) digests: Arc<Vec<Vec<Option<Digest>>>>,
     /// For each sink the keys of which a check keeps everything from it.
     pub(crate) blocked: Vec<BTreeSet<Key>>,
     /// Why the batch failed; then it has no updates.
@@ -68,10 +70,13 @@ pub(crate) struct Part {
 impl Part {
     /// How many rows of sources its keys have.
     pub(crate) fn rows(&self) -> u64 {
-        let digests = self
-            .keys
-            .iter()
-            .flat_map(|(_, digests)| digests.iter().flatten());
+        let digests = self.digests.iter().flatten().flatten();
+        digests.map(|digest| digest.rows).sum()
+    }
+
+    /// How many the key at this position has.
+    pub(crate) fn rows_of(&self, key: usize) -> u64 {
+        let digests = self.digests.iter().filter_map(|input| input[key]);
         digests.map(|digest| digest.rows).sum()
     }
 }
@@ -181,17 +186,12 @@ struct Held {
 impl Held {
     fn part(&mut self, epoch: Epoch) -> Part {
         let (_, batch) = self.evaluated.as_ref().expect("updates come of a batch");
-        let digests = |key: usize| batch.digests.iter().map(|input| input[key]).collect();
-        let keys = batch
-            .keys
-            .iter()
-            .enumerate()
-            .map(|(at, key)| (key.clone(), digests(at)));
         let mut part = Part {
             epoch,
             cut: batch.cut.clone(),
             weight: batch.weight.clone(),
-            keys: keys.collect(),
+            keys: Arc::clone(&batch.keys),
+            digests: Arc::clone(&batch.digests),
             blocked: batch.blocked(),
             failed: batch.yielded.as_ref().err().cloned(),
             retry: epoch > RETRIES,
@@ -200,21 +200,22 @@ impl Held {
             mended: Vec::new(),
         };
         let mut places = Places::of(batch, &self.updates);
+        part.updates.reserve(self.updates.len());
         for (row, diff) in self.updates.drain(..) {
+            let owner = batch.keys[row.key as usize].clone();
             if row.sink == ERRORS {
                 if diff < 0 {
-                    part.mended.push((row.owner, row.hash));
+                    part.mended.push((owner, row.hash));
                 } else if let Ok(yielded) = &batch.yielded {
-                    let error = yielded.errors[&(row.owner.clone(), row.hash)].clone();
-                    part.stood.push((row.owner, error));
+                    let error = yielded.errors[&(row.key, row.hash)].clone();
+                    part.stood.push((owner, error));
                 }
                 continue;
             }
             let gathered = (diff > 0).then(|| places.find(&row)).flatten();
-            let (sink, id, owner) = (row.sink, row.id, row.owner);
             part.updates.push(Update {
-                sink,
-                id,
+                sink: row.sink,
+                id: row.id,
                 owner,
                 diff,
                 row: gathered,
@@ -226,15 +227,15 @@ impl Held {
 
 /// Where the rows of a batch stand that come to sinks.
 struct Places<'a> {
-    batch: &'a Evaluated,
-    /// The rows of each sink, in the order of their identities; none of a sink to which no row comes.
+    /// The rows of each sink, in the order of their keys and identities; none of a sink to which no row
+    /// comes.
     sinks: Vec<Option<PlacesOf<'a>>>,
 }
 
 struct PlacesOf<'a> {
     rows: Arc<RecordBatch>,
-    /// Identity, key and position.
-    places: Vec<(&'a RowId, u32, u32)>,
+    /// Key, identity and position.
+    places: Vec<(u32, &'a RowId, u32)>,
     /// The place that was found last. Updates come in the same order, so the next one is behind it.
     at: usize,
 }
@@ -249,8 +250,9 @@ impl<'a> Places<'a> {
         let sinks = (0..).zip(rows).map(|(sink, rows)| {
             let numbered = (0..).zip(&rows.ids);
             come_to.contains(&sink).then(|| {
-                let places = numbered.map(|(at, (id, key, _))| (id, *key, at));
+                let places = numbered.map(|(at, (id, key, _))| (*key, id, at));
                 let mut places: Vec<_> = places.collect();
+                // Those of a sink with a key are in order.
                 places.sort_unstable();
                 let rows = Arc::new(rows.rows.clone());
                 PlacesOf {
@@ -261,22 +263,22 @@ impl<'a> Places<'a> {
             })
         });
         let sinks = sinks.collect();
-        Places { batch, sinks }
+        Places { sinks }
     }
 
     /// Where the row of an update stands, which is one of the batch.
     fn find(&mut self, update: &ToldRow) -> Option<Row> {
-        let keys = &self.batch.keys;
         let of_sink = self.sinks.get_mut(usize::from(update.sink))?.as_mut()?;
-        let is_it = |(id, key, _): &(&RowId, u32, u32)| {
-            **id == update.id && keys[*key as usize] == update.owner
-        };
+        let wanted = (update.key, &update.id);
+        let is_it = |(key, id, _): &(u32, &RowId, u32)| (*key, *id) == wanted;
         if !of_sink.places.get(of_sink.at).is_some_and(is_it) {
-            let first = of_sink.places.partition_point(|(id, ..)| **id < update.id);
-            let found = of_sink.places[first..].iter().position(is_it);
-            of_sink.at = first + found?;
+            let passed = |(key, id, _): &(u32, &RowId, u32)| (*key, *id) < wanted;
+            of_sink.at = of_sink.places.partition_point(passed);
         }
-        let (.., at) = of_sink.places[of_sink.at];
+        let (.., at) = *of_sink
+            .places
+            .get(of_sink.at)
+            .filter(|found| is_it(found))?;
         of_sink.at += 1;
         Some(Row {
             batch: Arc::clone(&of_sink.rows),

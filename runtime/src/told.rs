@@ -8,7 +8,7 @@
 //!
 //! Where the rows of a key are with its state, a worker asks itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use operators::consolidate::{Diff, Epoch};
@@ -30,8 +30,8 @@ use crate::job::{Job, Told};
 struct Asked {
     home: u64,
     epoch: Epoch,
-    /// The keys, each with the sinks that are not asked about.
-    keys: Vec<(Key, Vec<u16>)>,
+    /// The keys, each with its position in the batch, and the sinks that are not asked about.
+    keys: Vec<(u32, Key, Vec<u16>)>,
 }
 
 /// What it is answered.
@@ -47,9 +47,10 @@ pub(crate) fn told<'scope>(
     job: &Arc<Job>,
 ) -> Rows<'scope, (ToldRow, Epoch, Diff)> {
     let (home, asking, answering) = (evaluated.scope().index(), Arc::clone(job), Arc::clone(job));
+    let before = job.check(told_before(job)).unwrap_or_default();
     let asked = evaluated.flat_map(move |evaluated| ask(&evaluated, home as u64, &asking));
     let answered = brought(asked, job).flat_map(move |asked| {
-        let told = answering.check(told_rows(&asked, &answering));
+        let told = answering.check(told_rows(&asked, &before, &answering));
         let told = told.filter(|told| !told.is_empty())?;
         let (about, epoch) = (told.len() * ROW, asked.epoch);
         let answered = Answered { epoch, told };
@@ -74,12 +75,12 @@ fn ask(evaluated: &Evaluated, home: u64, job: &Job) -> Vec<(u64, Crossing<Asked>
     if evaluated.yielded.is_err() && !fault::seeded("failed-is-vanished") {
         return Vec::new();
     }
-    let mut asked: BTreeMap<u64, Vec<(Key, Vec<u16>)>> = BTreeMap::new();
+    let mut asked: BTreeMap<u64, Vec<(u32, Key, Vec<u16>)>> = BTreeMap::new();
     for (position, key) in (0..).zip(evaluated.keys.iter()) {
         let sinks = (0..).zip(&job.plan.sinks).map(|(number, _)| number);
         let blocked = sinks.filter(|sink| evaluated.is_blocked(*sink, position));
         let of_owner = asked.entry(job.placement.owner(key)).or_default();
-        of_owner.push((key.clone(), blocked.collect()));
+        of_owner.push((position, key.clone(), blocked.collect()));
     }
     let epoch = evaluated.epoch;
     let ask = |(owner, keys): (u64, Vec<_>)| {
@@ -90,33 +91,47 @@ fn ask(evaluated: &Evaluated, home: u64, job: &Job) -> Vec<(u64, Crossing<Asked>
     asked.into_iter().map(ask).collect()
 }
 
-fn told_rows(asked: &Asked, job: &Job) -> Result<Vec<ToldRow>, RunError> {
+/// The sinks that were told something before this pass, by their numbers. What they are told in it is of
+/// keys that are not asked about again.
+fn told_before(job: &Job) -> Result<BTreeSet<u16>, RunError> {
+    let snapshot = job.state.snapshot()?;
+    let mut before = BTreeSet::new();
+    for (number, sink) in (0..).zip(&job.plan.sinks) {
+        if matches!(job.told, Told::Sinks(_)) || snapshot.has_told(&sink.name)? {
+            before.insert(number);
+        }
+    }
+    Ok(before)
+}
+
+fn told_rows(asked: &Asked, before: &BTreeSet<u16>, job: &Job) -> Result<Vec<ToldRow>, RunError> {
     let mut told = Vec::new();
     let snapshot = job.state.snapshot()?;
     let keys = || asked.keys.iter().enumerate();
-    for (number, sink) in (0..).zip(&job.plan.sinks) {
-        let keys = keys().filter(|(_, (_, blocked))| !blocked.contains(&number));
-        let mut tell = |owner: &Key, id: RowId, hash: u128| {
-            let (sink, owner) = (number, owner.clone());
+    let sinks = (0..).zip(&job.plan.sinks);
+    for (number, sink) in sinks.filter(|(number, _)| before.contains(number)) {
+        let keys = keys().filter(|(_, (_, _, blocked))| !blocked.contains(&number));
+        let mut tell = |key: u32, id: RowId, hash: u128| {
+            let sink = number;
             told.push(ToldRow {
                 sink,
+                key,
                 id,
-                owner,
                 hash,
             });
         };
         match &job.told {
             Told::State => {
-                let keys = keys.map(|(at, (key, _))| (at, key));
+                let keys = keys.map(|(at, (_, key, _))| (at, key));
                 snapshot.told_of(&sink.name, keys, |at, id, hash| {
-                    tell(&asked.keys[at].0, id, hash);
+                    tell(asked.keys[at].0, id, hash);
                 })?;
             }
             Told::Sinks(sinks) => {
-                for (_, (key, _)) in keys {
+                for (_, (position, key, _)) in keys {
                     let rows = sinks[usize::from(number)].get(key).into_iter().flatten();
                     for (id, row) in rows {
-                        tell(key, id.clone(), row.hash);
+                        tell(*position, id.clone(), row.hash);
                     }
                 }
             }
@@ -124,9 +139,9 @@ fn told_rows(asked: &Asked, job: &Job) -> Result<Vec<ToldRow>, RunError> {
     }
     let has_errors = matches!(job.told, Told::State) && snapshot.has_errors()?;
     if has_errors && !fault::seeded("errors-not-retracted") {
-        for (_, (key, _)) in keys() {
+        for (_, (position, key, _)) in keys() {
             let errors = snapshot.errors(key)?.into_iter();
-            told.extend(errors.map(|(hash, _)| error_row(key.clone(), hash)));
+            told.extend(errors.map(|(hash, _)| error_row(*position, hash)));
         }
     }
     Ok(told)

@@ -38,20 +38,21 @@ impl Keys {
         }
     }
 
-    /// Adds keys that were evaluated, with what changed of their errors.
+    /// Adds keys that were evaluated, with their digests by input and key, and what changed of their errors.
     pub(crate) fn add(
         &mut self,
-        keys: Vec<(Key, Vec<Option<Digest>>)>,
+        (keys, digests): (&[Key], &[Vec<Option<Digest>>]),
         stood: Vec<(Key, ErrorRow)>,
         mended: Vec<(Key, u128)>,
     ) {
         let stamp = self.stamp;
-        for (key, digests) in keys {
+        for (at, key) in keys.iter().enumerate() {
             let inputs = (0..).zip(digests);
-            let clean = inputs.filter_map(|(input, digest)| {
-                digest.map(|digest| (input, Clean { digest, stamp }))
+            let clean = inputs.filter_map(|(input, digests)| {
+                let digest = digests[at]?;
+                Some((input, Clean { digest, stamp }))
             });
-            self.pending.entry(key).or_default().clean = clean.collect();
+            self.pending.entry(key.clone()).or_default().clean = clean.collect();
         }
         for (key, error) in stood {
             self.pending

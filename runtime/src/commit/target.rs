@@ -261,7 +261,7 @@ impl<'a> Target<'a> {
     /// Writes a commit. Gives the refused rows, each with the key that had the row before.
     pub(super) fn write(
         &mut self,
-        turn: &Turn,
+        turn: Turn,
         epoch: u64,
         (state, recorder): (&State, &Recorder),
         behind: &mut Behind<'_, '_>,
@@ -280,7 +280,7 @@ impl<'a> Target<'a> {
         };
         let mut commit = Commit {
             sink: &self.plan.name,
-            turn,
+            turn: &turn,
             fences: (fence.as_ref(), &next),
             updates: turn.updates(self.plan),
             lookups,
@@ -292,10 +292,11 @@ impl<'a> Target<'a> {
         *fence = Some(next);
         self.counts.add(&applied);
         recorder.tell(|status| status.wrote(&self.plan.name, &applied));
+        let refused = turn.refused(&applied);
         if self.is_indexed {
-            self.latest = turn.owners(&applied);
+            self.latest = turn.into_owners(&applied);
         }
-        Ok(turn.refused(&applied))
+        Ok(refused)
     }
 
     /// Keeps updates until the last commit.

@@ -81,26 +81,22 @@ impl Turn {
     }
 
     /// Who has each of its rows when it is done, in the order of their ids.
-    pub(super) fn owners(&self, applied: &Applied) -> Vec<(RowId, Option<Key>)> {
+    pub(super) fn into_owners(self, applied: &Applied) -> Vec<(RowId, Option<Key>)> {
         let refused: BTreeSet<&RowId> = applied.refused.iter().map(|row| &row.id).collect();
-        let come = self.rows.iter().map(|(id, written)| {
-            let owner = Some(written.owner.clone());
-            let before = || written.before.clone();
-            (
-                id,
-                if refused.contains(id) {
-                    before()
-                } else {
-                    owner
-                },
-            )
+        let come = self.rows.into_iter().map(|(id, written)| {
+            let Written { owner, before, .. } = written;
+            let has = if refused.contains(&id) {
+                before
+            } else {
+                Some(owner)
+            };
+            (id, has)
         });
-        let go = self.retractions.iter().map(|(id, owner)| {
-            let stays = refused.contains(id).then(|| owner.clone());
+        let go = self.retractions.into_iter().map(|(id, owner)| {
+            let stays = refused.contains(&id).then_some(owner);
             (id, stays)
         });
-        let owners = come.chain(go).map(|(id, owner)| (id.clone(), owner));
-        let mut owners: Vec<(RowId, Option<Key>)> = owners.collect();
+        let mut owners: Vec<(RowId, Option<Key>)> = come.chain(go).collect();
         owners.sort_by(|(one, _), (other, _)| one.cmp(other));
         owners
     }

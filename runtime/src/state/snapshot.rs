@@ -65,6 +65,15 @@ impl Snapshot {
         }
     }
 
+    /// Whether a sink was told any row, of the keys of shares that are here.
+    pub fn has_told(&self, sink: &str) -> Result<bool, StateError> {
+        let mut has = false;
+        for seen in self.here() {
+            has |= seen.has_told(sink)?;
+        }
+        Ok(has)
+    }
+
     /// The same of many keys, each row with the number of its key.
     pub fn told_of<'a>(
         &self,
@@ -108,20 +117,6 @@ impl Snapshot {
                 .map(of_share)
                 .collect::<Result<_, StateError>>()?,
         })
-    }
-
-    /// Whether a sink was told anything.
-    pub fn has_told(&self, sink: &str) -> Result<bool, StateError> {
-        let mut has = false;
-        for share in &self.shares {
-            has |= match share {
-                SeenShare::Here(seen) => seen.has_told(sink)?,
-                SeenShare::Asked(kept) => {
-                    counted(kept)?.told.get(sink).is_some_and(|rows| *rows > 0)
-                }
-            };
-        }
-        Ok(has)
     }
 
     /// The errors of a key that stand, by their id.
