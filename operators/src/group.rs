@@ -23,7 +23,7 @@ use crate::chunk::Chunk;
 use crate::digest::{Digest, bytes_hash};
 use crate::key::Key;
 use crate::parcel::Parcel;
-use kept::{Input, Taken};
+use kept::{Group, Input, Taken};
 
 /// What is wrong with a row of a key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -250,19 +250,23 @@ impl Groups {
     /// be larger than Arrow allows: 2 GiB of text.
     pub fn take(&mut self, (cut, name): (&str, &str), keys: Vec<Key>) -> Result<Batch, ArrowError> {
         let (mut digests, mut inputs, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-        let rows = keys.iter().map(|key| {
-            let groups = self.digests_of(key);
-            groups.map(|(_, digest)| digest.rows).sum::<u64>()
-        });
-        let rows: Vec<u64> = rows.collect();
+        let mut rows = vec![0; keys.len()];
+        let mut of_inputs = Vec::with_capacity(self.inputs.len());
+        for input in &mut self.inputs {
+            let groups = keys.iter().map(|key| input.groups.remove(key));
+            let groups: Vec<Option<Group>> = groups.collect();
+            for (rows, group) in rows.iter_mut().zip(&groups) {
+                *rows += group.as_ref().map_or(0, |group| group.digest.rows);
+            }
+            of_inputs.push(groups);
+        }
         for (position, rows) in (0..).zip(&rows).filter(|(_, rows)| **rows > self.most.0) {
             errors.push((position, too_many(*rows, &self.most)));
         }
-        for input in &mut self.inputs {
-            let mut of_keys = Vec::new();
+        for (input, groups) in self.inputs.iter_mut().zip(of_inputs) {
+            let mut of_keys = Vec::with_capacity(keys.len());
             let mut taken = Taken::default();
-            for (position, key) in (0..).zip(&keys) {
-                let group = input.groups.remove(key);
+            for (position, group) in (0..).zip(groups) {
                 of_keys.push(group.as_ref().map(|group| group.digest));
                 let Some(mut group) = group else { continue };
                 let found = std::mem::take(&mut group.errors);

@@ -80,6 +80,14 @@ impl RowId {
         &self.0
     }
 
+    /// Its first bytes as a number, in the order of ids: quickly compared, and mostly enough.
+    pub fn front(&self) -> u128 {
+        let mut front = [0; 16];
+        let length = self.0.len().min(front.len());
+        front[..length].copy_from_slice(&self.0[..length]);
+        u128::from_be_bytes(front)
+    }
+
     /// The values it was made of.
     ///
     /// # Panics
@@ -214,6 +222,24 @@ mod tests {
         let ids = RowId::of_rows(&rows.unwrap(), &key);
         let values = |row: usize| key.map(|column: usize| columns[column].1[row].clone());
         assert_eq!(ids, [0, 1].map(|row| RowId::of(&values(row))));
+    }
+
+    #[test]
+    fn the_front_of_an_id_is_in_the_order_of_ids() {
+        let texts = [
+            "",
+            "a",
+            "a\0",
+            "ab",
+            "b",
+            "a long one, and more",
+            "a long one, and others",
+        ];
+        let mut ids: Vec<RowId> = texts
+            .map(|text| RowId::from_bytes(text.as_bytes()))
+            .to_vec();
+        ids.sort();
+        assert!(ids.is_sorted_by_key(RowId::front));
     }
 
     #[test]

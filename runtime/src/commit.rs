@@ -298,6 +298,9 @@ impl<'a> Committer<'a> {
                     self.keys.block(&blocked);
                     target.keep(blocked);
                 }
+                if let Some(first) = part.updates.first() {
+                    updates[usize::from(first.sink)].reserve(part.updates.len());
+                }
                 for update in part.updates {
                     updates[usize::from(update.sink)].push(update);
                 }

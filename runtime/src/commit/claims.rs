@@ -128,7 +128,7 @@ impl<R> Claims<R> {
                 Turn::Comes(row) => comes.push((id, key, row)),
             }
         }
-        comes.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        comes.sort_by_cached_key(|(id, ..)| (id.front(), id.clone()));
         let mut netted = Netted::default();
         netted.rows.reserve(comes.len());
         let mut comes = comes.into_iter().peekable();

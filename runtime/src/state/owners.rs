@@ -20,7 +20,7 @@ use super::StateError;
 use super::record::{put_sink_record, sink_record};
 use super::run::{self, Block, Run};
 use super::runs;
-use super::tables::{self, Bytes, SinkTables};
+use super::tables::{self, Begin, Bytes, SinkTables};
 use super::told::{self, Put};
 
 /// Who has the rows of a sink, as a snapshot knows it.
@@ -75,7 +75,7 @@ pub(super) struct Index<'a> {
 /// A row that a key is told, or lets go of.
 struct IndexChange {
     /// The begin of its id, by which most are put in order, and where all of it is.
-    begin: u128,
+    begin: Begin,
     id: Range<usize>,
     key: Range<usize>,
     is_told: bool,

@@ -50,13 +50,18 @@ impl Block {
             common(&self.last, place)
         };
         let rest = &place[shared..];
-        put_length(&mut self.bytes, shared);
-        put_length(&mut self.bytes, rest.len());
-        put_length(&mut self.bytes, value.len());
-        self.bytes.extend(rest);
-        self.bytes.extend(value);
+        let lengths = [shared, rest.len(), value.len()];
+        if lengths.iter().all(|length| *length < 0x80) {
+            // As nearly all are: each is one byte.
+            self.bytes
+                .extend(lengths.map(|length| length.to_le_bytes()[0]));
+        } else {
+            lengths.map(|length| put_length(&mut self.bytes, length));
+        }
+        self.bytes.extend_from_slice(rest);
+        self.bytes.extend_from_slice(value);
         self.last.truncate(shared);
-        self.last.extend(rest);
+        self.last.extend_from_slice(rest);
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -29,7 +29,7 @@ use super::owners::Index;
 use super::record::{UNCLEAN, put_sink_record, sink_record};
 use super::run::{self, Run, Written};
 use super::runs;
-use super::tables::{self, SinkTables};
+use super::tables::{self, Begin, SinkTables};
 use super::told::Put;
 
 /// What one epoch changes in what a sink was told.
@@ -110,7 +110,7 @@ impl ToldChanges {
         let place = |change: usize| &self.places[self.changes[change].place.clone()];
         let with_begin =
             (0..self.changes.len()).map(|change| (tables::begin(place(change)), change));
-        let mut order: Vec<(u128, usize)> = with_begin.collect();
+        let mut order: Vec<(Begin, usize)> = with_begin.collect();
         order.sort_unstable_by(|(begin, one), (other_begin, other)| {
             let by_place = || place(*one).cmp(place(*other));
             begin

@@ -131,12 +131,15 @@ pub(super) fn put_beneath(bytes: &mut Vec<u8>, key: &Key, tail: &[u8]) {
     bytes.extend(tail);
 }
 
-/// The first bytes of an id or a place as a number, in the same order.
-pub(super) fn begin(bytes: &[u8]) -> u128 {
-    let mut begin = [0; 16];
+/// The first bytes of an id or a place as numbers, in the same order: mostly all of them.
+pub(super) type Begin = [u128; 2];
+
+pub(super) fn begin(bytes: &[u8]) -> Begin {
+    let mut begin = [0; size_of::<Begin>()];
     let length = bytes.len().min(begin.len());
     begin[..length].copy_from_slice(&bytes[..length]);
-    u128::from_be_bytes(begin)
+    let (numbers, _) = begin.as_chunks();
+    [0, 1].map(|number| u128::from_be_bytes(numbers[number]))
 }
 
 /// The key and the tail of [`beneath`]; `None` when the bytes are not of that layout.
