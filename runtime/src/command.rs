@@ -4,7 +4,6 @@ mod arguments;
 
 use std::fs::File;
 use std::io::{IsTerminal, Seek, Write};
-use std::process::ExitCode;
 
 use clap::Parser;
 use pipelines::settings::Http;
@@ -25,11 +24,20 @@ use crate::report::{diagnostics, text};
 use crate::run::{self, Event, Ran};
 use crate::stop;
 
-/// Runs the command line of the process.
+/// Runs the command line of the process, which ends with it.
 ///
-/// # Panics
-/// When an exit code does not fit a byte.
-pub fn main() -> ExitCode {
+/// Nothing is taken apart at the end that is memory alone: of some hundred megabytes that the allocator
+/// would give back one by one the system takes all at once. What has more to do at its end than that,
+/// as the state, has ended before.
+pub fn main() -> ! {
+    let code = obey();
+    // What is printed was flushed, but for help that ends within a line.
+    std::io::stdout().flush().ok();
+    signal_hook::low_level::exit(code)
+}
+
+/// Does what the command line asks for, and gives what the process ends with.
+fn obey() -> i32 {
     let command = match Command::try_parse() {
         Ok(command) => command,
         Err(error) => return answer(&error),
@@ -69,28 +77,24 @@ pub fn main() -> ExitCode {
         } => (pipeline, forget(pipeline, *yes)),
     };
     match done {
-        Ok(code) => ExitCode::from(u8::try_from(code).expect("exit codes are small")),
+        Ok(code) => code,
         Err(error) => {
             pipeline.print_error(&error);
-            exit(error.exit())
+            error.exit() as i32
         }
     }
 }
 
 /// What is said to a command line that asks for nothing: what is wrong with it, or the help or the
 /// version that it asks for, which are no errors.
-fn answer(error: &clap::Error) -> ExitCode {
+fn answer(error: &clap::Error) -> i32 {
+    error.print().ok();
     let code = if error.use_stderr() {
         Exit::Usage
     } else {
         Exit::Done
     };
-    error.print().ok();
-    exit(code)
-}
-
-fn exit(code: Exit) -> ExitCode {
-    ExitCode::from(code as u8)
+    code as i32
 }
 
 fn validate(pipeline: &Pipeline) -> Result<i32, RunError> {

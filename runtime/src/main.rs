@@ -1,7 +1,5 @@
 //! `tidemill`: runs pipelines.
 
-use std::process::ExitCode;
-
 use mimalloc::MiMalloc;
 
 /// Chunks are large, short-lived, and freed on other threads than they were made on: see the decision
@@ -9,6 +7,6 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-fn main() -> ExitCode {
+fn main() -> ! {
     runtime::command::main()
 }
