@@ -97,6 +97,10 @@ pub(crate) fn batches<'scope>(
                     output.session(held).give(batch);
                     // The epoch is complete: it can be committed before the next batch is taken.
                     held.downgrade(&(epoch + number + 1));
+                    // It is evaluated first: of the rows of a stretch one batch is copied at a time, and
+                    // what it yields is on its way while the others are.
+                    again.activate();
+                    break;
                 }
             }
         },
