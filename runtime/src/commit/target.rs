@@ -31,6 +31,8 @@ pub(crate) struct Target<'a> {
     at_once: bool,
     /// The keys whose rows stay theirs in this run: their batch failed, or a check blocks them.
     kept: BTreeSet<Key>,
+    /// Whether each row can be of one key only, once that was asked.
+    keys_stay: Option<bool>,
     /// Whether it is asked who has a row; and who has those of the commit before, in the order of their ids.
     is_indexed: bool,
     latest: Vec<(RowId, Option<Key>)>,
@@ -114,6 +116,7 @@ impl<'a> Target<'a> {
             waiting: BTreeSet::new(),
             at_once: false,
             kept: BTreeSet::new(),
+            keys_stay: None,
             is_indexed: false,
             latest: Vec::new(),
         }
@@ -239,10 +242,18 @@ impl<'a> Target<'a> {
     }
 
     /// Who has its rows; `None` where a row can be of one key only, and none was told otherwise.
-    fn owners(&self, snapshot: &Snapshot) -> Result<Option<Owners>, StateError> {
+    fn owners(&mut self, snapshot: &Snapshot) -> Result<Option<Owners>, StateError> {
         let sink = self.plan.name.as_str();
-        let was_told = snapshot.sink(sink)?.unwrap_or_default().key_in_id;
-        if was_told.is_some() && was_told == self.plan.key_in_id() {
+        // It was noted when the sink was opened, and no commit changes it; other processes are asked.
+        let keys_stay = match self.keys_stay {
+            Some(known) => known,
+            None => {
+                let was_told = snapshot.sink(sink)?.unwrap_or_default().key_in_id;
+                was_told.is_some() && was_told == self.plan.key_in_id()
+            }
+        };
+        self.keys_stay = Some(keys_stay);
+        if keys_stay {
             return Ok(None);
         }
         snapshot.owners(sink).map(Some)
