@@ -270,15 +270,10 @@ impl Loaded {
         };
         let types = types.iter().map(|(source, types)| (source, as_text(types)));
         let types = json!(types.collect::<BTreeMap<_, _>>());
-        if state.memo(TYPES)?.as_ref() != Some(&types) {
-            state.set_memo(TYPES, &types)?;
-        }
         let params =
             serde_json::to_value(&self.settings.params).expect("parameters are plain values");
-        state.set_memo(
-            LAST_RUN,
-            &json!({ "now": self.now.to_rfc3339(), "params": params }),
-        )?;
+        let last_run = json!({ "now": self.now.to_rfc3339(), "params": params });
+        state.set_memos(&[(TYPES, &types), (LAST_RUN, &last_run)])?;
         Ok(())
     }
 

@@ -50,7 +50,9 @@ pub(crate) fn recover(
         if writer.has_rows()? {
             return adopt("its target holds rows that this state did not tell it".to_owned());
         }
-        state.discard(name)?;
+        if record.staged.is_some() {
+            state.discard(name)?;
+        }
         return Ok(None);
     };
     if fence.state_id != state.id() {

@@ -100,7 +100,8 @@ fn once(
     say: &mut dyn FnMut(Event) -> Result<(), RunError>,
 ) -> Result<Ran, RunError> {
     let started = Instant::now();
-    lead(request, loaded, cluster, |crew| {
+    // The members close their shares of the state while this process closes its own.
+    let (ran, _state) = lead(request, loaded, cluster, |crew| {
         let (plan, state) = open(loaded, crew.0)?;
         request.refresh.check(&plan)?;
         let status = http::show(request, &loaded.settings, &plan)?;
@@ -135,8 +136,9 @@ fn once(
         }
         let ran = ran?;
         let exit = ran.report.exit;
-        Ok((ran, exit))
-    })
+        Ok(((ran, state), exit))
+    })?;
+    Ok(ran)
 }
 
 /// How many passes a run has at most: a server fails over once, and one that does so

@@ -327,7 +327,12 @@ impl State {
     /// Notes something under a name, over what was noted there: the last run, a source's pinned
     /// types. It is on disk afterwards, and with it all that was written before.
     pub fn set_memo(&self, name: &str, memo: &Value) -> Result<(), StateError> {
-        self.first().set_memo(name, memo)
+        self.set_memos(&[(name, memo)])
+    }
+
+    /// The same of several names, at once.
+    pub fn set_memos(&self, memos: &[(&str, &Value)]) -> Result<(), StateError> {
+        self.first().set_memos(memos)
     }
 
     /// Notes what a stamp was made of, so that a later run can name the part that differs.

@@ -244,12 +244,14 @@ impl Store {
         })
     }
 
-    /// Notes something under a name, over what was noted there: the last run, a source's pinned
+    /// Notes something under each name, over what was noted there: the last run, a source's pinned
     /// types. It is on disk afterwards, and with it all that was written before.
-    pub(super) fn set_memo(&self, name: &str, memo: &Value) -> Result<(), StateError> {
+    pub(super) fn set_memos(&self, memos: &[(&str, &Value)]) -> Result<(), StateError> {
         self.write(SYNCED, |transaction| {
-            let mut memos = transaction.open_table(tables::MEMOS)?;
-            memos.insert(name, record::json_bytes(memo).as_slice())?;
+            let mut table = transaction.open_table(tables::MEMOS)?;
+            for (name, memo) in memos {
+                table.insert(*name, record::json_bytes(memo).as_slice())?;
+            }
             Ok(())
         })
     }
@@ -260,7 +262,7 @@ impl Store {
         stamp: u128,
         parts: &BTreeMap<String, u128>,
     ) -> Result<(), StateError> {
-        self.write(SYNCED, |transaction| {
+        self.write(REDONE, |transaction| {
             stamps::note(transaction, stamp, parts)
         })
     }
@@ -335,6 +337,7 @@ const SYNCED: Durability = Durability::Immediate;
 /// * a publish or discard: the epoch is still staged, and the sink's fence says which it must be.
 ///   The next epoch's stage is synced, so it never finds the older one still staged on disk;
 /// * a note of what ids hold, with the index that goes with it: the next start notes it again;
+/// * what a stamp was made of: so does the next run of that stamp;
 /// * a settlement: its keys are unclean, or differ from their digest as before, so the gate opens
 ///   them and the run finds nothing to tell. Since the order is kept, a key is never clean on disk
 ///   before the publish that made it so.
