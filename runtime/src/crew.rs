@@ -1,10 +1,10 @@
 //! The processes of a run: one leads, the others are its members.
 //!
 //! ```text
-//! lead    begin -----------> plan, agree --> go --> workers, committer ------------------> report
-//!           |                  ^                      ^ parts    | committed, questions
-//!           v                  | stamp, scan          |          v
-//! member  begun -----------> plan ---------> go --> workers, its share of the state --> done
+//! lead    plan ---> begin --> prepare, agree --> go --> workers, committer ------------------> report
+//!           |         |               ^                    ^ parts    | committed, questions
+//!           v         v               | stamp, scan        |          v
+//! member  plan ---> begun --> prepare --------> go --> workers, its share of the state --> done
 //! ```
 //!
 //! Rows of sources cross between workers in the dataflow, by connections of its own. All that is
@@ -32,7 +32,7 @@ use crate::scan::Scan;
 pub(crate) use lead::{Crew, Lead, Passing, Remote, TICK};
 pub(crate) use loss::{end_all, lost, says_by, spoken_to};
 pub(crate) use member::{LEAD, Member, Next};
-pub(crate) use word::{Agreed, Begin, Failure, Tail, Word};
+pub(crate) use word::{Agreed, Begin, Failure, Given, Tail, Word};
 
 impl Agreed {
     /// What this process has planned: the parts of its stamp, the rows of its dimensions, and what it

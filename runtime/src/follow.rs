@@ -27,7 +27,7 @@ use crate::known::Passes;
 use crate::load::{Loaded, Request};
 use crate::look::Before;
 use crate::pass::Pass;
-use crate::run::{Event, Ran, commit, lead, open, pins};
+use crate::run::{Event, Ran, commit, lead, open, pins, planned};
 use crate::state::State;
 use crate::status::Status;
 use crate::watch::{Due, Seen, Timetable, Watch};
@@ -151,7 +151,8 @@ impl Following<'_> {
     }
 
     fn pass(&mut self, loaded: &Loaded, begun: Instant) -> Result<Ran, RunError> {
-        self.plan = loaded.plan(&pins(&self.state)?)?;
+        let state = &*self.state;
+        self.plan = planned(loaded, (&pins(state)?, Some(state)), self.crew.0)?;
         self.watch.add(&self.plan);
         let instants = Instants::hold(&self.plan)?;
         let before = if self.passes.wants_all() {

@@ -20,7 +20,7 @@ use pipelines::settings::{Http, Settings};
 use serde_json::{Value as Json, json};
 
 use crate::cluster::{self, Cluster};
-use crate::crew::Begin;
+use crate::crew::{Begin, Given};
 use crate::error::{Refused, RunError};
 use crate::follow::Follow;
 use crate::instants::Instants;
@@ -196,10 +196,8 @@ impl Loaded {
         (full, before): (bool, &Before),
         instants: &Instants,
     ) -> Result<Begin, RunError> {
-        let types = state.memo(TYPES)?.unwrap_or(Json::Null);
         Ok(Begin {
-            now: self.now.to_rfc3339(),
-            types: types.to_string(),
+            given: self.given(Some(state))?,
             state_id: state.id().to_owned(),
             full,
             before: before.clone(),
@@ -207,13 +205,21 @@ impl Loaded {
         })
     }
 
-    /// Takes now of a pass that another process has begun, and gives the types that it has pinned.
-    pub(crate) fn as_begun(&mut self, begin: &Begin) -> Pins {
-        if let Ok(now) = begin.now.parse() {
+    /// What a pass is planned with beside the file, for other processes.
+    pub(crate) fn given(&self, state: Option<&State>) -> Result<Given, RunError> {
+        let types = state.map(|state| state.memo(TYPES)).transpose()?;
+        Ok(Given {
+            now: self.now.to_rfc3339(),
+            types: types.flatten().unwrap_or(Json::Null).to_string(),
+        })
+    }
+
+    /// Takes now of a pass that another process plans, and gives the types that it has pinned.
+    pub(crate) fn with(&mut self, given: &Given) -> Pins {
+        if let Ok(now) = given.now.parse() {
             self.now = now;
         }
-        let types = begin.types.parse().unwrap_or(Json::Null);
-        pins(types)
+        pins(given.types.parse().unwrap_or(Json::Null))
     }
 
     /// Takes now and parameters of the last run, against which a sink is verified; but for those that

@@ -8,8 +8,10 @@
 //!
 //! A run of several processes is led by the first one; the others do their share of each pass.
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pipelines::document::Document;
@@ -17,7 +19,7 @@ use pipelines::plan::Plan;
 
 use crate::anew::Anew;
 use crate::cluster::Cluster;
-use crate::crew::{Begin, LEAD, Lead, Member, Next, meet};
+use crate::crew::{Begin, Given, LEAD, Lead, Member, Next, meet};
 use crate::error::RunError;
 use crate::follow;
 use crate::held::{sink_called, take_over};
@@ -219,17 +221,26 @@ fn assist(request: &Request, mut loaded: Loaded, cluster: &Cluster) -> Result<i3
     let (member, network) = meet::others(cluster, request, &loaded)?;
     let workers = Workers::start(request.workers, Some(network))?;
     let mut state = None;
+    let mut ahead = None;
     let mut passes = request.follow.map(|_| Passes::default());
     let mut lost = None;
     let ended = loop {
         let next = member.next(state.as_deref(), &request.stop);
         let assisted = next.and_then(|next| match next {
             Next::Quit { exit } => Ok(Some(exit)),
+            Next::Plan(given) => {
+                ahead = Some(Ahead::of(loaded.clone(), given));
+                Ok(None)
+            }
             Next::Pass(begin) => {
+                let plan = match ahead.take() {
+                    Some(ahead) if ahead.given == begin.given => ahead,
+                    _ => Ahead::of(loaded.clone(), begin.given.clone()),
+                };
                 let crew = (&member, &workers);
                 let assisted = assist_once(
                     request,
-                    &mut loaded,
+                    (&mut loaded, plan),
                     &begin,
                     &mut state,
                     passes.as_ref(),
@@ -240,6 +251,7 @@ fn assist(request: &Request, mut loaded: Loaded, cluster: &Cluster) -> Result<i3
             }
         });
         match assisted {
+            Ok(None) if ahead.is_some() => {}
             Ok(None) => lost = None,
             Ok(Some(exit)) => break lost.map_or(Ok(exit), Err),
             // The lead begins another pass.
@@ -258,15 +270,35 @@ fn assist(request: &Request, mut loaded: Loaded, cluster: &Cluster) -> Result<i3
     ended
 }
 
+/// The plan of a pass, which is made while the lead makes its own. That it fails is told when the pass
+/// has begun.
+struct Ahead {
+    given: Given,
+    planning: JoinHandle<Result<Arc<Plan>, RunError>>,
+}
+
+impl Ahead {
+    fn of(mut loaded: Loaded, given: Given) -> Ahead {
+        let pins = loaded.with(&given);
+        let planning = thread::spawn(move || loaded.plan(&pins));
+        Ahead { given, planning }
+    }
+
+    fn plan(self) -> Result<Arc<Plan>, RunError> {
+        let planned = self.planning.join();
+        planned.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
 fn assist_once(
     request: &Request,
-    loaded: &mut Loaded,
+    (loaded, ahead): (&mut Loaded, Ahead),
     begin: &Begin,
     state: &mut Option<Arc<State>>,
     passes: Option<&Passes>,
     (member, workers): (&Member, &Workers),
 ) -> Result<(), RunError> {
-    let pins = loaded.as_begun(begin);
+    loaded.with(&begin.given);
     let state = match state {
         Some(state) => state,
         None => state.insert(Arc::new(State::open_share(
@@ -278,7 +310,7 @@ fn assist_once(
     if let Some(passes) = passes {
         passes.next_is_full(begin.full);
     }
-    let plan = loaded.plan(&pins)?;
+    let plan = ahead.plan()?;
     let pass = Pass {
         request,
         loaded,
@@ -304,27 +336,43 @@ pub fn check(loaded: &Loaded) -> Result<Arc<Plan>, RunError> {
 /// The plan, and the state to run it with. A file with errors makes no state.
 pub(crate) fn open(loaded: &Loaded, lead: &Lead) -> Result<(Arc<Plan>, Arc<State>), RunError> {
     let share = Share::of(LEAD, lead.processes());
-    open_by(loaded, |folder, name| {
+    let opened = |folder: &Path, name: &str| {
         let state = State::open_share(folder, name, &share)?;
         Ok(state.with_members(lead.members()))
+    };
+    open_by(loaded, opened, |pins, state| {
+        planned(loaded, (pins, state), lead)
     })
 }
 
-/// The plan, and the state as `opened` opens it.
+/// The plan of a pass, which the members make meanwhile.
+pub(crate) fn planned(
+    loaded: &Loaded,
+    (pins, state): (&Pins, Option<&State>),
+    lead: &Lead,
+) -> Result<Arc<Plan>, RunError> {
+    if lead.has_members() {
+        lead.plans(loaded.given(state)?);
+    }
+    loaded.plan(pins)
+}
+
+/// The plan as `planned` makes it, and the state as `opened` opens it.
 fn open_by(
     loaded: &Loaded,
     opened: impl FnOnce(&Path, &str) -> Result<State, StateError>,
+    planned: impl Fn(&Pins, Option<&State>) -> Result<Arc<Plan>, RunError>,
 ) -> Result<(Arc<Plan>, Arc<State>), RunError> {
     let (folder, name) = (loaded.state_folder(), &loaded.settings.name);
     let plan = if State::exists(&folder) {
         None
     } else {
-        Some(loaded.plan(&Pins::new())?)
+        Some(planned(&Pins::new(), None)?)
     };
     let state = opened(&folder, name)?;
     let plan = match plan {
         Some(plan) => plan,
-        None => loaded.plan(&pins(&state)?)?,
+        None => planned(&pins(&state)?, Some(&state))?,
     };
     Ok((plan, Arc::new(state)))
 }
@@ -396,7 +444,7 @@ fn look(
 /// Takes what a sink holds for what it was told, and opens every key.
 pub fn adopt(request: &Request, sink: &str) -> Result<usize, RunError> {
     let loaded = Loaded::of(request)?;
-    let (plan, state) = open_by(&loaded, State::open_all)?;
+    let (plan, state) = open_by(&loaded, State::open_all, |pins, _| loaded.plan(pins))?;
     let (plan, fenced) = sink_called(&plan, sink)?;
     let mut writer = fenced.open(false)?;
     let (rows, _) = take_over((plan, fenced), writer.as_mut(), &state)?;

@@ -9,7 +9,7 @@ use operators::consolidate::Epoch;
 
 use super::link::{Link, Links};
 use super::member::LEAD;
-use super::word::{Agreed, Begin, Failure, Word};
+use super::word::{Agreed, Begin, Failure, Given, Word};
 use crate::error::RunError;
 use crate::job::Job;
 use crate::part::Message;
@@ -148,6 +148,11 @@ impl Lead {
     /// The members, in the order of their processes.
     pub(crate) fn members(&self) -> &[Arc<Remote>] {
         &self.members
+    }
+
+    /// Tells the members what a pass is planned with, so that they plan it meanwhile.
+    pub(crate) fn plans(&self, given: Given) {
+        self.tell(&Word::Plan(given));
     }
 
     /// Begins a pass on all members.

@@ -9,7 +9,7 @@ use operators::fault::{die_at, seeded};
 
 use super::lead::TICK;
 use super::link::{Link, Links};
-use super::word::{Agreed, Begin, Failure, Word};
+use super::word::{Agreed, Begin, Failure, Given, Word};
 use crate::commit::Waker;
 use crate::error::RunError;
 use crate::job::Job;
@@ -30,6 +30,8 @@ pub(crate) struct Member {
 
 /// What the lead says between passes.
 pub(crate) enum Next {
+    /// The lead plans a pass.
+    Plan(Given),
     /// A pass begins.
     Pass(Begin),
     /// There is none any more.
@@ -94,6 +96,7 @@ impl Member {
         loop {
             select! {
                 recv(self.words) -> word => match word.expect("the link lives as long as the member") {
+                    Word::Plan(given) => return Ok(Next::Plan(given)),
                     Word::Begin { pass, begin } => {
                         self.pass.store(pass, Ordering::Relaxed);
                         return Ok(Next::Pass(begin));

@@ -1,7 +1,7 @@
 //! What processes of a run tell each other beside the dataflow, and how it is framed.
 //!
 //! ```text
-//! lead -> member    begin, go, committed, ask, stop at, quit          both: stop, failed,
+//! lead -> member    plan, begin, go, committed, ask, stop at, quit    both: stop, failed,
 //! member -> lead    ready, surveyed, part, answer, frozen, done             beat, gone, bye
 //! ```
 //!
@@ -35,6 +35,8 @@ pub(crate) enum Word {
     Gone { process: usize, why: String },
     /// It ends, as it should.
     Bye,
+    /// The lead plans a pass, with this.
+    Plan(Given),
     /// The lead begins a pass. It counts them.
     Begin { pass: u64, begin: Begin },
     /// A member has planned this pass.
@@ -74,13 +76,20 @@ pub(crate) struct Beat {
     pub(crate) doing: String,
 }
 
-/// A pass as the lead begins it.
+/// What a pass is planned with, beside the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Begin {
+pub(crate) struct Given {
     /// The pinned now, as RFC 3339 has it.
     pub(crate) now: String,
     /// The types that former runs inferred, as the memo has them.
     pub(crate) types: String,
+}
+
+/// A pass as the lead begins it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Begin {
+    /// What it is planned with.
+    pub(crate) given: Given,
     /// The id of the state.
     pub(crate) state_id: String,
     /// Whether everything is read, whatever is known.
