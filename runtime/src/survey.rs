@@ -268,7 +268,7 @@ impl Slices {
 
     /// The slice of its cut in which a key of so many bytes is.
     fn cut(&mut self, cut: Cow<'_, str>, weight: u64) -> Cut {
-        let Some(((_, slice), bytes)) = self.last.get_mut(cut.as_ref()) else {
+        let Some(((cut, slice), bytes)) = self.last.get_mut(cut.as_ref()) else {
             let cut: Arc<str> = Arc::from(cut);
             let first = (Arc::clone(&cut), 0);
             self.last.insert(cut, (first.clone(), weight));
@@ -278,7 +278,7 @@ impl Slices {
             (*slice, *bytes) = (*slice + 1, 0);
         }
         *bytes += weight;
-        self.last[cut.as_ref()].0.clone()
+        (Arc::clone(cut), *slice)
     }
 }
 

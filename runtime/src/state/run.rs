@@ -56,7 +56,9 @@ impl Block {
             self.bytes
                 .extend(lengths.map(|length| length.to_le_bytes()[0]));
         } else {
-            lengths.map(|length| put_length(&mut self.bytes, length));
+            for length in lengths {
+                put_length(&mut self.bytes, length);
+            }
         }
         self.bytes.extend_from_slice(rest);
         self.bytes.extend_from_slice(value);
