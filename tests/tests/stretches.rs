@@ -17,6 +17,10 @@ pub(crate) const CSV: &str =
     "type = \"csv\"\npath = \"visits/{prefix}.csv\"\nprefix_of = { prefix = \"ssn\" }
 types = { visit = \"int\", ssn = \"text\", prefix = \"text\" }";
 
+/// Nothing says which keys a file has, so all are complete at once.
+const ONE_STRETCH: &str = "type = \"csv\"\npath = \"visits/*.csv\"
+types = { visit = \"int\", ssn = \"text\" }";
+
 const STAGES: &str = r#"
 id = ["visit"]
 
@@ -55,7 +59,7 @@ pub(crate) fn folder(source: &str) -> Scratch {
         let visits: Vec<i64> = (file * VISITS..(file + 1) * VISITS).collect();
         let ssns = |visit: &i64| format!("{file}-{}", visit % 7);
         let ssns: Vec<String> = visits.iter().map(ssns).collect();
-        if source == CSV {
+        if source != PARQUET {
             let rows = visits.iter().zip(&ssns);
             let lines = rows.map(|(visit, ssn)| format!("{visit},{ssn}\n"));
             let text = format!("visit,ssn\n{}", lines.collect::<String>());
@@ -120,6 +124,27 @@ fn early_keys_are_committed_while_later_ones_are_read() {
         assert_eq!(scratch.tables()["visits"].rows.len(), 70, "{how}");
         scratch.verify().exits(0);
         assert_eq!(scratch.run().exits(0).number("/keys/open"), 0, "{how}");
+    }
+}
+
+/// What the first batch of a stretch yields is on its way while the others are evaluated.
+#[test]
+fn a_batch_is_evaluated_before_the_next_one_is_taken() {
+    let mut scratch = folder(ONE_STRETCH);
+    scratch.workers = 1;
+    let mut command = scratch.command(&["run"]);
+    command.args(["--trace", "trace.json"]);
+    Outcome::of(&mut command).exits(0);
+    let events: Vec<Json> = serde_json::from_slice(&scratch.bytes("trace.json")).unwrap();
+    let in_order = |name: &str| {
+        let mut spans = spans(&events, name);
+        spans.sort_by(|one, other| one.1.total_cmp(&other.1));
+        spans
+    };
+    let (taken, computed) = (in_order("batch"), in_order("key function"));
+    assert_eq!((taken.len(), computed.len()), (10, 10));
+    for ((.., ended), next) in computed.iter().zip(&taken[1..]) {
+        assert!(*ended <= next.1, "{taken:?}, {computed:?}");
     }
 }
 
