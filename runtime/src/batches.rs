@@ -91,14 +91,13 @@ pub(crate) fn batches<'scope>(
                     let keys = stretches[reached].take(&cut);
                     held.downgrade(&(epoch + number));
                     in_flight.push((epoch + number, bytes));
-                    let Some(batch) = taken(&job, &keeper, &cut, keys) else {
-                        continue;
-                    };
-                    output.session(held).give(batch);
+                    if let Some(batch) = taken(&job, &keeper, &cut, keys) {
+                        output.session(held).give(batch);
+                    }
                     // The epoch is complete: it can be committed before the next batch is taken.
                     held.downgrade(&(epoch + number + 1));
-                    // It is evaluated first: of the rows of a stretch one batch is copied at a time, and
-                    // what it yields is on its way while the others are.
+                    // It is evaluated first: what it yields is on its way while the others are, and
+                    // parcels are grouped between two of them.
                     again.activate();
                     break;
                 }
