@@ -145,7 +145,7 @@ mod tests {
         ];
         let mut opened = Opened::default();
         for (key, rows) in found {
-            opened.add(&Key::of(key), key[..1].to_owned(), &rows);
+            opened.add(&Key::of(key), &key[..1], &rows);
         }
         let batches = Batches::of(&cuts(&["1", "2", "3"]), &opened, false, BTreeMap::new());
         assert_eq!((batches.seen, batches.skipped), (4, 2));
