@@ -17,6 +17,9 @@ pub type Diff = i64;
 /// Rows that change over epochs.
 pub type Collection<'scope, D> = VecCollection<'scope, Epoch, D, Diff>;
 
+/// Updates of an epoch that is not complete.
+type Held<D> = (Capability<Epoch>, Vec<(D, Epoch, Diff)>);
+
 /// What `after` has more than `before` (+) and less (-), for each epoch, in the order of rows, once the
 /// epoch is complete.
 ///
@@ -35,8 +38,7 @@ pub fn difference<'scope, D: Data>(
         Pipeline,
         name,
         |_, _| {
-            let mut held: BTreeMap<Epoch, (Capability<Epoch>, Vec<(D, Epoch, Diff)>)> =
-                BTreeMap::new();
+            let mut held: BTreeMap<Epoch, Held<D>> = BTreeMap::new();
             move |(input, frontier), output| {
                 input.for_each(|capability, updates| {
                     let mut updates = updates.drain(..).peekable();

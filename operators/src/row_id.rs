@@ -132,7 +132,11 @@ impl<'de> Deserialize<'de> for RowId {
 
 const DAMAGED: &str = "a row id was made by RowId::of";
 
-fn put_cells<A: ArrayAccessor>(ids: &mut [RowId], cells: A, put: impl Fn(&mut Bytes, A::Item)) {
+fn put_cells<A: ArrayAccessor + Copy>(
+    ids: &mut [RowId],
+    cells: A,
+    put: impl Fn(&mut Bytes, A::Item),
+) {
     for (row, RowId(bytes)) in ids.iter_mut().enumerate() {
         if cells.is_null(row) {
             put_null(bytes);

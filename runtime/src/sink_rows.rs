@@ -193,15 +193,17 @@ fn named(
         kept.push(u32::try_from(newest).expect("a chunk has fewer than 2^32 rows"));
         ids.push((id.clone(), *origin, hashes[newest]));
     }
-    let are_in_place =
-        kept.len() == rows.num_rows() && (0..).zip(&kept).all(|(at, row)| at == *row);
-    let rows = if are_in_place {
-        rows.clone()
-    } else {
-        let positions = UInt32Array::from(kept);
-        arrow::compute::take_record_batch(rows, &positions).expect("rows of the batch")
-    };
+    let rows = taken(rows, kept);
     SinkRows { rows, ids }
+}
+
+/// The rows at these positions; not copied where these are all, in their order.
+fn taken(rows: &RecordBatch, at: Vec<u32>) -> RecordBatch {
+    if at.len() == rows.num_rows() && (0..).zip(&at).all(|(place, row)| place == *row) {
+        return rows.clone();
+    }
+    let taken = arrow::compute::take_record_batch(rows, &UInt32Array::from(at));
+    taken.expect("rows of the batch")
 }
 
 /// What is wrong with a row whose id is not known.

@@ -59,12 +59,7 @@ pub(crate) fn folder(source: &str) -> Scratch {
         let visits: Vec<i64> = (file * VISITS..(file + 1) * VISITS).collect();
         let ssns = |visit: &i64| format!("{file}-{}", visit % 7);
         let ssns: Vec<String> = visits.iter().map(ssns).collect();
-        if source != PARQUET {
-            let rows = visits.iter().zip(&ssns);
-            let lines = rows.map(|(visit, ssn)| format!("{visit},{ssn}\n"));
-            let text = format!("visit,ssn\n{}", lines.collect::<String>());
-            scratch.write(&format!("visits/{file}.csv"), text);
-        } else {
+        if source == PARQUET {
             let columns = [
                 ("visit", Arc::new(Int64Array::from(visits)) as ArrayRef),
                 ("ssn", Arc::new(StringArray::from(ssns)) as ArrayRef),
@@ -73,6 +68,11 @@ pub(crate) fn folder(source: &str) -> Scratch {
             // Files are not in the order of their keys' prefixes.
             let name = format!("visits/{}.parquet", FILES - file);
             write_parquet(&scratch.path(&name), &rows, 1000);
+        } else {
+            let rows = visits.iter().zip(&ssns);
+            let lines = rows.map(|(visit, ssn)| format!("{visit},{ssn}\n"));
+            let text = format!("visit,ssn\n{}", lines.collect::<String>());
+            scratch.write(&format!("visits/{file}.csv"), text);
         }
     }
     scratch

@@ -245,12 +245,11 @@ impl<'a> Target<'a> {
     fn owners(&mut self, snapshot: &Snapshot) -> Result<Option<Owners>, StateError> {
         let sink = self.plan.name.as_str();
         // It was noted when the sink was opened, and no commit changes it; other processes are asked.
-        let keys_stay = match self.keys_stay {
-            Some(known) => known,
-            None => {
-                let was_told = snapshot.sink(sink)?.unwrap_or_default().key_in_id;
-                was_told.is_some() && was_told == self.plan.key_in_id()
-            }
+        let keys_stay = if let Some(known) = self.keys_stay {
+            known
+        } else {
+            let was_told = snapshot.sink(sink)?.unwrap_or_default().key_in_id;
+            was_told.is_some() && was_told == self.plan.key_in_id()
         };
         self.keys_stay = Some(keys_stay);
         if keys_stay {
