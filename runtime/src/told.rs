@@ -47,10 +47,15 @@ pub(crate) fn told<'scope>(
     job: &Arc<Job>,
 ) -> Rows<'scope, (ToldRow, Epoch, Diff)> {
     let (home, asking, answering) = (evaluated.scope().index(), Arc::clone(job), Arc::clone(job));
-    let before = job.check(told_before(job)).unwrap_or_default();
+    let mut before = None;
     let asked = evaluated.flat_map(move |evaluated| ask(&evaluated, home as u64, &asking));
     let answered = brought(asked, job).flat_map(move |asked| {
-        let told = answering.check(told_rows(&asked, &before, &answering));
+        // Not before it is asked: a run in which no key is open does not open the state.
+        let before = before.get_or_insert_with(|| {
+            let before = answering.check(told_before(&answering));
+            before.unwrap_or_default()
+        });
+        let told = answering.check(told_rows(&asked, before, &answering));
         let told = told.filter(|told| !told.is_empty())?;
         let (about, epoch) = (told.len() * ROW, asked.epoch);
         let answered = Answered { epoch, told };
@@ -91,8 +96,8 @@ fn ask(evaluated: &Evaluated, home: u64, job: &Job) -> Vec<(u64, Crossing<Asked>
     asked.into_iter().map(ask).collect()
 }
 
-/// The sinks that were told something before this pass, by their numbers. What they are told in it is of
-/// keys that are not asked about again.
+/// The sinks that were told something before the first keys of this pass are asked about, by their numbers.
+/// What the others are told in it is of keys that are not asked about again.
 fn told_before(job: &Job) -> Result<BTreeSet<u16>, RunError> {
     let snapshot = job.state.snapshot()?;
     let mut before = BTreeSet::new();
