@@ -9,6 +9,7 @@ use serde_bytes::ByteBuf;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::order;
 use crate::schema::Type;
 use crate::value::{Value, canonical};
 
@@ -82,10 +83,7 @@ impl RowId {
 
     /// Its first bytes as a number, in the order of ids: quickly compared, and mostly enough.
     pub fn front(&self) -> u128 {
-        let mut front = [0; 16];
-        let length = self.0.len().min(front.len());
-        front[..length].copy_from_slice(&self.0[..length]);
-        u128::from_be_bytes(front)
+        order::front(&self.0)
     }
 
     /// The values it was made of.

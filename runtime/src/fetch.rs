@@ -118,7 +118,7 @@ impl Work for All {
 pub(crate) struct Wanted {
     /// The key.
     pub(crate) key: Key,
-    /// The slice of its cut that it is evaluated in.
+    /// The batch that it is evaluated in: its cut, and which slice of it.
     pub(crate) cut: Cut,
     /// The pieces that are to be read again for it.
     pub(crate) pieces: Vec<u32>,

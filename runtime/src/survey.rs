@@ -343,7 +343,7 @@ pub(crate) fn observe<'scope>(
         "Observe",
         move |_, _| {
             let mut found = Opened::default();
-            // What there is of one key comes together: the gate is arranged, and a key passes it once.
+            // What there is of one key comes together: what passes the gate is in order, and a key passes it once.
             let mut of_key: Vec<(GateRow, Diff)> = Vec::new();
             let mut told = false;
             move |(input, frontier), output| {

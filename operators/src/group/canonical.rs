@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Int64Type};
 use arrow::error::ArrowError;
 
 use crate::chunk::batch;
-use crate::order::equatable;
+use crate::order::{equatable, front};
 
 /// The places of rows, which are in the order of their origins, put into canonical order within
 /// each: by the id columns, then by all others. What is not part of the id is looked at for rows of
@@ -79,14 +79,6 @@ pub(super) fn canonically(
         }
     }
     Ok(sorted)
-}
-
-/// The front of an id, which tells almost all of them apart, without a look at the rest.
-fn front(id: &[u8]) -> u128 {
-    let mut front = [0; 16];
-    let length = id.len().min(16);
-    front[..length].copy_from_slice(&id[..length]);
-    u128::from_be_bytes(front)
 }
 
 /// Whole numbers, as numbers in their order; null comes first.

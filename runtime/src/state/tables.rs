@@ -23,6 +23,7 @@
 use std::ops::Bound;
 
 use operators::key::{Key, VIRTUAL_PARTITIONS};
+use operators::order::front;
 use redb::TableDefinition;
 
 /// A virtual partition is one byte.
@@ -135,11 +136,8 @@ pub(super) fn put_beneath(bytes: &mut Vec<u8>, key: &Key, tail: &[u8]) {
 pub(super) type Begin = [u128; 2];
 
 pub(super) fn begin(bytes: &[u8]) -> Begin {
-    let mut begin = [0; size_of::<Begin>()];
-    let length = bytes.len().min(begin.len());
-    begin[..length].copy_from_slice(&bytes[..length]);
-    let (numbers, _) = begin.as_chunks();
-    [0, 1].map(|number| u128::from_be_bytes(numbers[number]))
+    let rest = bytes.get(size_of::<u128>()..).unwrap_or_default();
+    [front(bytes), front(rest)]
 }
 
 /// The key and the tail of [`beneath`]; `None` when the bytes are not of that layout.
