@@ -186,6 +186,11 @@ pub trait Fenced {
         None
     }
 
+    /// Whether rows are found in it by their key.
+    fn finds_rows(&self) -> bool {
+        true
+    }
+
     /// Whether the target is made for no row at all. A table is not: the types of its columns stay, and
     /// those of a file without rows are guessed.
     fn exists_empty(&self) -> bool {
@@ -237,6 +242,11 @@ pub trait Fenced {
 pub trait Writer: Send {
     /// The fence of this pipeline and sink; `None` before the first commit.
     fn fence(&mut self) -> Result<Option<Fence>, SinkError>;
+
+    /// The greatest epoch that the target speaks of, 0 for none: what it is told next is later.
+    fn newest_epoch(&mut self) -> Result<u64, SinkError> {
+        Ok(self.fence()?.map_or(0, |fence| fence.epoch))
+    }
 
     /// Whether the target holds any row, live or not.
     fn has_rows(&mut self) -> Result<bool, SinkError>;

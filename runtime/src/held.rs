@@ -62,7 +62,7 @@ pub(crate) fn take_over(
     }
     let next = Fence {
         state_id: state.id().to_owned(),
-        epoch: state.take_epoch()?,
+        epoch: state.take_epoch_after(writer.newest_epoch()?)?,
     };
     let before = writer.fence()?;
     state.discard(&plan.name)?;

@@ -238,7 +238,12 @@ impl State {
     /// A number that no epoch of this state had or will have; numbers grow. It is on disk before
     /// it is given.
     pub fn take_epoch(&self) -> Result<u64, StateError> {
-        self.first().take_epoch()
+        self.take_epoch_after(0)
+    }
+
+    /// The same, but greater than `newest`, which a target knows of another state.
+    pub fn take_epoch_after(&self, newest: u64) -> Result<u64, StateError> {
+        self.first().take_epoch(newest)
     }
 
     /// Keeps what a sink is about to be told, on disk before the sink hears of it, and marks its

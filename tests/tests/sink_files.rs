@@ -394,6 +394,31 @@ fn a_log_sums_up_to_a_run_from_nothing() {
     assert_eq!(scratch.run().exits(0).number("/keys/recomputed"), 0);
 }
 
+/// A state counts its epochs itself; what a log is told by a new one stands behind all that it holds.
+#[test]
+fn a_log_that_a_new_state_adopts_goes_on_behind_its_entries() {
+    let scratch = modes();
+    let end = |hour: usize| {
+        scratch.sheet("bookings", |bookings| {
+            bookings.set(
+                ("booking", "20"),
+                "ends_at",
+                &format!("2026-03-02 {hour}:00"),
+            );
+        });
+        scratch.run().exits(0);
+    };
+    // As many epochs as a state takes at once, again and again.
+    (15..23).for_each(end);
+    fs::remove_dir_all(scratch.path("output/.tidemill")).unwrap();
+    for log in ["log_table", "log_files", "log_lines"] {
+        scratch.adopt(log).exits(0);
+    }
+    end(14);
+    let verified = scratch.verify().exits(0);
+    assert_eq!(verified.number("/not_yet_run"), 0);
+}
+
 #[test]
 fn what_others_write_to_a_target_of_ours_alone_goes() {
     let scratch = modes();

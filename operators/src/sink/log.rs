@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::{concat_batches, max, take_record_batch};
 use arrow::datatypes::Int64Type;
 
 use super::policy::{Lookups, Transition};
@@ -137,6 +137,10 @@ impl Fenced for Log {
         self.entries.gathers()
     }
 
+    fn finds_rows(&self) -> bool {
+        false
+    }
+
     fn exists_empty(&self) -> bool {
         self.entries.exists_empty()
     }
@@ -153,6 +157,19 @@ struct LogWriter {
 impl Writer for LogWriter {
     fn fence(&mut self) -> Result<Option<Fence>, SinkError> {
         self.entries.fence()
+    }
+
+    /// Its fence can be gone, and its entries be there.
+    fn newest_epoch(&mut self) -> Result<u64, SinkError> {
+        let mut newest = self.entries.newest_epoch()?;
+        let at = self.rows.schema.columns().len();
+        self.entries.live_rows(&mut |entries, _| {
+            let epochs = entries.column(at).as_primitive::<Int64Type>();
+            let greatest = max(epochs).and_then(|epoch| u64::try_from(epoch).ok());
+            newest = newest.max(greatest.unwrap_or(0));
+            ControlFlow::Continue(())
+        })?;
+        Ok(newest)
     }
 
     fn has_rows(&mut self) -> Result<bool, SinkError> {

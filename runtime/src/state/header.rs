@@ -76,13 +76,14 @@ pub(super) fn check(
     text(ID)
 }
 
-/// The next epochs, which no other call gives again.
+/// The next epochs from `least` on, which no other call gives again.
 pub(super) fn take_epochs(
     transaction: &WriteTransaction,
+    least: u64,
     count: u64,
 ) -> Result<Range<u64>, StateError> {
     let meta = transaction.open_table(tables::META)?;
-    let epoch = next_epoch(&meta)?;
+    let epoch = next_epoch(&meta)?.max(least);
     drop(meta);
     set_next_epoch(transaction, epoch + count)?;
     Ok(epoch..epoch + count)

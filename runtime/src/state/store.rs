@@ -148,15 +148,16 @@ impl Store {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A number that no epoch of this state had or will have; numbers grow. It is on disk before
-    /// it is given.
-    pub(super) fn take_epoch(&self) -> Result<u64, StateError> {
+    /// A number greater than `newest` that no epoch of this state had or will have; numbers grow. It is
+    /// on disk before it is given.
+    pub(super) fn take_epoch(&self, newest: u64) -> Result<u64, StateError> {
         let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(epoch) = epochs.next() {
+        let taken = epochs.next();
+        if let Some(epoch) = taken.filter(|epoch| *epoch > newest) {
             return Ok(epoch);
         }
         *epochs = self.write(SYNCED, |transaction| {
-            header::take_epochs(transaction, EPOCHS_AT_ONCE)
+            header::take_epochs(transaction, newest + 1, EPOCHS_AT_ONCE)
         })?;
         Ok(epochs.next().expect("some were taken"))
     }

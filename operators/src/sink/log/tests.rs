@@ -175,6 +175,25 @@ fn every_update_is_an_entry_with_its_epoch_and_diff() {
 }
 
 #[test]
+fn a_log_knows_its_newest_epoch_by_its_entries() {
+    let newest = |log: &Fixture| log.log().open(true).unwrap().newest_epoch().unwrap();
+    for (kind, path) in TARGETS {
+        let mut log = Fixture::new(kind, path);
+        assert_eq!(newest(&log), 0, "{kind}");
+        log.tell(&Turns::from([(1, Some(name("a")))]));
+        log.tell(&Turns::from([(1, Some(name("b")))]));
+        assert_eq!(newest(&log), 2, "{kind}");
+        if kind == "sqlite" {
+            let database = rusqlite::Connection::open(log.folder.path().join(path)).unwrap();
+            database
+                .execute_batch("DROP TABLE _tidemill_fence")
+                .unwrap();
+            assert_eq!(newest(&log), 2, "without its fence");
+        }
+    }
+}
+
+#[test]
 fn files_of_a_log_are_written_once() {
     let mut log = Fixture::new("parquet", "a");
     let files = |log: &Fixture| {

@@ -15,6 +15,9 @@ fn epochs_grow_and_are_never_given_twice() {
     let state = state();
     let taken: Vec<u64> = (0..3).map(|_| state.take_epoch().unwrap()).collect();
     assert_eq!(taken, [1, 2, 3]);
+    assert!(state.take_epoch_after(3).unwrap() > 3);
+    assert_eq!(state.take_epoch_after(5_000).unwrap(), 5_001);
+    assert_eq!(state.take_epoch().unwrap(), 5_002);
 }
 
 #[test]
