@@ -6,7 +6,6 @@ use std::fmt;
 
 use operators::catalog::Connection;
 use operators::postgres::{Finding, TableOf, Use};
-use operators::sink::Fenced;
 use pipelines::cluster::Hosts;
 use pipelines::plan::{Plan, SinkPlan, SourcePlan};
 use serde::Serialize;
@@ -62,8 +61,12 @@ fn uses(plan: &Plan) -> BTreeMap<String, Vec<Use>> {
         }
     }
     for sink in &plan.sinks {
-        if let Some(table) = sink.sink.fenced().and_then(Fenced::table) {
-            add(table, writes(sink), true);
+        let Some(fenced) = sink.sink.fenced() else {
+            continue;
+        };
+        let found = fenced.finds_rows().then(|| writes(sink));
+        if let Some(table) = fenced.table() {
+            add(table, found.into_iter().collect(), true);
         }
     }
     uses
@@ -85,11 +88,11 @@ fn reads(plan: &Plan, at: usize, source: &SourcePlan) -> Vec<(Vec<String>, Strin
 }
 
 /// By what rows of a sink are found.
-fn writes(sink: &SinkPlan) -> Vec<(Vec<String>, String)> {
+fn writes(sink: &SinkPlan) -> (Vec<String>, String) {
     let (key, _) = sink.sink.identity();
     let columns = sink.schema.columns();
     let names = key.iter().map(|column| columns[*column].0.clone());
-    vec![(names.collect(), format!("the key of sink `{}`", sink.name))]
+    (names.collect(), format!("the key of sink `{}`", sink.name))
 }
 
 impl fmt::Display for Examined {

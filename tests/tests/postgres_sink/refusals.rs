@@ -10,21 +10,25 @@ fn row(id: &str, v: i64, w: &str) -> Vec<Value> {
     vec![text(id), int(v), text(w)]
 }
 
-/// Tells rows to a table that is made so, by sets and by policies. Gives the ids of those that are
-/// there, and why others are not: the same for both.
+/// Tells rows to a table that is made so, by sets, by policies and as entries of a log. Gives the ids of
+/// those that are there, and why others are not: the same for all three.
 fn told(made: &str, rows: &[Vec<Value>]) -> (Vec<String>, Vec<String>) {
-    let [sets, policies] = [false, true].map(|policies| {
-        let mut fixture = Fixture::new(&ROW, &["id"]).over(made);
-        if policies {
-            fixture = fixture.column("v", &[("update", "new.v")]);
-        }
-        let mut fixture = fixture.on_retract("ignore");
+    let [sets, policies, log] = ["sets", "policies", "log"].map(|way| {
+        let fixture = Fixture::new(&ROW, &["id"]).over(made);
+        let mut fixture = match way {
+            "policies" => fixture
+                .column("v", &[("update", "new.v")])
+                .on_retract("ignore"),
+            "log" => fixture.write("append"),
+            _ => fixture.on_retract("ignore"),
+        };
         let applied = fixture.tell(rows, &[]);
         assert_eq!(applied.inserted + applied.refused.len(), rows.len());
         let there = fixture.query("SELECT id FROM t ORDER BY 1");
         (there, reasons(applied.refused))
     });
     assert_eq!(sets, policies);
+    assert_eq!(sets, log);
     sets
 }
 

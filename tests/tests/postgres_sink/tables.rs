@@ -108,6 +108,24 @@ fn only_an_index_that_tells_all_ids_apart_will_do() {
     assert_eq!(index(folds), 1);
 }
 
+/// Nothing is looked for in a log; a key that its owner gives it holds all the same.
+#[test]
+fn a_log_is_made_without_a_key_and_takes_a_table_without() {
+    let mut log = Fixture::new(&ROW, &["id"]).write("append");
+    log.tell(&[row("a")], &[]);
+    assert_eq!(
+        log.query("SELECT indexname FROM pg_indexes WHERE tablename = 't'"),
+        Vec::<String>::new()
+    );
+    let made = "CREATE TABLE t (id text, v bigint, \"At\" timestamp)";
+    let log = Fixture::new(&ROW, &["id"]).over(made).write("append");
+    assert_eq!(log.unfit(), Vec::<String>::new());
+    let mut log = log.over("ALTER TABLE t ADD PRIMARY KEY (id)");
+    assert_eq!(log.tell(&[row("a"), row("b")], &[]).inserted, 2);
+    let applied = log.tell(&[row("b"), row("c")], &[]);
+    assert_eq!((applied.inserted, applied.refused.len()), (1, 1));
+}
+
 #[test]
 fn columns_are_added_where_that_is_allowed_and_those_of_others_stay() {
     let mut fixture = Fixture::new(&ROW, &["id"])

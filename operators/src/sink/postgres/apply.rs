@@ -4,7 +4,7 @@
 //!  rows ---------> all are new, or a log --------> COPY into the table
 //!       |                                            | one is refused, or is there
 //!       |                                            v
-//!       \--------> no policies ------------------> COPY beside it, and statements over both
+//!       |--------> no policies ------------------> COPY beside it, and statements over both
 //!        \-------> policies ---------------------> old rows by COPY, resolved, COPY beside it ..
 //!  retractions --> the same two ways
 //! ```
@@ -12,6 +12,7 @@
 //! What the server does not take is found by [`super::search`], and the others go through.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
@@ -143,6 +144,9 @@ impl Applying<'_> {
         if sent.positions.is_empty() {
             return Ok(());
         }
+        if self.plan.table.mode == Mode::Append {
+            return self.append(sent);
+        }
         if !plain {
             return self.merge_by_policies(sent);
         }
@@ -155,6 +159,24 @@ impl Applying<'_> {
         self.merge_sets(sent)
     }
 
+    /// Adds entries to a log, of which none is there already: nothing is looked for.
+    fn append(&mut self, mut sent: Sent<'_>) -> Result<(), PostgresError> {
+        let layout = self.layout;
+        if layout.takes_copies() && self.copy(&sent)? {
+            return Ok(());
+        }
+        self.load(&layout.rows(), &mut sent)?;
+        let mut attempt = Attempt {
+            stage: ROWS,
+            sql: &|range| layout.insert(range),
+            take: &mut |range, answers| all_taken(range, &answers),
+        };
+        let refusals = self.search.each(sent.positions.len(), &mut attempt)?;
+        self.refuse(&mut sent, &refusals);
+        self.applied.count(Transition::Insert, sent.positions.len());
+        Ok(())
+    }
+
     /// Whether rows can go straight into the table: all are new to it, as far as is known. One that is
     /// there all the same is refused, by the index that its key has.
     fn copies(&mut self, known: &[bool]) -> Result<bool, PostgresError> {
@@ -163,7 +185,7 @@ impl Applying<'_> {
             return Ok(false);
         }
         let are_new = *self.strangers == Strangers::Copied && !known.contains(&true);
-        if self.plan.table.mode == Mode::Append || are_new {
+        if are_new {
             return Ok(true);
         }
         let sql = format!("SELECT NOT EXISTS (SELECT FROM {})", self.layout.table);
@@ -328,6 +350,14 @@ fn merged(layout: &Layout, plan: &Plan, answers: &[Answer]) -> Vec<(Transition, 
             .zip(counts),
     );
     done
+}
+
+/// Insists that a statement wrote every row of a range.
+pub(super) fn all_taken(range: &Range<usize>, answers: &[Answer]) -> Result<(), String> {
+    if usize_of(answers[0].count) == range.len() {
+        return Ok(());
+    }
+    Err("a trigger or a rule of the table ignored it".to_owned())
 }
 
 /// A count of rows.

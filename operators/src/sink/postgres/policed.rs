@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array, new_null_array};
 
-use super::apply::{Applying, usize_of};
+use super::apply::{Applying, all_taken};
 use super::decode::{Column, Rows, boolean, int4, text};
 use super::encode::Encoder;
 use super::layout;
@@ -182,12 +182,7 @@ impl Applying<'_> {
                     .update(transition, &written, range)
                     .unwrap_or_else(|| format!("SELECT FROM pg_temp.{ROWS} AS s WHERE {range}")),
             },
-            take: &mut |range, answers| {
-                if usize_of(answers[0].count) == range.len() {
-                    return Ok(());
-                }
-                Err("a trigger or a rule of the table ignored it".to_owned())
-            },
+            take: &mut |range, answers| all_taken(range, &answers),
         };
         let refusals = self.search.each(sent.positions.len(), &mut attempt)?;
         self.refuse(&mut sent, &refusals);

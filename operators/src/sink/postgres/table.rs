@@ -7,7 +7,6 @@ use super::layout::{Beside, Column, LIVE, Layout, OWNER, quoted};
 use crate::postgres::{PostgresError, Session};
 use crate::schema::{Schema, Type};
 use crate::sink::SinkError;
-use crate::sink::log::EPOCH;
 use crate::sink::mode::Mode;
 
 /// The table of a sink, as its pipeline declares it.
@@ -149,8 +148,11 @@ impl Table {
         Some(Unfit::new(what, help))
     }
 
-    /// Rows are found by their key, and each is one.
+    /// Rows are found by their key, and each is one; but those of a log.
     fn index(&self, found: &Found) -> Option<Unfit> {
+        if self.mode == Mode::Append {
+            return None;
+        }
         let key: Vec<&str> = self.key_names().collect();
         // Without its columns there is no index on the key.
         if found.is_unique(&key) || key.iter().any(|name| found.column(name).is_none()) {
@@ -201,14 +203,10 @@ impl Table {
     }
 
     fn create(&self, layout: &Layout) -> String {
-        let mut key: Vec<&str> = self.key_names().collect();
-        if self.mode == Mode::Append {
-            // A log grows at its end, and so does an index that begins with the epoch: one that begins
-            // with the rows' ids would be written all over.
-            key.sort_by_key(|name| *name != EPOCH);
-        }
-        let key: Vec<String> = key.into_iter().map(quoted).collect();
-        let key = format!("PRIMARY KEY ({})", key.join(", "));
+        let key: Vec<String> = self.key_names().map(quoted).collect();
+        // Nothing is looked for in a log: an index would take longer to write than its entries.
+        let has_key = self.mode != Mode::Append;
+        let key = has_key.then(|| format!("PRIMARY KEY ({})", key.join(", ")));
         let columns = self
             .columns
             .columns()
@@ -217,7 +215,7 @@ impl Table {
         let own = self
             .own()
             .map(|(name, definition)| format!("{name} {definition}"));
-        let parts: Vec<String> = columns.chain(own).chain([key]).collect();
+        let parts: Vec<String> = columns.chain(own).chain(key).collect();
         format!("CREATE TABLE {} ({})", layout.table, parts.join(", "))
     }
 
