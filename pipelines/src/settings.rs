@@ -102,9 +102,9 @@ pub struct Settings {
 /// How much memory rows may take when the author does not say.
 const MEMORY: u64 = 2 << 30;
 
-/// Batches between the gate and the commit when the author does not say: one is committed while
-/// the next are evaluated.
-const EPOCHS_IN_FLIGHT: u64 = 16;
+/// Batches between the gate and the commit when the author does not say: half of them are committed while
+/// the others are evaluated.
+const EPOCHS_IN_FLIGHT: u64 = 32;
 
 /// How long a run waits that does not move when the author does not say: longer than a batch, a chunk
 /// or a commit takes.

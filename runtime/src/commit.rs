@@ -14,7 +14,8 @@
 //!   workers hear that the epochs are committed
 //! ```
 //!
-//! All epochs that are complete when a commit begins are committed together. Invariants:
+//! All epochs that are complete when a commit begins are committed together; when they are worth one
+//! is told by `ready`. Invariants:
 //! * rows are staged, and their keys are unclean, on disk before the sink can have them;
 //! * what a sink refused is not told;
 //! * a key is clean only when every sink has published all its rows.
@@ -22,12 +23,14 @@
 mod behind;
 mod claims;
 mod keys;
+mod ready;
 mod target;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use operators::consolidate::Epoch;
@@ -47,6 +50,7 @@ use crate::report::opened::Opened;
 use crate::state::{SettledKey, State};
 use behind::Behind;
 use keys::Keys;
+use ready::Ready;
 pub(crate) use target::{Counts, Difference, Target};
 use turn::Turn;
 
@@ -123,8 +127,7 @@ pub(crate) struct Committer<'a> {
     parts: BTreeMap<Epoch, Vec<Part>>,
     /// How many workers failed at the first try of an epoch.
     failures: BTreeMap<Epoch, usize>,
-    /// Complete epochs that wait for a commit.
-    complete: Vec<(Epoch, Vec<Part>)>,
+    ready: Ready,
     keys: Keys,
     outcome: Outcome,
 }
@@ -148,7 +151,7 @@ impl<'a> Committer<'a> {
             passing,
             parts: BTreeMap::new(),
             failures: BTreeMap::new(),
-            complete: Vec::new(),
+            ready: Ready::of(job.plan.settings.epochs_in_flight),
             keys: Keys::new(job.stamp),
             outcome: Outcome::default(),
         }
@@ -168,15 +171,18 @@ impl<'a> Committer<'a> {
         'a: 'scope,
     {
         loop {
-            match messages.recv_timeout(TICK) {
+            let waits = self.ready.waits(Instant::now());
+            match messages.recv_timeout(waits.map_or(TICK, |waits| waits.min(TICK))) {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             messages.try_iter().for_each(|message| self.take(message));
             self.passing.look(self.job);
-            if !self.complete.is_empty() {
+            let began = Instant::now();
+            if self.ready.waits(began).is_some_and(|waits| waits.is_zero()) {
                 self.commit(false, behind)?;
+                self.ready.took(began.elapsed());
             }
         }
         if !self.job.abort.is_raised() {
@@ -257,7 +263,7 @@ impl<'a> Committer<'a> {
             self.failures.insert(epoch, failed);
             self.complete(RETRIES + epoch);
         }
-        self.complete.push((epoch, parts));
+        self.ready.add(epoch, parts, Instant::now());
     }
 
     /// Commits the complete epochs together. The last commit of a run settles what was held.
@@ -271,7 +277,7 @@ impl<'a> Committer<'a> {
     {
         let mut updates: Vec<Vec<_>> = self.targets.iter().map(|_| Vec::new()).collect();
         let (mut epochs, mut evaluated) = (Vec::new(), 0);
-        for (epoch, parts) in std::mem::take(&mut self.complete) {
+        for (epoch, parts) in self.ready.take() {
             epochs.push(epoch);
             for part in parts {
                 self.outcome.weigh(&part);

@@ -279,13 +279,17 @@ def narrow(server, args):
         parquet.write_table(rows, os.path.join(args.scratch, name, "rows.parquet"), compression="zstd")
         fill(server, f"lies_{name}", rows)
     server.psql(f"\\copy lies_all to '{args.scratch}/all.bin' (format binary)")
+    server.psql(f"\\copy lies_changed to '{args.scratch}/found.bin' (format binary)")
     server.psql(f"\\copy (select * from lies_changed where a_visit_id % 10 = 3) to '{args.scratch}/changed.bin' (format binary)")
 
 
-def merged(server, file):
+def merged(server, file, which=""):
     """COPY into a temporary table, and one statement, as one would write it by hand."""
     columns = ["b_visit_id", "ssn", "overlap_min", "rate", "updated_at"]
     sets = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    if which == "where they differ":
+        sides = [", ".join(f"{side}.{name}" for name in columns) for side in ("t", "excluded")]
+        sets += f" where ({sides[0]}) is distinct from ({sides[1]})"
     server.psql(
         "begin",
         "create temp table s (like t) on commit drop",
@@ -349,10 +353,12 @@ def write(args, server):
         "load, sink": (lambda: fresh(merge_once), lambda: sink_alone(merge_once)),
         "merge, sink": (lambda: filled(merge_once), lambda: sink_alone(merge_once)),
         "merge by hand": (filled_by_hand, lambda: timed(lambda: merged(server, f"{args.scratch}/changed.bin"))),
+        "found by hand": (filled_by_hand, lambda: timed(lambda: merged(server, f"{args.scratch}/found.bin", "where they differ"))),
     })
     for name, peer, what in (("append", "copy", "append 1 M rows: beside COPY binary"), ("load", "load by hand", "first load by merge: beside temporary table and ON CONFLICT"), ("merge", "merge by hand", "merge, 10 % of the rows changed: beside the same of these rows")):
         row(what, taken[name], taken[peer])
         row("— its sink alone, in one commit", taken[f"{name}, sink"], taken[peer], "1.11")
+    row("— the whole run, beside the same of all rows, which finds those that differ", taken["merge"], taken["found by hand"], "1.11")
 
 
 def quiet(args, server):
