@@ -15,7 +15,7 @@
 //! ```
 //!
 //! All epochs that are complete when a commit begins are committed together; when they are worth one
-//! is told by `ready`. Invariants:
+//! is told by `ready`. While it is written (`writing`), the next one is netted. Invariants:
 //! * rows are staged, and their keys are unclean, on disk before the sink can have them;
 //! * what a sink refused is not told;
 //! * a key is clean only when every sink has published all its rows.
@@ -23,20 +23,23 @@
 mod behind;
 mod claims;
 mod keys;
+mod outcome;
+mod outlet;
 mod ready;
 mod target;
 mod turn;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam::select;
 use operators::consolidate::Epoch;
 use operators::fault::{self, die_at};
 use operators::key::Key;
-use operators::sink::Change;
 use timely::scheduling::SyncActivator;
 
 use crate::crew::{LEAD, Passing, TICK, Word};
@@ -45,81 +48,22 @@ use crate::error::RunError;
 use crate::job::{Job, Purpose};
 use crate::part::{Message, Part, Update};
 use crate::recorder::{Lane, Phase, Recorder, Task};
-use crate::report::batches::{BatchWeight, HEAVIEST};
 use crate::report::opened::Opened;
 use crate::state::{SettledKey, State};
-use behind::Behind;
 use keys::Keys;
+pub(crate) use outcome::Outcome;
+pub(crate) use outlet::{Counts, Outlet};
 use ready::Ready;
-pub(crate) use target::{Counts, Difference, Target};
+pub(crate) use target::{Difference, Target};
 use turn::Turn;
-
-/// What came of a run.
-#[derive(Default)]
-pub(crate) struct Outcome {
-    /// What the gate found.
-    pub(crate) opened: Opened,
-    /// How many keys were evaluated.
-    pub(crate) recomputed: usize,
-    /// The keys with the most rows among them, the heaviest first.
-    pub(crate) heaviest: Vec<(u64, Key)>,
-    /// What each batch weighed that was evaluated.
-    pub(crate) batches: BTreeMap<String, BatchWeight>,
-    /// Batches that failed at their last try, and why.
-    pub(crate) failed: BTreeMap<String, String>,
-    /// What was done to each sink, by name.
-    pub(crate) sinks: BTreeMap<String, Counts>,
-    /// The rows that were written, or would be: for `plan --rows` and `verify`.
-    pub(crate) changes: BTreeMap<String, Vec<Change>>,
-    /// Rows that differ between sink and pipeline, by sink: for `verify`.
-    pub(crate) differences: BTreeMap<String, Vec<Difference>>,
-    /// Whether the run was asked to stop, and left something to the next one.
-    pub(crate) stopped: bool,
-    /// Whether some key is left unclean.
-    pub(crate) unclean: bool,
-}
-
-impl Outcome {
-    /// Whether nothing is left to the next run.
-    pub(crate) fn leaves_nothing(&self) -> bool {
-        !self.stopped && !self.unclean && self.failed.is_empty()
-    }
-
-    /// Notes what a part weighed. What a batch weighed that is tried again counts once more; its keys
-    /// do not.
-    fn weigh(&mut self, part: &Part) {
-        let of_cut = self.batches.entry(part.cut.clone());
-        let mut weight = part.weight.clone();
-        if part.retry {
-            weight.keys = 0;
-        }
-        of_cut
-            .and_modify(|known| known.add(&weight))
-            .or_insert(weight);
-        if part.failed.is_some() {
-            return;
-        }
-        let least = if self.heaviest.len() < HEAVIEST {
-            0
-        } else {
-            self.heaviest[HEAVIEST - 1].0
-        };
-        let keys = part.keys.iter().enumerate();
-        let weighed = keys.map(|(at, key)| (part.rows_of(at), key));
-        let heavy = weighed.filter(|(rows, key)| *rows > least && !key.is_reserved());
-        self.heaviest
-            .extend(heavy.map(|(rows, key)| (rows, key.clone())));
-        self.heaviest
-            .sort_by(|(one, a), (other, b)| other.cmp(one).then_with(|| a.cmp(b)));
-        self.heaviest.truncate(HEAVIEST);
-    }
-}
+use writing::{Hands, Writing, Written};
 
 /// The committer of a run.
 pub(crate) struct Committer<'a> {
     job: &'a Job,
     state: &'a State,
     targets: Vec<Target<'a>>,
+    outlets: Vec<Outlet<'a>>,
     waker: Waker,
     committed: Vec<Sender<Epoch>>,
     passing: Passing<'a>,
@@ -128,30 +72,50 @@ pub(crate) struct Committer<'a> {
     /// How many workers failed at the first try of an epoch.
     failures: BTreeMap<Epoch, usize>,
     ready: Ready,
+    /// The commit that is netted, and the one that is written.
+    next: Option<Round>,
+    under_way: Option<Round>,
     keys: Keys,
     outcome: Outcome,
 }
 
+/// A commit of all sinks.
+struct Round {
+    epochs: Vec<Epoch>,
+    /// What is said of their keys; the updates are in the turns.
+    parts: Vec<Part>,
+    /// What it does to each sink; `None` where none is to be written, and no key settled.
+    turns: Option<Vec<Turn>>,
+    /// Keys of which rows are held until a later one.
+    held: BTreeSet<Key>,
+    last: bool,
+    began: Instant,
+}
+
 impl<'a> Committer<'a> {
-    /// A committer that writes to these targets; `committed` leads to each worker of this process, and
+    /// A committer that writes to these sinks; `committed` leads to each worker of this process, and
     /// `passing` to other processes.
     pub(crate) fn new(
         job: &'a Job,
         state: &'a State,
-        targets: Vec<Target<'a>>,
+        sinks: Vec<(Target<'a>, Outlet<'a>)>,
         committed: Vec<Sender<Epoch>>,
         passing: Passing<'a>,
     ) -> Self {
+        let (targets, outlets) = sinks.into_iter().unzip();
         Committer {
             job,
             state,
             targets,
+            outlets,
             waker: Waker::default(),
             committed,
             passing,
             parts: BTreeMap::new(),
             failures: BTreeMap::new(),
             ready: Ready::of(job.plan.settings.epochs_in_flight),
+            next: None,
+            under_way: None,
             keys: Keys::new(job.stamp),
             outcome: Outcome::default(),
         }
@@ -159,46 +123,60 @@ impl<'a> Committer<'a> {
 
     /// Commits until the workers have ended.
     pub(crate) fn run(&mut self, messages: &Receiver<Message>) -> Result<Outcome, RunError> {
-        thread::scope(|scope| self.commits(messages, &mut Behind::of(scope)))
+        let to = (self.state, &*self.job.recorder);
+        let outlets = std::mem::take(&mut self.outlets);
+        thread::scope(|scope| self.commits(messages, Writing::of(scope, to, outlets)))
     }
 
     fn commits<'scope>(
         &mut self,
         messages: &Receiver<Message>,
-        behind: &mut Behind<'scope, '_>,
+        mut writing: Writing<'scope, '_, 'a>,
     ) -> Result<Outcome, RunError>
     where
         'a: 'scope,
     {
         loop {
-            let waits = self.ready.waits(Instant::now());
-            match messages.recv_timeout(waits.map_or(TICK, |waits| waits.min(TICK))) {
-                Ok(message) => self.take(message),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            select! {
+                recv(messages) -> message => match message {
+                    Ok(message) => self.take(message),
+                    Err(_) => break,
+                },
+                recv(writing.ends()) -> _ => self.finish(&mut writing)?,
+                default(self.waits(!writing.rests())) => {}
             }
             messages.try_iter().for_each(|message| self.take(message));
             self.passing.look(self.job);
-            let began = Instant::now();
-            if self.ready.waits(began).is_some_and(|waits| waits.is_zero()) {
-                self.commit(false, behind)?;
-                self.ready.took(began.elapsed());
+            if self.next.is_none() && self.is_due(!writing.rests()) {
+                self.next = Some(self.net(false)?);
+            }
+            if writing.rests()
+                && let Some(next) = self.next.take()
+            {
+                self.write(next, &mut writing)?;
             }
         }
+        self.finish(&mut writing)?;
         if !self.job.abort.is_raised() {
+            if let Some(next) = self.next.take() {
+                self.write(next, &mut writing)?;
+                self.finish(&mut writing)?;
+            }
             // What a run that stops holds of its rows waits for keys that were not evaluated: it comes
             // again with the next run, as after a crash.
-            self.commit(!self.job.stop.leaves_some(), behind)?;
+            let last = self.net(!self.job.stop.leaves_some())?;
+            self.write(last, &mut writing)?;
+            self.finish(&mut writing)?;
         }
+        let Hands {
+            outlets,
+            mut behind,
+        } = writing.into_hands();
         behind.done()?;
         let mut outcome = std::mem::take(&mut self.outcome);
         outcome.stopped = self.job.stop.leaves_some();
         outcome.unclean = self.keys.leave_some();
-        for target in std::mem::take(&mut self.targets) {
-            outcome
-                .sinks
-                .insert(target.name().to_owned(), target.into_counts());
-        }
+        outcome.sinks = outlets.into_iter().map(Outlet::into_counts).collect();
         Ok(outcome)
     }
 
@@ -266,20 +244,54 @@ impl<'a> Committer<'a> {
         self.ready.add(epoch, parts, Instant::now());
     }
 
-    /// Commits the complete epochs together. The last commit of a run settles what was held.
-    fn commit<'scope>(
-        &mut self,
-        last: bool,
-        behind: &mut Behind<'scope, '_>,
-    ) -> Result<(), RunError>
-    where
-        'a: 'scope,
-    {
+    /// Whether the complete epochs are to be netted now: while a commit is written, as soon as they are
+    /// worth one, as what is complete until it ends can go with them.
+    fn is_due(&self, writes: bool) -> bool {
+        let waits = self.ready.waits(Instant::now());
+        waits.is_some_and(|waits| waits.is_zero()) && (!writes || self.ready.is_enough())
+    }
+
+    /// How long the committer waits for something to happen.
+    fn waits(&self, writes: bool) -> Duration {
+        if self.next.is_some() || writes && !self.ready.is_enough() {
+            return TICK;
+        }
+        let waits = self.ready.waits(Instant::now());
+        waits.map_or(TICK, |waits| waits.min(TICK))
+    }
+
+    /// Nets the complete epochs together. The last commit of a run settles what was held.
+    fn net(&mut self, last: bool) -> Result<Round, RunError> {
+        let mut round = Round {
+            epochs: Vec::new(),
+            parts: Vec::new(),
+            turns: None,
+            held: BTreeSet::new(),
+            last,
+            began: Instant::now(),
+        };
+        let updates = self.gather(&mut round);
+        match self.job.purpose {
+            // Nothing is to be written, and the state need not be proved for it.
+            Purpose::Commit if self.job.leaves_all_out() => {}
+            Purpose::Commit => self.turns(&mut round, updates)?,
+            Purpose::Rehearse => {
+                for (target, updates) in self.targets.iter_mut().zip(updates) {
+                    target.gather(updates);
+                }
+            }
+            Purpose::Compare => self.compare(updates),
+            Purpose::Survey => {}
+        }
+        Ok(round)
+    }
+
+    /// Takes the complete epochs into a commit, and gives their updates for each sink.
+    fn gather(&mut self, round: &mut Round) -> Vec<Vec<Update>> {
         let mut updates: Vec<Vec<_>> = self.targets.iter().map(|_| Vec::new()).collect();
-        let (mut epochs, mut evaluated) = (Vec::new(), 0);
         for (epoch, parts) in self.ready.take() {
-            epochs.push(epoch);
-            for part in parts {
+            round.epochs.push(epoch);
+            for mut part in parts {
                 self.outcome.weigh(&part);
                 if let Some(reason) = &part.failed {
                     if part.retry {
@@ -294,100 +306,112 @@ impl<'a> Committer<'a> {
                         continue;
                     }
                 }
-                evaluated += part.rows();
                 let keys = part.keys.iter();
                 self.outcome.recomputed += keys.filter(|key| !key.is_reserved()).count();
-                self.keys
-                    .add((&part.keys, &part.digests), part.stood, part.mended);
                 // A key that is blocked keeps its rows, as one whose batch failed: but of other sinks.
-                for (target, blocked) in self.targets.iter_mut().zip(part.blocked) {
-                    self.keys.block(&blocked);
-                    target.keep(blocked);
+                for (target, blocked) in self.targets.iter_mut().zip(&part.blocked) {
+                    target.keep(blocked.iter().cloned());
                 }
                 if let Some(first) = part.updates.first() {
                     updates[usize::from(first.sink)].reserve(part.updates.len());
                 }
-                for update in part.updates {
+                for update in std::mem::take(&mut part.updates) {
                     updates[usize::from(update.sink)].push(update);
                 }
+                round.parts.push(part);
             }
         }
-        match self.job.purpose {
-            // Nothing is to be written, and the state need not be proved for it.
-            Purpose::Commit if self.job.leaves_all_out() => {}
-            Purpose::Commit => self.write(updates, last, behind)?,
-            Purpose::Rehearse => self.rehearse(updates, last)?,
-            Purpose::Compare => self.compare(updates),
-            Purpose::Survey => {}
-        }
-        self.job.recorder.advance(Phase::Write, evaluated);
-        self.tell(&epochs);
-        Ok(())
+        updates
     }
 
-    fn write<'scope>(
-        &mut self,
-        updates: Vec<Vec<Update>>,
-        last: bool,
-        behind: &mut Behind<'scope, '_>,
-    ) -> Result<(), RunError>
-    where
-        'a: 'scope,
-    {
+    /// What a commit of these updates does to each sink: nothing when all of them wait for a later one.
+    fn turns(&mut self, round: &mut Round, updates: Vec<Vec<Update>>) -> Result<(), RunError> {
         let snapshot = self.state.snapshot()?;
         let mut turns = Vec::new();
         for (target, updates) in self.targets.iter_mut().zip(updates) {
-            let due = target.due(updates, last || self.job.stop.leaves_some());
-            turns.push(target.net(due, &snapshot, last)?);
+            let due = target.due(updates, round.last || self.job.stop.leaves_some());
+            turns.push(target.net(due, &snapshot, round.last)?);
         }
-        // A snapshot that is held would keep old pages of the store from being used again.
-        drop(snapshot);
         let waits = |(target, turn): (&Target, &Turn)| target.gathers() && turn.does_nothing();
-        if !last && self.targets.iter().zip(&turns).all(waits) {
+        if !round.last && self.targets.iter().zip(&turns).all(waits) {
             // Nothing is written, so no key can be settled: to look at all that wait would take
             // longer with every commit.
             return Ok(());
         }
-        let mut blocked: BTreeSet<Key> = self.targets.iter().flat_map(Target::held).collect();
+        if !round.last {
+            round.held = self.targets.iter().flat_map(Target::held).collect();
+        }
+        round.turns = Some(turns);
+        Ok(())
+    }
+
+    /// Begins to write a commit; what writes nothing is finished at once.
+    fn write<'scope>(
+        &mut self,
+        mut round: Round,
+        writing: &mut Writing<'scope, '_, 'a>,
+    ) -> Result<(), RunError>
+    where
+        'a: 'scope,
+    {
+        round.began = Instant::now();
+        for part in &mut round.parts {
+            let (stood, mended) = (
+                std::mem::take(&mut part.stood),
+                std::mem::take(&mut part.mended),
+            );
+            self.keys.add((&part.keys, &part.digests), stood, mended);
+            for blocked in &part.blocked {
+                self.keys.block(blocked);
+            }
+        }
+        if self.job.purpose == Purpose::Rehearse && round.last {
+            self.rehearse(&mut writing.hands().outlets)?;
+        }
+        let Some(turns) = round.turns.take() else {
+            self.tell(&round);
+            return Ok(());
+        };
         for turn in &turns {
             self.keys.lose(turn);
         }
-        for (target, turn) in self.targets.iter_mut().zip(&turns) {
-            target.print(turn)?;
-        }
-        let mut written = Vec::new();
-        let mut pairs = self.targets.iter().zip(&turns);
-        if pairs.any(|(target, turn)| target.is_written(turn, last)) {
-            let epoch = self.state.take_epoch()?;
-            for (target, turn) in self.targets.iter_mut().zip(turns) {
-                if !target.is_written(&turn, last) {
-                    continue;
-                }
-                let to = (self.state, &*self.job.recorder);
-                let refused = target.write(turn, epoch, to, behind)?;
-                self.keys.refuse(target.name(), refused);
-                written.push(target.name().to_owned());
-            }
-        }
-        if last {
-            blocked.clear();
-        }
-        let settled = self.keys.settle(&blocked, last);
-        let (state, job) = (self.state, self.job);
-        behind.leave(move || left(state, &job.recorder, &written, settled))
+        writing.begin(turns, round.last);
+        self.under_way = Some(round);
+        Ok(())
     }
 
-    /// Gathers until the last commit, and then writes into transactions that are rolled back.
-    fn rehearse(&mut self, updates: Vec<Vec<Update>>, last: bool) -> Result<(), RunError> {
-        for (target, updates) in self.targets.iter_mut().zip(updates) {
-            target.gather(updates);
-        }
-        if !last {
+    /// Waits for the commit that is written, settles its keys and tells of it; nothing when none is.
+    fn finish<'scope>(&mut self, writing: &mut Writing<'scope, '_, 'a>) -> Result<(), RunError>
+    where
+        'a: 'scope,
+    {
+        let written = writing.end()?;
+        let Some(round) = self.under_way.take() else {
             return Ok(());
+        };
+        let mut sinks = Vec::new();
+        for Written { sink, refused } in written {
+            let target = self.targets.iter_mut().find(|target| target.name() == sink);
+            target.expect("a sink of the run").refused(&refused);
+            self.keys.refuse(&sink, refused);
+            sinks.push(sink);
         }
+        let settled = self.keys.settle(&round.held, round.last);
+        let (state, job) = (self.state, self.job);
+        let behind = &mut writing.hands().behind;
+        behind.leave(move || left(state, &job.recorder, &sinks, settled))?;
+        self.ready.took(round.began.elapsed());
+        self.tell(&round);
+        Ok(())
+    }
+
+    /// Writes all that was gathered into transactions that are rolled back.
+    fn rehearse(&mut self, outlets: &mut [Outlet<'a>]) -> Result<(), RunError> {
         let snapshot = self.state.snapshot()?;
-        for target in &mut self.targets {
-            let changes = target.rehearse(&snapshot)?;
+        for (target, outlet) in self.targets.iter_mut().zip(outlets) {
+            let gathered = target.gathered();
+            let turn = target.net(gathered, &snapshot, true)?;
+            let changes = outlet.rehearse(&turn)?;
             self.outcome
                 .changes
                 .insert(target.name().to_owned(), changes);
@@ -412,15 +436,20 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// Tells the workers that epochs are committed. A worker that has ended need not hear it.
-    fn tell(&self, epochs: &[Epoch]) {
+    /// Tells the workers that the epochs of a commit are committed. A worker that has ended need not
+    /// hear it.
+    fn tell(&self, round: &Round) {
+        let evaluated = round.parts.iter().map(Part::rows).sum();
+        self.job.recorder.advance(Phase::Write, evaluated);
         for sender in &self.committed {
-            for epoch in epochs {
+            for epoch in &round.epochs {
                 sender.send(*epoch).ok();
             }
         }
-        self.job.recorder.tell(|status| status.committed(epochs));
-        self.passing.committed(epochs);
+        self.job
+            .recorder
+            .tell(|status| status.committed(&round.epochs));
+        self.passing.committed(&round.epochs);
         self.waker.all();
     }
 }

@@ -29,7 +29,7 @@ use operators::sink::{Fence, Fenced, SinkError, Writer};
 use pipelines::plan::{Plan, SinkPlan};
 
 use crate::anew::Anew;
-use crate::commit::{Committer, Target};
+use crate::commit::{Committer, Outlet, Target};
 use crate::crew::{Agreed, Lead, Member};
 use crate::dimensions::Dimensions;
 use crate::error::RunError;
@@ -189,7 +189,7 @@ impl Pass<'_> {
             look::unsettle(state)?;
         }
         let refresh = &self.request.refresh;
-        let targets = targets((plan, refresh), state, self.purpose, &prepared.dimensions)?;
+        let sinks = sinks((plan, refresh), state, self.purpose, &prepared.dimensions)?;
         let dimensions_loaded = started.elapsed();
         let (messages, inbox) = unbounded();
         let passing = lead.go(few, &messages);
@@ -200,7 +200,7 @@ impl Pass<'_> {
         let job = Arc::new(job);
         recorder.tell(|status| status.runs(&job));
         let committed = workers.begin(&job, messages);
-        let committer = Committer::new(&job, state, targets, committed, passing);
+        let committer = Committer::new(&job, state, sinks, committed, passing);
         let outcome = worker::commit(committer, &job, &inbox)?;
         if notes_settled && (outcome.leaves_nothing() || fault::seeded("left-is-settled")) {
             let is_changed = outcome.opened.count() > 0;
@@ -340,16 +340,16 @@ fn stamp_parts(plan: &Plan, dimensions: &Dimensions) -> BTreeMap<String, u128> {
 }
 
 /// The sinks, each brought together with the state.
-fn targets<'a>(
+fn sinks<'a>(
     (plan, refresh): (&'a Plan, &Refresh),
     state: &State,
     purpose: Purpose,
     dimensions: &Dimensions,
-) -> Result<Vec<Target<'a>>, RunError> {
-    let mut targets = Vec::new();
+) -> Result<Vec<(Target<'a>, Outlet<'a>)>, RunError> {
+    let mut sinks = Vec::new();
     for sink in &plan.sinks {
         let Some(fenced) = sink.sink.fenced() else {
-            targets.push(Target::console(sink));
+            sinks.push((Target::of(sink, false), Outlet::console(sink)));
             continue;
         };
         let mut writer = fenced.open(purpose != Purpose::Commit)?;
@@ -359,15 +359,11 @@ fn targets<'a>(
             _ => together((sink, fenced), writer.as_mut(), state, (purpose, refreshes))?,
         };
         let lookups = lookups(sink, fenced, dimensions);
-        let target = Target::fenced(sink, writer, fence, lookups);
         // Where there was nothing, nobody can see that only a part of it is there.
-        targets.push(if refreshed > 0 {
-            target.at_once()
-        } else {
-            target
-        });
+        let target = Target::of(sink, refreshed > 0);
+        sinks.push((target, Outlet::fenced(sink, writer, fence, lookups)));
     }
-    Ok(targets)
+    Ok(sinks)
 }
 
 /// Brings a sink together with the state, and gives the fence that it has then. One that is refreshed

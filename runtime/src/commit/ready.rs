@@ -45,12 +45,16 @@ impl Ready {
     /// How long a commit of them may wait for others; `None` where there is nothing to commit.
     pub(super) fn waits(&self, now: Instant) -> Option<Duration> {
         let waited = now.saturating_duration_since(self.since?);
-        let enough = self.epochs.len() as u64 >= self.worth;
-        Some(if enough {
+        Some(if self.is_enough() {
             Duration::ZERO
         } else {
             self.patience.saturating_sub(waited)
         })
+    }
+
+    /// Whether they are worth a commit, whatever comes.
+    pub(super) fn is_enough(&self) -> bool {
+        self.epochs.len() as u64 >= self.worth
     }
 
     /// All of them, which are committed now.

@@ -1,29 +1,23 @@
-//! A sink as the committer sees it: what is held of it, and how a commit is written to it.
+//! A sink as commits are netted for it: what is held of it, and who has its rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
-use operators::fault::{self, die_at};
+use operators::fault;
 use operators::key::Key;
 use operators::row_id::RowId;
-use operators::sink::policy::Lookups;
-use operators::sink::{Applied, Change, Fence, Fenced, Refused, Writer, console};
+use operators::sink::{Fenced, Refused};
 use pipelines::plan::SinkPlan;
-use serde::Serialize;
 
-use super::behind::Behind;
 use super::claims::{self, Claims, OwnerOf};
-use super::turn::{Commit, Turn};
+use super::turn::Turn;
 use crate::error::RunError;
 use crate::part::{Row, Update};
-use crate::recorder::Recorder;
-use crate::state::{Owners, Snapshot, State, StateError};
+use crate::state::{Owners, Snapshot, StateError};
 
 /// A sink of the run.
 pub(crate) struct Target<'a> {
     plan: &'a SinkPlan,
-    kind: Kind,
     claims: Claims<Row>,
-    counts: Counts,
     /// Updates that wait for a commit that is worth it, and their keys.
     gathered: Vec<Update>,
     waiting: BTreeSet<Key>,
@@ -33,38 +27,15 @@ pub(crate) struct Target<'a> {
     kept: BTreeSet<Key>,
     /// Whether each row can be of one key only, once that was asked.
     keys_stay: Option<bool>,
-    /// Whether it is asked who has a row; and who has those of the commit before, in the order of their ids.
-    is_indexed: bool,
-    latest: Vec<(RowId, Option<Key>)>,
+    /// Who has the rows of the commits that are perhaps not published, the latest first, each in the
+    /// order of their ids. Of the one that is being written it is what it comes to unless the sink
+    /// refuses a row.
+    latest: VecDeque<Vec<(RowId, Option<Key>)>>,
 }
 
-enum Kind {
-    /// Prints, and is told nothing for later.
-    Console,
-    /// Writes with a fence.
-    Fenced {
-        writer: Box<dyn Writer>,
-        fence: Option<Fence>,
-        lookups: Lookups,
-    },
-}
-
-/// What was done to a sink.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Counts {
-    /// Rows of new ids.
-    pub(crate) inserted: usize,
-    /// Live rows that changed.
-    pub(crate) updated: usize,
-    /// Retracted rows that came back.
-    pub(crate) reopened: usize,
-    /// Rows that are no longer live.
-    pub(crate) retracted: usize,
-    /// Rows that the sink refused.
-    pub(crate) refused: usize,
-    /// Commits with rows.
-    pub(crate) commits: usize,
-}
+/// How many commits there are that are perhaps not published: one is written, and what was left of the
+/// one before goes on behind it.
+const UNPUBLISHED: usize = 2;
 
 /// A row that differs between a sink and the pipeline.
 pub(crate) struct Difference {
@@ -84,60 +55,24 @@ impl From<Update> for Difference {
 }
 
 impl<'a> Target<'a> {
-    /// A sink that prints.
-    pub(crate) fn console(plan: &'a SinkPlan) -> Self {
-        Target::of(plan, Kind::Console)
-    }
-
-    /// A sink that is written behind a fence.
-    pub(crate) fn fenced(
-        plan: &'a SinkPlan,
-        writer: Box<dyn Writer>,
-        fence: Option<Fence>,
-        lookups: Lookups,
-    ) -> Self {
-        Target::of(
-            plan,
-            Kind::Fenced {
-                writer,
-                fence,
-                lookups,
-            },
-        )
-    }
-
-    fn of(plan: &'a SinkPlan, kind: Kind) -> Self {
+    /// Nothing is held of it yet. What is written `at_once` is so in one commit: who reads it sees it
+    /// before or after.
+    pub(crate) fn of(plan: &'a SinkPlan, at_once: bool) -> Self {
         Target {
             plan,
-            kind,
             claims: Claims::default(),
-            counts: Counts::default(),
             gathered: Vec::new(),
             waiting: BTreeSet::new(),
-            at_once: false,
+            at_once,
             kept: BTreeSet::new(),
             keys_stay: None,
-            is_indexed: false,
-            latest: Vec::new(),
-        }
-    }
-
-    /// Written in one commit: who reads it sees it before or after.
-    pub(crate) fn at_once(self) -> Self {
-        Target {
-            at_once: true,
-            ..self
+            latest: VecDeque::new(),
         }
     }
 
     /// The sink's name.
     pub(crate) fn name(&self) -> &str {
         &self.plan.name
-    }
-
-    /// What was done to it.
-    pub(crate) fn into_counts(self) -> Counts {
-        self.counts
     }
 
     /// Lets keys keep what they own of the sink until the next run, against all others.
@@ -183,14 +118,6 @@ impl<'a> Target<'a> {
         self.plan.sink.fenced().map_or(0, Fenced::gathers)
     }
 
-    /// Whether a commit writes the sink: with rows, or at the end of the run so that its target is
-    /// there.
-    pub(crate) fn is_written(&self, turn: &Turn, last: bool) -> bool {
-        let is_missing = matches!(self.kind, Kind::Fenced { fence: None, .. });
-        let exists_empty = self.plan.sink.fenced().is_some_and(Fenced::exists_empty);
-        !turn.is_empty() || (last && is_missing && exists_empty)
-    }
-
     /// What a commit of these updates does to the sink.
     pub(crate) fn net(
         &mut self,
@@ -206,7 +133,7 @@ impl<'a> Target<'a> {
             waiting: BTreeSet::new(),
             printed: Vec::new(),
         };
-        if let Kind::Console = self.kind {
+        if self.is_console() {
             turn.printed = updates;
             return Ok(turn);
         }
@@ -218,16 +145,16 @@ impl<'a> Target<'a> {
             let turn = update.row.map_or(claims::Turn::Goes, claims::Turn::Comes);
             (update.id, update.owner, turn)
         });
-        self.is_indexed = owners.is_some();
-        // What the commit before has changed is perhaps not published yet. Both are asked in order.
         let is_known = !fault::seeded("latest-forgotten");
         let latest = self.latest.iter().filter(|_| is_known);
-        let mut latest = latest.peekable();
+        let mut latest: Vec<InOrder<'_>> = latest.map(|owners| InOrder(owners)).collect();
+        let is_indexed = owners.is_some();
         let mut owner = owners.map(|mut owners| {
             move |id: &RowId| {
-                while latest.next_if(|(passed, _)| passed < id).is_some() {}
-                match latest.next_if(|(found, _)| found == id) {
-                    Some((_, owner)) => Ok(owner.clone()),
+                let found = latest.iter_mut().filter_map(|latest| latest.find(id));
+                // All are passed on to the id, whichever has it.
+                match found.fold(None, |found, next| found.or(Some(next))) {
+                    Some(owner) => Ok(owner.clone()),
                     None => owners.of(id),
                 }
             }
@@ -238,7 +165,23 @@ impl<'a> Target<'a> {
         turn.retractions = netted.retractions;
         turn.lost = netted.lost;
         turn.waiting = netted.waiting;
+        if is_indexed && !turn.is_empty() {
+            self.latest.push_front(turn.owners());
+            self.latest.truncate(UNPUBLISHED);
+        }
         Ok(turn)
+    }
+
+    /// Rows that the sink refused, of the commit that was written: who had them has them, as the state
+    /// knows.
+    pub(super) fn refused(&mut self, refused: &[(Refused, Option<Key>)]) {
+        if refused.is_empty() {
+            return;
+        }
+        let refused: BTreeSet<&RowId> = refused.iter().map(|(row, _)| &row.id).collect();
+        for latest in &mut self.latest {
+            latest.retain(|(id, _)| !refused.contains(id));
+        }
     }
 
     /// Who has its rows; `None` where a row can be of one key only, and none was told otherwise.
@@ -260,53 +203,7 @@ impl<'a> Target<'a> {
 
     /// Whether it prints, and is told nothing for later.
     pub(crate) fn is_console(&self) -> bool {
-        matches!(self.kind, Kind::Console)
-    }
-
-    /// Prints what a console is to print.
-    pub(crate) fn print(&mut self, turn: &Turn) -> Result<(), RunError> {
-        print(&turn.printed, &mut self.counts)
-    }
-
-    /// Writes a commit. Gives the refused rows, each with the key that had the row before.
-    pub(super) fn write(
-        &mut self,
-        turn: Turn,
-        epoch: u64,
-        (state, recorder): (&State, &Recorder),
-        behind: &mut Behind<'_, '_>,
-    ) -> Result<Vec<(Refused, Option<Key>)>, RunError> {
-        let Kind::Fenced {
-            writer,
-            fence,
-            lookups,
-        } = &mut self.kind
-        else {
-            return Ok(Vec::new());
-        };
-        let next = Fence {
-            state_id: state.id().to_owned(),
-            epoch,
-        };
-        let mut commit = Commit {
-            sink: &self.plan.name,
-            turn: &turn,
-            fences: (fence.as_ref(), &next),
-            updates: turn.updates(self.plan),
-            lookups,
-            writer: writer.as_mut(),
-            is_staged: false,
-        };
-        let applied = commit.made(state, recorder, behind)?;
-        die_at("committed");
-        *fence = Some(next);
-        self.counts.add(&applied);
-        recorder.tell(|status| status.wrote(&self.plan.name, &applied));
-        let refused = turn.refused(&applied);
-        if self.is_indexed {
-            self.latest = turn.into_owners(&applied);
-        }
-        Ok(refused)
+        self.plan.sink.fenced().is_none()
     }
 
     /// Keeps updates until the last commit.
@@ -314,57 +211,26 @@ impl<'a> Target<'a> {
         self.gathered.extend(updates);
     }
 
-    /// Writes what was gathered into a transaction that is rolled back, and gives what it did.
-    pub(crate) fn rehearse(&mut self, snapshot: &Snapshot) -> Result<Vec<Change>, RunError> {
-        let gathered = std::mem::take(&mut self.gathered);
-        let turn = self.net(gathered, snapshot, true)?;
-        let Kind::Fenced {
-            writer,
-            fence,
-            lookups,
-        } = &mut self.kind
-        else {
-            self.counts.inserted += turn.printed.len();
-            return Ok(Vec::new());
-        };
-        let mut changes = Vec::new();
-        if turn.is_empty() {
-            return Ok(changes);
+    /// All that was gathered.
+    pub(super) fn gathered(&mut self) -> Vec<Update> {
+        std::mem::take(&mut self.gathered)
+    }
+}
+
+/// Owners of rows, asked in the order of their ids.
+struct InOrder<'a>(&'a [(RowId, Option<Key>)]);
+
+impl<'a> InOrder<'a> {
+    fn find(&mut self, id: &RowId) -> Option<&'a Option<Key>> {
+        while let [(found, owner), rest @ ..] = self.0 {
+            if found > id {
+                return None;
+            }
+            self.0 = rest;
+            if found == id {
+                return Some(owner);
+            }
         }
-        let epoch = fence.as_ref().map_or(1, |fence| fence.epoch + 1);
-        let state_id = fence
-            .as_ref()
-            .map_or_else(String::new, |fence| fence.state_id.clone());
-        writer.begin(fence.as_ref(), &Fence { state_id, epoch })?;
-        let applied = writer.apply(&turn.updates(self.plan), lookups, Some(&mut changes));
-        writer.rollback()?;
-        self.counts.add(&applied?);
-        Ok(changes)
+        None
     }
-}
-
-impl Counts {
-    fn add(&mut self, applied: &Applied) {
-        self.inserted += applied.inserted;
-        self.updated += applied.updated;
-        self.reopened += applied.reopened;
-        self.retracted += applied.retracted;
-        self.refused += applied.refused.len();
-        self.commits += 1;
-    }
-}
-
-/// Prints updates to standard output.
-fn print(updates: &[Update], counts: &mut Counts) -> Result<(), RunError> {
-    let mut out = std::io::stdout().lock();
-    for update in updates {
-        let Some(row) = &update.row else { continue };
-        let rows = row.batch.slice(row.at as usize, 1);
-        console::print(&rows, &[update.diff], &mut out).map_err(|source| RunError::Output {
-            what: "standard output".to_owned(),
-            source,
-        })?;
-        counts.inserted += 1;
-    }
-    Ok(())
 }

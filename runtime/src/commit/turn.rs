@@ -80,24 +80,15 @@ impl Turn {
             .collect()
     }
 
-    /// Who has each of its rows when it is done, in the order of their ids.
-    pub(super) fn into_owners(self, applied: &Applied) -> Vec<(RowId, Option<Key>)> {
-        let refused: BTreeSet<&RowId> = applied.refused.iter().map(|row| &row.id).collect();
-        let come = self.rows.into_iter().map(|(id, written)| {
-            let Written { owner, before, .. } = written;
-            let has = if refused.contains(&id) {
-                before
-            } else {
-                Some(owner)
-            };
-            (id, has)
-        });
-        let go = self.retractions.into_iter().map(|(id, owner)| {
-            let stays = refused.contains(&id).then_some(owner);
-            (id, stays)
-        });
+    /// Who has each of its rows when it is done, in the order of their ids, unless the sink refuses one.
+    pub(super) fn owners(&self) -> Vec<(RowId, Option<Key>)> {
+        let come = self.rows.iter();
+        let come = come.map(|(id, written)| (id.clone(), Some(written.owner.clone())));
+        let go = self.retractions.iter().map(|(id, _)| (id.clone(), None));
         let mut owners: Vec<(RowId, Option<Key>)> = come.chain(go).collect();
-        owners.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if !self.retractions.is_empty() {
+            owners.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
         owners
     }
 
