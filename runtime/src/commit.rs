@@ -28,34 +28,34 @@ mod outlet;
 mod ready;
 mod target;
 mod turn;
+mod waker;
 mod writing;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use crossbeam::select;
 use operators::consolidate::Epoch;
-use operators::fault::{self, die_at};
+use operators::fault;
 use operators::key::Key;
-use timely::scheduling::SyncActivator;
 
 use crate::crew::{LEAD, Passing, TICK, Word};
-use crate::epoch::RETRIES;
 use crate::error::RunError;
 use crate::job::{Job, Purpose};
 use crate::part::{Message, Part, Update};
-use crate::recorder::{Lane, Phase, Recorder, Task};
+use crate::recorder::Phase;
 use crate::report::opened::Opened;
-use crate::state::{SettledKey, State};
+use crate::state::State;
+use behind::left;
 use keys::Keys;
 pub(crate) use outcome::Outcome;
 pub(crate) use outlet::{Counts, Outlet};
 use ready::Ready;
 pub(crate) use target::{Difference, Target};
 use turn::Turn;
+pub(crate) use waker::Waker;
 use writing::{Hands, Writing, Written};
 
 /// The committer of a run.
@@ -67,10 +67,6 @@ pub(crate) struct Committer<'a> {
     waker: Waker,
     committed: Vec<Sender<Epoch>>,
     passing: Passing<'a>,
-    /// Parts of epochs that are not complete.
-    parts: BTreeMap<Epoch, Vec<Part>>,
-    /// How many workers failed at the first try of an epoch.
-    failures: BTreeMap<Epoch, usize>,
     ready: Ready,
     /// The commit that is netted, and the one that is written.
     next: Option<Round>,
@@ -111,9 +107,7 @@ impl<'a> Committer<'a> {
             waker: Waker::default(),
             committed,
             passing,
-            parts: BTreeMap::new(),
-            failures: BTreeMap::new(),
-            ready: Ready::of(job.plan.settings.epochs_in_flight),
+            ready: Ready::of(job.all_workers(), job.plan.settings.epochs_in_flight),
             next: None,
             under_way: None,
             keys: Keys::new(job.stamp),
@@ -208,40 +202,17 @@ impl<'a> Committer<'a> {
     }
 
     fn part(&mut self, process: usize, part: Part) {
-        let epoch = part.epoch;
-        self.job.recorder.pulse().part(epoch, process);
-        self.parts.entry(epoch).or_default().push(part);
-        self.complete(epoch);
+        let pulse = self.job.recorder.pulse();
+        pulse.part(part.epoch, process);
+        for epoch in self.ready.part(part, Instant::now()) {
+            pulse.complete(epoch);
+        }
     }
 
     fn survey(&mut self, found: Opened) {
         let keys = found.count();
         self.job.recorder.tell(|status| status.opened(keys));
         self.outcome.opened.extend(found);
-    }
-
-    /// Takes note of an epoch of which every worker has given its part. A batch is tried again only by
-    /// workers on which it failed, so the parts of a retry are counted by those of the first try.
-    fn complete(&mut self, epoch: Epoch) {
-        let due = match epoch.checked_sub(RETRIES) {
-            None => Some(self.job.all_workers()),
-            Some(first) => self.failures.get(&first).copied(),
-        };
-        let given = self.parts.get(&epoch).map_or(0, Vec::len);
-        if due != Some(given) || given == 0 {
-            return;
-        }
-        self.job.recorder.pulse().complete(epoch);
-        let parts = self
-            .parts
-            .remove(&epoch)
-            .expect("its parts were just counted");
-        if epoch < RETRIES {
-            let failed = parts.iter().filter(|part| part.failed.is_some()).count();
-            self.failures.insert(epoch, failed);
-            self.complete(RETRIES + epoch);
-        }
-        self.ready.add(epoch, parts, Instant::now());
     }
 
     /// Whether the complete epochs are to be netted now: while a commit is written, as soon as they are
@@ -451,50 +422,5 @@ impl<'a> Committer<'a> {
             .tell(|status| status.committed(&round.epochs));
         self.passing.committed(&round.epochs);
         self.waker.all();
-    }
-}
-
-/// What a commit leaves to the state: sinks hold what is staged for them, and keys are settled.
-fn left(
-    state: &State,
-    recorder: &Recorder,
-    written: &[String],
-    settled: Vec<SettledKey>,
-) -> Result<(), RunError> {
-    for sink in written {
-        let _span = recorder.span(Lane::State, Task::Publish, sink);
-        fault::wait("slow-publish");
-        state.publish(sink)?;
-        die_at("published");
-    }
-    if !settled.is_empty() {
-        let _span = recorder.span(Lane::State, Task::Settle, "keys");
-        let clean = settled.iter().filter(|settled| settled.clean.is_some());
-        let clean = clean.filter(|clean| !clean.key.is_reserved()).count();
-        state.settle(settled)?;
-        recorder.tell(|status| status.settled(clean));
-    }
-    die_at("settled");
-    Ok(())
-}
-
-/// Wakes workers that wait for a commit.
-#[derive(Clone, Default)]
-pub(crate) struct Waker(Arc<Mutex<Vec<SyncActivator>>>);
-
-impl Waker {
-    /// A worker that may wait.
-    pub(crate) fn add(&self, worker: SyncActivator) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(worker);
-    }
-
-    /// Wakes all; one that has ended need not hear it.
-    pub(crate) fn all(&self) {
-        for worker in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            worker.activate().ok();
-        }
     }
 }

@@ -240,21 +240,28 @@ fn contested_ledger() -> Scratch {
             entry.number = number;
         }
     }
-    ledger(&entries)
+    let scratch = ledger(&entries);
+    // As many commits as there are batches, of which each is netted beside another.
+    let pipeline = String::from_utf8(scratch.bytes("pipeline.toml")).unwrap();
+    let few = pipeline.replacen("[pipeline]\n", "[pipeline]\nepochs_in_flight = 2\n", 1);
+    scratch.write("pipeline.toml", few);
+    scratch
 }
 
-/// The next commit is netted while the one before is not published.
+/// A commit is netted while the one before is written, and the one before that is not published.
 #[test]
-fn a_commit_that_does_not_know_whom_the_one_before_gave_a_row() {
-    shows_in(contested_ledger, "latest-forgotten", |scratch, fault| {
-        seed(scratch, Some("slow-fetch:50,slow-publish:1000"), fault);
-        // Rows that another key has are errors of theirs.
-        scratch.run().exits(65);
-        scratch.fault = None;
-        let fresh = scratch.never_ran();
-        fresh.run().exits(65);
-        same(ledger::held(scratch), ledger::held(&fresh))
-    });
+fn a_commit_that_does_not_know_whom_those_before_gave_a_row() {
+    for fault in ["latest-forgotten", "latest-but-one-forgotten"] {
+        shows_in(contested_ledger, fault, |scratch, fault| {
+            seed(scratch, Some("slow-fetch:50,slow-publish:1000"), fault);
+            // Rows that another key has are errors of theirs.
+            scratch.run().exits(65);
+            scratch.fault = None;
+            let fresh = scratch.never_ran();
+            fresh.run().exits(65);
+            same(ledger::held(scratch), ledger::held(&fresh))
+        });
+    }
 }
 
 #[test]

@@ -145,8 +145,12 @@ impl<'a> Target<'a> {
             let turn = update.row.map_or(claims::Turn::Goes, claims::Turn::Comes);
             (update.id, update.owner, turn)
         });
-        let is_known = !fault::seeded("latest-forgotten");
-        let latest = self.latest.iter().filter(|_| is_known);
+        let known = match () {
+            () if fault::seeded("latest-forgotten") => 0,
+            () if fault::seeded("latest-but-one-forgotten") => 1,
+            () => UNPUBLISHED,
+        };
+        let latest = self.latest.iter().take(known);
         let mut latest: Vec<InOrder<'_>> = latest.map(|owners| InOrder(owners)).collect();
         let is_indexed = owners.is_some();
         let mut owner = owners.map(|mut owners| {
