@@ -152,15 +152,7 @@ impl<'a> Committer<'a> {
         }
         self.finish(&mut writing)?;
         if !self.job.abort.is_raised() {
-            if let Some(next) = self.next.take() {
-                self.write(next, &mut writing)?;
-                self.finish(&mut writing)?;
-            }
-            // What a run that stops holds of its rows waits for keys that were not evaluated: it comes
-            // again with the next run, as after a crash.
-            let last = self.net(!self.job.stop.leaves_some())?;
-            self.write(last, &mut writing)?;
-            self.finish(&mut writing)?;
+            self.commit_rest(&mut writing)?;
         }
         let Hands {
             outlets,
@@ -172,6 +164,21 @@ impl<'a> Committer<'a> {
         outcome.unclean = self.keys.leave_some();
         outcome.sinks = outlets.into_iter().map(Outlet::into_counts).collect();
         Ok(outcome)
+    }
+
+    /// Commits what is left when the workers have ended. What a run that stops holds of its rows waits for
+    /// keys that were not evaluated: it comes again with the next run, as after a crash.
+    fn commit_rest<'scope>(&mut self, writing: &mut Writing<'scope, '_, 'a>) -> Result<(), RunError>
+    where
+        'a: 'scope,
+    {
+        if let Some(next) = self.next.take() {
+            self.write(next, writing)?;
+            self.finish(writing)?;
+        }
+        let last = self.net(!self.job.stop.leaves_some())?;
+        self.write(last, writing)?;
+        self.finish(writing)
     }
 
     /// Commits no more, and waits until the workers have ended, which wait for a commit that will not

@@ -309,8 +309,9 @@ const TRANSIENT: [&SqlState; 5] = [
 /// The class of codes about the connection.
 const CONNECTION: &str = "08";
 
-/// What the system says of a server that is lost or not there.
-const LOST: [ErrorKind; 9] = [
+/// What the system says of a server that is lost or not there; of one that is reached by its unix socket,
+/// that there is no such file.
+const LOST: [ErrorKind; 10] = [
     ErrorKind::BrokenPipe,
     ErrorKind::ConnectionAborted,
     ErrorKind::ConnectionRefused,
@@ -318,6 +319,7 @@ const LOST: [ErrorKind; 9] = [
     ErrorKind::HostUnreachable,
     ErrorKind::NetworkUnreachable,
     ErrorKind::NotConnected,
+    ErrorKind::NotFound,
     ErrorKind::TimedOut,
     ErrorKind::UnexpectedEof,
 ];

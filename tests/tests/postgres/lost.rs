@@ -248,15 +248,16 @@ fn a_server_that_is_started_again_is_found_again() {
     let postgres = Postgres::start("");
     let database = Database::of(&postgres);
     database.sql("CREATE TABLE t AS SELECT n FROM generate_series(1, 100) n");
-    let server = of(&database);
-    let mut session = server.session().unwrap();
-    postgres.stop();
-    let error = read(&mut session).unwrap_err();
-    assert!(error.is_transient(), "{error}");
-    let error = server.session().err().unwrap();
-    assert!(error.is_transient(), "{error}");
-    postgres.resume();
-    assert_eq!(retried(&server, read).unwrap(), 100);
+    for server in [of(&database), Server::of(&database.socket_url()).unwrap()] {
+        let mut session = server.session().unwrap();
+        postgres.stop();
+        let error = read(&mut session).unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        let error = server.session().err().unwrap();
+        assert!(error.is_transient(), "{error}");
+        postgres.resume();
+        assert_eq!(retried(&server, read).unwrap(), 100);
+    }
 }
 
 #[test]
