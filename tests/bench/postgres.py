@@ -357,11 +357,13 @@ def write(args, server):
         "load, sink": (lambda: fresh(merge_once), lambda: sink_alone(merge_once)),
         "merge, sink": (lambda: filled(merge_once), lambda: sink_alone(merge_once)),
         "merge by hand": (filled_by_hand, lambda: timed(lambda: merged(server, f"{args.scratch}/changed.bin"))),
+        "merge of what differs": (filled_by_hand, lambda: timed(lambda: merged(server, f"{args.scratch}/changed.bin", "where they differ"))),
         "found by hand": (filled_by_hand, lambda: timed(lambda: merged(server, f"{args.scratch}/found.bin", "where they differ"))),
     })
     for name, peer, what in (("append", "copy", "append 1 M rows: beside COPY binary"), ("load", "load by hand", "first load by merge: beside temporary table and ON CONFLICT"), ("merge", "merge by hand", "merge, 10 % of the rows changed: beside the same of these rows")):
         row(what, taken[name], taken[peer])
         row("— its sink alone, in one commit", taken[f"{name}, sink"], taken[peer], "1.11")
+    row("merge, its sink alone: beside the same of these rows, which leaves equal ones alone as it does", taken["merge, sink"], taken["merge of what differs"], "1.11")
     row("append, its sink alone: beside COPY binary of the entries of its log, which has no key", taken["append, sink"], taken["copy of entries"], "1.11")
     row("merge, 10 % of the rows changed: beside the same of all rows, which finds those that differ", taken["merge"], taken["found by hand"], "1.11")
 
