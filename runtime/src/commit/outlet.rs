@@ -17,19 +17,15 @@ use crate::state::State;
 /// A sink that is written.
 pub(crate) struct Outlet<'a> {
     plan: &'a SinkPlan,
-    kind: Kind,
+    /// None for a sink that prints, and is told nothing for later.
+    behind_fence: Option<BehindFence>,
     counts: Counts,
 }
 
-enum Kind {
-    /// Prints, and is told nothing for later.
-    Console,
-    /// Writes with a fence.
-    Fenced {
-        writer: Box<dyn Writer>,
-        fence: Option<Fence>,
-        lookups: Lookups,
-    },
+struct BehindFence {
+    writer: Box<dyn Writer>,
+    fence: Option<Fence>,
+    lookups: Lookups,
 }
 
 /// What was done to a sink.
@@ -54,7 +50,7 @@ impl<'a> Outlet<'a> {
     pub(crate) fn console(plan: &'a SinkPlan) -> Self {
         Outlet {
             plan,
-            kind: Kind::Console,
+            behind_fence: None,
             counts: Counts::default(),
         }
     }
@@ -66,14 +62,14 @@ impl<'a> Outlet<'a> {
         fence: Option<Fence>,
         lookups: Lookups,
     ) -> Self {
-        let kind = Kind::Fenced {
+        let behind_fence = BehindFence {
             writer,
             fence,
             lookups,
         };
         Outlet {
             plan,
-            kind,
+            behind_fence: Some(behind_fence),
             counts: Counts::default(),
         }
     }
@@ -86,7 +82,8 @@ impl<'a> Outlet<'a> {
     /// Whether a commit writes the sink: with rows, or at the end of the run so that its target is
     /// there.
     pub(super) fn is_written(&self, turn: &Turn, last: bool) -> bool {
-        let is_missing = matches!(self.kind, Kind::Fenced { fence: None, .. });
+        let fenced = self.behind_fence.as_ref();
+        let is_missing = fenced.is_some_and(|fenced| fenced.fence.is_none());
         let exists_empty = self.plan.sink.fenced().is_some_and(Fenced::exists_empty);
         !turn.is_empty() || (last && is_missing && exists_empty)
     }
@@ -104,12 +101,7 @@ impl<'a> Outlet<'a> {
         (state, recorder): (&State, &Recorder),
         behind: &mut Behind<'_, '_>,
     ) -> Result<Vec<(Refused, Option<Key>)>, RunError> {
-        let Kind::Fenced {
-            writer,
-            fence,
-            lookups,
-        } = &mut self.kind
-        else {
+        let Some(fenced) = &mut self.behind_fence else {
             return Ok(Vec::new());
         };
         let next = Fence {
@@ -119,15 +111,15 @@ impl<'a> Outlet<'a> {
         let mut commit = Commit {
             sink: &self.plan.name,
             turn,
-            fences: (fence.as_ref(), &next),
+            fences: (fenced.fence.as_ref(), &next),
             updates: turn.updates(self.plan),
-            lookups,
-            writer: writer.as_mut(),
+            lookups: &fenced.lookups,
+            writer: fenced.writer.as_mut(),
             is_staged: false,
         };
         let applied = commit.made(state, recorder, behind)?;
         die_at("committed");
-        *fence = Some(next);
+        fenced.fence = Some(next);
         self.counts.add(&applied);
         recorder.tell(|status| status.wrote(&self.plan.name, &applied));
         Ok(turn.refused(&applied))
@@ -135,12 +127,7 @@ impl<'a> Outlet<'a> {
 
     /// Writes into a transaction that is rolled back, and gives what it did.
     pub(super) fn rehearse(&mut self, turn: &Turn) -> Result<Vec<Change>, RunError> {
-        let Kind::Fenced {
-            writer,
-            fence,
-            lookups,
-        } = &mut self.kind
-        else {
+        let Some(fenced) = &mut self.behind_fence else {
             self.counts.inserted += turn.printed.len();
             return Ok(Vec::new());
         };
@@ -148,13 +135,17 @@ impl<'a> Outlet<'a> {
         if turn.is_empty() {
             return Ok(changes);
         }
-        let epoch = fence.as_ref().map_or(1, |fence| fence.epoch + 1);
-        let state_id = fence
-            .as_ref()
-            .map_or_else(String::new, |fence| fence.state_id.clone());
-        writer.begin(fence.as_ref(), &Fence { state_id, epoch })?;
-        let applied = writer.apply(&turn.updates(self.plan), lookups, Some(&mut changes));
-        writer.rollback()?;
+        let before = fenced.fence.as_ref();
+        let next = Fence {
+            state_id: before.map_or_else(String::new, |fence| fence.state_id.clone()),
+            epoch: before.map_or(1, |fence| fence.epoch + 1),
+        };
+        fenced.writer.begin(before, &next)?;
+        let updates = turn.updates(self.plan);
+        let applied = fenced
+            .writer
+            .apply(&updates, &fenced.lookups, Some(&mut changes));
+        fenced.writer.rollback()?;
         self.counts.add(&applied?);
         Ok(changes)
     }

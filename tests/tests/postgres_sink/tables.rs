@@ -108,6 +108,27 @@ fn only_an_index_that_tells_all_ids_apart_will_do() {
     assert_eq!(index(folds), 1);
 }
 
+/// A row that changes stays on its page.
+#[test]
+fn a_table_is_made_with_room_for_rows_that_change() {
+    let mut fixture = Fixture::new(&ROW, &["id"]).on_retract("delete");
+    let rows = |value: i64, every: usize| -> Vec<Vec<Value>> {
+        let ids = (0..5_000).step_by(every);
+        let row = |id| vec![text(&format!("{id:06}")), int(value), Value::Null];
+        ids.map(row).collect()
+    };
+    fixture.tell(&rows(1, 1), &[]);
+    let page = "(ctid::text::point)[0]";
+    fixture.database.sql(&format!("CREATE TABLE was AS SELECT id, {page} AS page FROM t"));
+    fixture.tell(&rows(2, 20), &[]);
+    let told = format!(
+        "SELECT count(*) FILTER (WHERE v = 2), count(*) FILTER (WHERE now.page <> was.page), \
+                max(was.page) > 10 \
+         FROM was JOIN (SELECT id, v, {page} AS page FROM t) AS now USING (id)"
+    );
+    assert_eq!(fixture.query(&told), ["250|0|t"]);
+}
+
 /// Nothing is looked for in a log; a key that its owner gives it holds all the same.
 #[test]
 fn a_log_is_made_without_a_key_and_takes_a_table_without() {
