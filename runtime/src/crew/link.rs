@@ -75,7 +75,7 @@ impl Link {
 
     /// Hears words until the other process says goodbye; each but those of the link itself goes to
     /// `hear`.
-    fn hear(&self, stream: TcpStream, mut hear: impl FnMut(Word)) -> io::Result<()> {
+    fn hear(&self, stream: TcpStream, hear: &mut impl FnMut(Word)) -> io::Result<()> {
         stream.set_read_timeout(Some(LOST_AFTER))?;
         // A process that takes no word for so long is lost, too.
         stream.set_write_timeout(Some(LOST_AFTER))?;
@@ -189,11 +189,13 @@ impl Links {
         for link in &links {
             let stream = link.stream.lock().unwrap_or_else(PoisonError::into_inner);
             let stream = stream.try_clone()?;
-            let (link, hear) = (Arc::clone(link), hear(link.process));
+            let (link, mut hear) = (Arc::clone(link), hear(link.process));
             std::thread::spawn(move || {
-                if let Err(error) = link.hear(stream, hear) {
+                if let Err(error) = link.hear(stream, &mut hear) {
                     link.is_lost(&error);
                 }
+                // Not before: who waits for a word of a process that is lost waits for the end.
+                drop(hear);
             });
         }
         for link in links.iter().map(Arc::clone) {

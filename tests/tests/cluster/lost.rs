@@ -56,6 +56,7 @@ fn is_lost(scratch: &Scratch, lost: usize, name: &str) -> Duration {
         if process != lost {
             let error = outcome.exits(75).error();
             assert!(error.contains(&named), "process {process}: {error}");
+            assert!(!error.contains("panicked"), "process {process}: {error}");
         }
     }
     took

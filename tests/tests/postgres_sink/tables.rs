@@ -119,7 +119,9 @@ fn a_table_is_made_with_room_for_rows_that_change() {
     };
     fixture.tell(&rows(1, 1), &[]);
     let page = "(ctid::text::point)[0]";
-    fixture.database.sql(&format!("CREATE TABLE was AS SELECT id, {page} AS page FROM t"));
+    fixture.database.sql(&format!(
+        "CREATE TABLE was AS SELECT id, {page} AS page FROM t"
+    ));
     fixture.tell(&rows(2, 20), &[]);
     let told = format!(
         "SELECT count(*) FILTER (WHERE v = 2), count(*) FILTER (WHERE now.page <> was.page), \
