@@ -72,7 +72,9 @@ fn columns_by_which_a_pipeline_finds_rows_want_an_index() {
         r#"CREATE TABLE bookings ("Booking" int PRIMARY KEY, "Person" text, note text);
         INSERT INTO bookings SELECT n, n / 3, repeat('x', 50) FROM generate_series(1, 30000) n;
         CREATE TABLE known (booking bigint, person text);
-        INSERT INTO known SELECT n, repeat('x', 50) FROM generate_series(1, 30000) n"#,
+        INSERT INTO known SELECT n, repeat('x', 50) FROM generate_series(1, 30000) n;
+        CREATE TABLE log (booking bigint, person text, _epoch bigint, _diff bigint);
+        INSERT INTO log SELECT n, repeat('x', 50), 1, 1 FROM generate_series(1, 30000) n"#,
     );
     database.sql("VACUUM (ANALYZE)");
     let project = Project::new();
@@ -118,11 +120,6 @@ write      = "append"
 "#,
         database.url()
     );
-    database.sql(
-        "CREATE TABLE log (booking bigint, person text, _epoch bigint, _diff bigint);
-        INSERT INTO log SELECT n, repeat('x', 50), 1, 1 FROM generate_series(1, 30000) n",
-    );
-    database.sql("VACUUM (ANALYZE) log");
     project.write("pipeline.toml", &pipeline);
     // What the sink needs to be written at all is told with the file.
     database.sql("CREATE UNIQUE INDEX ON known (booking)");
