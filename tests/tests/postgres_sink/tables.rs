@@ -108,6 +108,26 @@ fn only_an_index_that_tells_all_ids_apart_will_do() {
     assert_eq!(index(folds), 1);
 }
 
+/// Of a key values that are equal to the server must be one text.
+#[test]
+fn a_key_is_of_a_type_whose_equal_values_are_written_alike() {
+    let of = |declared: &str| {
+        let made =
+            format!("CREATE TABLE t (id {declared} PRIMARY KEY, v bigint, \"At\" timestamp)");
+        Fixture::new(&ROW, &["id"]).over(&made).unfit()
+    };
+    for known in ["uuid", "numeric(38,0)", "timetz", "char(9)", "inet"] {
+        assert_eq!(of(known), Vec::<String>::new(), "{known}");
+    }
+    for unknown in ["numeric", "interval"] {
+        let told = format!(
+            "column `id` of `t` is {unknown}, of which values that are equal may be written \
+             differently | declare it text, as it is a key"
+        );
+        assert_eq!(of(unknown), [told]);
+    }
+}
+
 /// A row that changes stays on its page.
 #[test]
 fn a_table_is_made_with_room_for_rows_that_change() {

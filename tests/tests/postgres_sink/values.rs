@@ -130,6 +130,8 @@ proptest! {
     }
 }
 
+const LONG: &str = "123456789012345678901234567890.123456789";
+
 /// A column of another type, cells that it holds, and cells that it does not.
 type Case = (&'static str, Type, Vec<Value>, Vec<Value>);
 
@@ -201,6 +203,42 @@ fn cases() -> Vec<Case> {
             vec![text("7:30"), text("25:00:00")],
         ),
         (
+            "timetz",
+            Type::Text,
+            vec![text("07:30:00+05:30"), text("24:00:00-15:59")],
+            vec![text("07:30:00"), text("")],
+        ),
+        (
+            "interval",
+            Type::Text,
+            vec![text("1 mon"), text("30 days"), text("-00:00:00.5")],
+            vec![text("1 month"), text("P1D")],
+        ),
+        (
+            "numeric",
+            Type::Text,
+            vec![text("1.5"), text("1.50"), text("NaN"), text(LONG)],
+            vec![text("1e3"), text("01"), text("x")],
+        ),
+        (
+            "numeric(38,2)",
+            Type::Text,
+            vec![text("-0.01"), text("123456789012345678901234567890.12")],
+            vec![text("1.5"), text("1.005"), text(LONG)],
+        ),
+        (
+            "inet",
+            Type::Text,
+            vec![text("10.0.0.1/32"), text("::1/128")],
+            vec![text("10.0.0.1"), text("10.0.0")],
+        ),
+        (
+            "point",
+            Type::Text,
+            vec![text("(1,2)")],
+            vec![text("(1, 2)"), text("1,2")],
+        ),
+        (
             "timestamptz",
             Type::Timestamp,
             vec![Value::Timestamp(1), Value::Timestamp(i64::MAX)],
@@ -264,6 +302,7 @@ fn written(declared: &str) -> String {
         "numeric(5)" => "numeric(5,0)".to_owned(),
         "timestamp(0)" => "timestamp(0) without time zone".to_owned(),
         "time" => "time without time zone".to_owned(),
+        "timetz" => "time with time zone".to_owned(),
         other => other
             .replace("varchar", "character varying")
             .replace("char(", "character("),

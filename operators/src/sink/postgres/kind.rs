@@ -2,7 +2,8 @@
 //!
 //! | type      | a table made here | also held by                                             |
 //! |-----------|-------------------|----------------------------------------------------------|
-//! | text      | text              | varchar, char, uuid, time, bytea in hex, enums           |
+//! | text      | text              | varchar, char, and what is no type of ours: uuid, bytea  |
+//! |           |                   | in hex, time, interval, numeric, enums, inet, citext, .. |
 //! | int       | bigint            | integer, smallint, numeric, double precision             |
 //! | float     | double precision  | real, numeric                                            |
 //! | bool      | boolean           |                                                          |
@@ -25,8 +26,9 @@ pub(super) struct Kind {
     holds: Holds,
     /// A cast from float to numeric keeps 15 digits only; its text keeps all.
     by_text: bool,
-    /// The type has no equality, but its text has.
-    is_json: bool,
+    /// Cells that are equal to the server may differ in their texts (1.5 and 1.50), or it does not
+    /// compare them at all (json): so their texts are compared.
+    texts_differ: bool,
 }
 
 /// Which cells of our type a column holds.
@@ -65,7 +67,7 @@ impl Kind {
                 Holds::All
             },
             by_text: false,
-            is_json: false,
+            texts_differ: false,
         }
     }
 
@@ -85,11 +87,10 @@ impl Kind {
             | (Type::Bool, "bool")
             | (Type::Date, "date")
             | (Type::Timestamp, "timestamp") => whole(Holds::All),
-            (Type::Text, "bpchar" | "uuid" | "time" | "bytea")
-            | (Type::Int, "int4" | "int2" | "numeric" | "float8")
+            (Type::Int, "int4" | "int2" | "numeric" | "float8")
             | (Type::Float, "float4" | "numeric")
             | (Type::Timestamp, "timestamptz") => Holds::Some,
-            (Type::Text, _) if declared.is_enum => Holds::Some,
+            (Type::Text, base) if !OURS.contains(&base) => Holds::Some,
             (Type::Json, "jsonb" | "json") => Holds::Meaning,
             _ => return None,
         };
@@ -98,7 +99,8 @@ impl Kind {
             declared: declared.written.clone(),
             holds,
             by_text: ty == Type::Float && declared.base == "numeric",
-            is_json: declared.base == "json",
+            texts_differ: declared.base == "json"
+                || ty == Type::Text && holds == Holds::Some && !declared.has_one_text(),
         })
     }
 
@@ -121,7 +123,7 @@ impl Kind {
 
     /// Holds when two cells of the column differ.
     pub(super) fn differs(&self, one: &str, other: &str) -> String {
-        if self.is_json {
+        if self.texts_differ {
             return format!("({one})::text IS DISTINCT FROM ({other})::text");
         }
         format!("{one} IS DISTINCT FROM {other}")
@@ -153,11 +155,45 @@ impl Kind {
         self.holds == Holds::Meaning
     }
 
+    /// Whether cells that are equal to the server are the same to us, as those of a key must be.
+    pub(super) fn identifies(&self) -> bool {
+        !self.texts_differ
+    }
+
     /// As the server writes the type.
     pub(super) fn declared(&self) -> &str {
         &self.declared
     }
 }
+
+impl Declared {
+    /// Whether values that are equal have one text.
+    fn has_one_text(&self) -> bool {
+        let one = [
+            "text", "varchar", "bpchar", "uuid", "time", "timetz", "bytea", "inet", "cidr",
+            "macaddr",
+        ];
+        // With its digits declared a numeric is written with all of them.
+        let has_digits = self.written.starts_with("numeric(");
+        self.is_enum || has_digits || one.contains(&self.base.as_str())
+    }
+}
+
+/// Types of the server that hold another one of ours: a text for them was not meant as one.
+const OURS: [&str; 12] = [
+    "bool",
+    "int2",
+    "int4",
+    "int8",
+    "oid",
+    "float4",
+    "float8",
+    "date",
+    "timestamp",
+    "timestamptz",
+    "json",
+    "jsonb",
+];
 
 /// The type of a column that is made here.
 pub(super) fn made(ty: Type) -> &'static str {

@@ -137,8 +137,14 @@ impl Table {
             return Some(Unfit::new(what, help));
         }
         let declared = &column.declared;
-        if Kind::of(ty, declared).is_some() {
-            return None;
+        if let Some(kind) = Kind::of(ty, declared) {
+            let is_known = kind.identifies() || !self.key.contains(&position);
+            let what = || {
+                let is = format!("column `{name}` of `{table}` is {}", declared.written);
+                format!("{is}, of which values that are equal may be written differently")
+            };
+            let help = format!("declare it {}, as it is a key", kind::made(ty));
+            return (!is_known).then(|| Unfit::new(what(), help));
         }
         let what = format!(
             "column `{name}` of `{table}` is {}, which does not hold {ty}",

@@ -189,7 +189,7 @@ impl Writer for PostgresWriter {
     fn commit(&mut self) -> Result<(), SinkError> {
         let Open { mut held, .. } = self.open.take().expect(BEGUN);
         let mut done = if self.dry {
-            held.session.execute("ROLLBACK")
+            held.session.roll_back()
         } else {
             held.session.commit()
         };
@@ -224,7 +224,7 @@ impl Writer for PostgresWriter {
     fn rollback(&mut self) -> Result<(), SinkError> {
         if let Some(mut open) = self.open.take() {
             if !open.held.session.is_closed() {
-                open.held.session.execute("ROLLBACK").ok();
+                open.held.session.roll_back().ok();
             }
             self.leaves(&open.held);
         }
@@ -316,10 +316,10 @@ impl Plan {
 
     /// Reads the fence in a transaction of its own.
     fn fenced(&self, session: &mut Session) -> Result<Option<Fence>, PostgresError> {
-        session.execute("BEGIN")?;
+        session.begin("BEGIN")?;
         let schema = self.schema(session)?;
         let found = self.locked(session, schema.as_deref())?;
-        session.execute("ROLLBACK")?;
+        session.roll_back()?;
         Ok(found)
     }
 
@@ -330,7 +330,7 @@ impl Plan {
         expected: Option<&Fence>,
         next: &Fence,
     ) -> Result<Result<Layout, SinkError>, PostgresError> {
-        session.execute("BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE")?;
+        session.begin("BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE")?;
         let schema = self.schema(session)?;
         let found = self.locked(session, schema.as_deref())?;
         if found.as_ref() != expected {
