@@ -44,6 +44,7 @@ pub use backend::Backend;
 pub use config::{PoolConfig, PostgresConfig, Tls};
 pub use doctor::{Finding, TableOf, Use};
 pub use error::{Cause, PostgresError, Refusal, Unfit};
+pub use pool::finish;
 pub use retry::{Clock, Retry, System};
 pub use server::Server;
 pub use session::{Answer, CopyIn, CopyOut, Rows, Session};

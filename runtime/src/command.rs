@@ -28,9 +28,10 @@ use crate::stop;
 ///
 /// Nothing is taken apart at the end that is memory alone: of some hundred megabytes that the allocator
 /// would give back one by one the system takes all at once. What has more to do at its end than that,
-/// as the state, has ended before.
+/// as the state, has ended before; but sessions with servers are let finish what they are saying.
 pub fn main() -> ! {
     let code = obey();
+    operators::postgres::finish();
     // What is printed was flushed, but for help that ends within a line.
     std::io::stdout().flush().ok();
     signal_hook::low_level::exit(code)

@@ -161,7 +161,7 @@ impl<'a> Visits<'a> {
         let server = Server::of(&self.database.url()).unwrap();
         let mut session = server.session().unwrap();
         session
-            .execute("BEGIN; LOCK TABLE visits IN EXCLUSIVE MODE")
+            .begin("BEGIN; LOCK TABLE visits IN EXCLUSIVE MODE")
             .unwrap();
         session
     }

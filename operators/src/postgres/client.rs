@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time;
 use tokio_postgres::NoTls;
 
-use super::reactor::{spawn, wait};
+use super::reactor::spawn_to_finish;
 use super::tls::Protection;
 use super::wire::Wire;
 
@@ -21,8 +21,8 @@ pub(super) struct Client {
 /// How long the server is tried to be told that nobody waits any more.
 const CANCELLING: Duration = Duration::from_secs(10);
 
-/// How long when the process ends, which somebody waits for.
-const AT_THE_END: Duration = Duration::from_secs(2);
+/// How long a server may take for the last words of a session.
+const CLOSING: Duration = Duration::from_secs(10);
 
 impl Client {
     /// That of a connection, protected as others to its server are.
@@ -40,17 +40,23 @@ impl Client {
         &self.wire
     }
 
+    /// Ends the session in peace.
+    pub(super) fn close(self) {
+        drop(self.session);
+        spawn_to_finish(async move {
+            time::timeout(CLOSING, self.wire.ended()).await.ok();
+        });
+    }
+
     /// Ends the session. What the server still does in it nobody waits for any more: it is told so, by
-    /// a connection of its own and beside everything else, since this one may be silent; but at the
-    /// `end` of the process, when nothing goes on beside, it is waited for that.
-    pub(super) fn abandon(self, end: bool) {
+    /// a connection of its own and beside everything else, since this one may be silent.
+    pub(super) fn abandon(self) {
         if self.session.is_closed() {
             return;
         }
         let token = self.session.cancel_token();
         let protection = self.protection;
-        let limit = if end { AT_THE_END } else { CANCELLING };
-        let telling = async move {
+        spawn_to_finish(async move {
             let told = async {
                 match protection {
                     Protection::Without => token.cancel_query(NoTls).await,
@@ -60,13 +66,8 @@ impl Client {
                 }
             };
             // A server that cannot be told notices when it next speaks to us.
-            time::timeout(limit, told).await.ok();
-        };
-        if end {
-            wait(telling);
-        } else {
-            spawn(telling);
-        }
+            time::timeout(CANCELLING, told).await.ok();
+        });
     }
 }
 

@@ -66,14 +66,14 @@ impl Server {
     /// When the server is not there, or does not show its catalogs.
     pub fn examine(&self, uses: &[Use], processes: usize) -> Result<Vec<Finding>, PostgresError> {
         let mut session = self.session()?;
-        session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        session.begin("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         let writes = uses.iter().any(|it| it.is_written);
         let sessions = self.sessions() * processes;
         let mut findings = settings(&mut session, sessions, writes)?;
         for table in uses {
             findings.extend(of_table(&mut session, table)?);
         }
-        session.execute("ROLLBACK")?;
+        session.roll_back()?;
         Ok(findings)
     }
 }

@@ -11,13 +11,14 @@
 //! Invariant: there are never more sessions than the limit says, those that are being opened or cleaned
 //! among them.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
 use super::client::Client;
-use super::reactor::spawn;
+use super::reactor::{finished, spawn, spawn_to_finish};
 
 /// The sessions of a server.
 #[derive(Debug)]
@@ -54,9 +55,10 @@ pub(super) enum Taken {
 /// two batches.
 const KEPT: Duration = Duration::from_secs(30);
 
-/// What brings a session back to how it began. It is `DISCARD ALL` but for two things: that fails within a
-/// transaction, and forgets the statements by which tokio-postgres asks for types, which it keeps.
-const CLEAN: &str = "ROLLBACK; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;
+/// What brings a session back to how it began. It is `DISCARD ALL`, but that this forgets the statements by
+/// which tokio-postgres asks for types, which it keeps. A ROLLBACK without a transaction would be a
+/// warning in the server's log.
+const CLEAN: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;
 SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES";
 
 /// How long cleaning a session may take.
@@ -64,13 +66,17 @@ const CLEANING: Duration = Duration::from_secs(10);
 
 impl Pool {
     /// An empty pool of sessions.
-    pub(super) fn of(least: usize, most: usize) -> Pool {
-        Pool {
+    pub(super) fn of(least: usize, most: usize) -> Arc<Pool> {
+        let pool = Arc::new(Pool {
             sessions: Mutex::default(),
             freed: Condvar::new(),
             least,
             most,
-        }
+        });
+        let mut all = POOLS.lock().expect(WHOLE);
+        all.retain(|pool| pool.strong_count() > 0);
+        all.push(Arc::downgrade(&pool));
+        pool
     }
 
     /// How many sessions there may be.
@@ -102,11 +108,17 @@ impl Pool {
         self.freed.notify_one();
     }
 
-    /// Gives a session back that is not in doubt. It is cleaned beside everything else.
-    pub(super) fn give_back(self: &Arc<Self>, client: Client) {
+    /// Gives a session back that is not in doubt, with a transaction that `is_open` or without. It is
+    /// cleaned beside everything else.
+    pub(super) fn give_back(self: &Arc<Self>, client: Client, is_open: bool) {
         let pool = Arc::clone(self);
-        spawn(async move {
-            let cleaned = client.batch_execute(CLEAN);
+        spawn_to_finish(async move {
+            let cleaned = async {
+                if is_open {
+                    client.batch_execute("ROLLBACK").await?;
+                }
+                client.batch_execute(CLEAN).await
+            };
             let is_clean = matches!(time::timeout(CLEANING, cleaned).await, Ok(Ok(())));
             if !is_clean {
                 drop(client);
@@ -117,11 +129,22 @@ impl Pool {
             pool.freed.notify_one();
             // Sessions end with the last who knows their server.
             let pool = Arc::downgrade(&{ pool });
-            time::sleep(KEPT).await;
-            if let Some(pool) = pool.upgrade() {
-                pool.retire();
-            }
+            spawn(async move {
+                time::sleep(KEPT).await;
+                if let Some(pool) = pool.upgrade() {
+                    pool.retire();
+                }
+            });
         });
+    }
+
+    /// Closes the sessions that nobody uses.
+    fn close(&self) {
+        let idle = mem::take(&mut self.lock().idle);
+        for idle in idle {
+            idle.client.close();
+            self.lose();
+        }
     }
 
     /// Closes sessions that nobody has needed for long.
@@ -133,6 +156,30 @@ impl Pool {
         self.sessions.lock().expect(WHOLE)
     }
 }
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Closes the sessions of the process that nobody uses any more, at its end: of one that just ends with
+/// it a server says in its log that it was lost. A server that does not answer in 2 seconds is left so.
+pub fn finish() {
+    let until = Instant::now() + AT_THE_END;
+    finished(until);
+    let pools = mem::take(&mut *POOLS.lock().expect(WHOLE));
+    for pool in pools.iter().filter_map(Weak::upgrade) {
+        pool.close();
+    }
+    finished(until);
+}
+
+/// How long the end of the process waits, as somebody waits for it.
+const AT_THE_END: Duration = Duration::from_secs(2);
+
+/// Those of the process, which its end closes.
+static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
 
 impl<C> Sessions<C> {
     /// Closes those that were idle for long by now, but for the least number.

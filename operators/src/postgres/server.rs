@@ -111,7 +111,7 @@ impl Server {
         Server {
             name: name.into(),
             declared: Arc::new(declared),
-            pool: Arc::new(Pool::of(least, most)),
+            pool: Pool::of(least, most),
             held: Held::default(),
             asked: Asked::default(),
             is_waited_for: Arc::default(),

@@ -29,6 +29,8 @@ pub struct Session {
     patience: Patience,
     /// Whether a call was begun and has not ended well.
     is_in_doubt: bool,
+    /// Whether a transaction was begun and has not ended.
+    is_open: bool,
 }
 
 /// How long the server's answer is waited for.
@@ -62,6 +64,7 @@ impl Session {
             pool,
             patience,
             is_in_doubt: false,
+            is_open: false,
         }
     }
 
@@ -70,7 +73,7 @@ impl Session {
         self.is_in_doubt || self.client().is_closed()
     }
 
-    /// Executes statements, one after the other.
+    /// Executes statements, one after the other. None begins a transaction or ends one.
     ///
     /// # Errors
     /// As the server says, or when it is lost.
@@ -165,6 +168,24 @@ impl Session {
         })
     }
 
+    /// Executes statements, the first of which begins a transaction, and gives what each came to.
+    ///
+    /// # Errors
+    /// As the server says of the first that fails, or when it is lost.
+    pub fn begin(&mut self, sql: &str) -> Result<Vec<Answer>, PostgresError> {
+        self.is_open = true;
+        self.execute_each(sql)
+    }
+
+    /// Takes back the transaction that is open.
+    ///
+    /// # Errors
+    /// As the server says, or when it is lost.
+    pub fn roll_back(&mut self) -> Result<(), PostgresError> {
+        self.is_open = false;
+        self.execute("ROLLBACK")
+    }
+
     /// Commits the transaction that is open, and waits for its end, whoever is asked to stop: a COMMIT
     /// that is broken off may have happened.
     ///
@@ -174,6 +195,7 @@ impl Session {
     /// again.
     pub fn commit(&mut self) -> Result<(), PostgresError> {
         self.patience.asked = Asked::default();
+        self.is_open = false;
         self.execute("COMMIT").map_err(|error| {
             if error.ends_the_session() {
                 PostgresError::CommitUnknown(Box::new(error))
@@ -241,10 +263,10 @@ impl Drop for Session {
     fn drop(&mut self) {
         let client = self.client.take().expect(HELD);
         if self.is_in_doubt || client.is_closed() {
-            client.abandon(self.patience.asked.is_raised());
+            client.abandon();
             self.pool.lose();
         } else {
-            self.pool.give_back(client);
+            self.pool.give_back(client, self.is_open);
         }
     }
 }

@@ -100,7 +100,7 @@ impl Server {
         let settings = settings(zone);
         let (holder, exported, instant) = self.retried(|| {
             let mut holder = self.session()?;
-            holder.execute(&format!("{BEGIN}; {settings}"))?;
+            holder.begin(&format!("{BEGIN}; {settings}"))?;
             let exported = holder.query("select pg_export_snapshot()", &[])?;
             let instant = holder.query(INSTANT, &[])?;
             let (exported, instant) = (exported[0].try_get(0)?, instant[0].try_get(0)?);
@@ -257,10 +257,10 @@ impl Snapshot {
         let mut session = self.server.session()?;
         let settings = &self.settings;
         let Some(exported) = &self.exported else {
-            session.execute(&format!("{BEGIN}; {settings}"))?;
+            session.begin(&format!("{BEGIN}; {settings}"))?;
             return Ok(session);
         };
-        let imported = session.execute_each(&format!(
+        let imported = session.begin(&format!(
             "{BEGIN}; set transaction snapshot '{exported}'; {settings}; {INSTANT}"
         ));
         let answers = imported.map_err(|error| match error.code() {

@@ -55,6 +55,12 @@ impl Wire {
         Taken(self.clone())
     }
 
+    /// Moves its bytes until the session has ended, which its client has asked for.
+    pub(super) async fn ended(self) {
+        let taken = self.take();
+        poll_fn(|context| taken.0.moving().poll(context)).await;
+    }
+
     fn moving(&self) -> MutexGuard<'_, Moving> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -59,7 +59,7 @@ fn read(session: &mut Session) -> Result<usize, PostgresError> {
 
 /// Writes rows into the table in a transaction of their own.
 fn write(session: &mut Session) -> Result<(), PostgresError> {
-    session.execute("BEGIN; CREATE TABLE IF NOT EXISTS w (n int, x text); TRUNCATE w")?;
+    session.begin("BEGIN; CREATE TABLE IF NOT EXISTS w (n int, x text); TRUNCATE w")?;
     let mut copy = session.copy_in("COPY w FROM STDIN")?;
     for block in 0..100 {
         let rows = format!("{block}\t{}\n", "x".repeat(100)).repeat(100);
@@ -114,7 +114,7 @@ fn a_commit_that_is_not_heard_of_is_never_tried_again_by_itself() {
     database.sql("CREATE TABLE c (n int)");
     let commits = |harm: Harm, way: Way| {
         let mut session = server.session().unwrap();
-        session.execute("BEGIN; INSERT INTO c VALUES (1)").unwrap();
+        session.begin("BEGIN; INSERT INTO c VALUES (1)").unwrap();
         proxy.harm_after(way, 1, harm);
         let mut attempts = 0;
         let committed = RETRY.run(&System::default(), || {
@@ -141,7 +141,7 @@ fn a_commit_that_the_server_refuses_has_not_happened() {
     database.sql("CREATE TABLE c (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)");
     let mut session = of(&database).session().unwrap();
     session
-        .execute("BEGIN; INSERT INTO c VALUES (1), (1)")
+        .begin("BEGIN; INSERT INTO c VALUES (1), (1)")
         .unwrap();
     let error = session.commit().unwrap_err();
     assert!(matches!(error, PostgresError::Call(_)), "{error}");
@@ -193,7 +193,7 @@ fn a_session_whose_client_is_gone_holds_its_locks_until_the_server_hears_of_it()
     let (proxy, server) = linked(&database);
     database.sql("CREATE TABLE f (n int); INSERT INTO f VALUES (1)");
     let mut lost = server.session().unwrap();
-    lost.execute("BEGIN; UPDATE f SET n = 2").unwrap();
+    lost.begin("BEGIN; UPDATE f SET n = 2").unwrap();
     proxy.harm(Harm::HalfOpen);
     let error = lost.execute("SELECT 1").unwrap_err();
     assert!(error.is_transient(), "{error}");

@@ -26,9 +26,9 @@ fn a_session_goes_back_clean() {
     let number = asked(&mut session, NUMBER);
     session.query("SELECT 'x'::a", &[]).unwrap();
     let change =
-        "CREATE TEMP TABLE t (n int); SET timezone = 'Asia/Tokyo'; SELECT pg_advisory_lock(1);
-        BEGIN; INSERT INTO k VALUES (1)";
+        "CREATE TEMP TABLE t (n int); SET timezone = 'Asia/Tokyo'; SELECT pg_advisory_lock(1)";
     session.execute(change).unwrap();
+    session.begin("BEGIN; INSERT INTO k VALUES (1)").unwrap();
     drop(session);
     let mut session = server.session().unwrap();
     assert_eq!(asked(&mut session, NUMBER), number, "it is the same one");

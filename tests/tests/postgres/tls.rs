@@ -4,9 +4,11 @@ use std::path::Path;
 
 use operators::postgres::PostgresError;
 use serde_json::json;
-use tests::harness::{Database, Postgres};
+use tests::harness::{Database, Postgres, Scratch, scratch_folder};
 
 use super::{asked, declared};
+use crate::stop::until;
+use crate::visits::PROGRAM;
 
 /// Whether a session is encrypted, or why there is none.
 fn encrypted(url: &str, mode: &str, authority: Option<&Path>) -> Result<String, PostgresError> {
@@ -79,3 +81,50 @@ fn a_file_without_certificates_is_named() {
         assert!(error.contains(&file.display().to_string()), "{error}");
     }
 }
+
+/// Sessions end before the process does: of one that is just gone the server says that it was lost.
+#[test]
+fn a_run_leaves_no_lost_session_in_the_log_of_the_server() {
+    let server = Postgres::with_tls("DNS:localhost");
+    let database = Database::of(&server);
+    database.sql(
+        "CREATE TABLE visits AS SELECT 'a' AS person, n AS visit FROM generate_series(1, 9) n",
+    );
+    let scratch = Scratch::of(scratch_folder().path(), PROGRAM);
+    let toml = PIPELINE.replace("URL", &database.url());
+    scratch.write("pipeline.toml", toml);
+    scratch.run().exits(0);
+    scratch.verify().exits(0);
+    // What becomes of a session is logged before it is gone.
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tidemill'";
+    until(|| database.sql(sessions).trim() == "0");
+    assert_eq!(database.log(), Vec::<String>::new());
+}
+
+const PIPELINE: &str = r#"
+[pipeline]
+name = "visits"
+
+[connections.main]
+type = "postgres"
+url  = "URL"
+tls  = "require"
+
+[sources.visits]
+type       = "postgres"
+connection = "main"
+table      = "visits"
+id         = ["visit"]
+
+[transforms.by_person]
+type  = "batch-partition"
+input = "visits"
+by    = "person"
+
+[sinks.table]
+type       = "postgres"
+input      = "by_person"
+connection = "main"
+table      = "seen"
+key        = ["visit"]
+"#;
