@@ -53,8 +53,7 @@ pub(crate) enum Look {
 
 /// Why all keys are looked at.
 const NOT_SKIPPED: &str = "nothing is to be skipped";
-const UNSETTLED: &str =
-    "since a run looked at all keys, the pipeline has changed or something was left";
+const UNSETTLED: &str = "no run of the pipeline as it is has looked at all keys and left nothing";
 const TOO_MANY: &str = "it names too many";
 const MORE: &str = "rows of an input that says nothing of its keys may be others than they were";
 

@@ -387,8 +387,8 @@ fn text(scratch: &Scratch, verb: &str) -> String {
 fn people_are_told_what_was_not_looked_at_and_why_all_was() {
     let database = Database::create();
     let scratch = folder(&database);
-    let all = "all keys are looked at, whatever `only_when` names: since a run looked at all keys, \
-               the pipeline has changed or something was left";
+    let all = "all keys are looked at, whatever `only_when` names: no run of the pipeline as it is \
+               has looked at all keys and left nothing";
     let said = text(&scratch, "plan");
     assert!(said.contains(all), "{said}");
     assert!(text(&scratch, "run").contains(all));
