@@ -281,6 +281,12 @@ impl Check<'_> {
             connections: &self.settings.connections,
         };
         let sink = config.check(node.name(), given)?;
+        if node
+            .errors_of
+            .is_some_and(|of| self.graph.nodes[of].is_sink())
+        {
+            knows_errors(&sink)?;
+        }
         self.target_is_free(&sink, checked)?;
         checked.schemas.insert(at, schema);
         checked.sinks.insert(at, sink);
@@ -404,6 +410,23 @@ impl Checked {
             .collect()
     }
 }
+
+/// A sink of what another one refuses is told of it when that is written, and knows it by its id.
+fn knows_errors(sink: &Sink) -> Result<(), Vec<Problem>> {
+    let (key, _) = sink.identity();
+    if sink.fenced().is_none() || key.contains(&ERROR_ID) {
+        return Ok(());
+    }
+    let problem = Problem::at(
+        ["key"],
+        "the errors of a sink are known by their `error_id`",
+    );
+    let problem = problem.label("it is none of these columns");
+    Err(vec![problem.help("write `key = [\"error_id\"]`")])
+}
+
+/// Where an error's id stands among its columns.
+const ERROR_ID: usize = 0;
 
 /// The columns of `<stage>.errors`.
 pub fn errors_schema() -> Schema {

@@ -105,6 +105,9 @@ fn draw(plan: &Plan) -> Chart {
         match &sink.rows {
             SinkRows::Stage(feed) => chart.arrow(from(*feed, &sides, &steps), to, Arrow::Rows),
             SinkRows::Errors(stage) => {
+                if plan.keeps_errors_of(sink).is_some() {
+                    chart.add(stage, Shape::Sink);
+                }
                 if let Some(&from) = chart.boxes.get(stage) {
                     chart.arrow(from, to, Arrow::Errors);
                 }

@@ -264,6 +264,15 @@ impl Plan {
         let source = &self.sources[input.source].source;
         source.only_when().is_some() && !self.dimensions.iter().any(is_dimension)
     }
+
+    /// The other sink whose errors a sink keeps: what that refuses is among them.
+    pub fn keeps_errors_of(&self, sink: &SinkPlan) -> Option<&str> {
+        let SinkRows::Errors(stage) = &sink.rows else {
+            return None;
+        };
+        let mut sinks = self.sinks.iter().map(|sink| sink.name.as_str());
+        sinks.find(|name| *name == &**stage)
+    }
 }
 
 /// A sink.

@@ -18,7 +18,8 @@
 //! is told by `ready`. While it is written (`writing`), the next one is netted. Invariants:
 //! * rows are staged, and their keys are unclean, on disk before the sink can have them;
 //! * what a sink refused is not told;
-//! * a key is clean only when every sink has published all its rows.
+//! * a key is clean only when every sink has published all its rows;
+//! * what keeps the errors of a sink is written in a closing commit, when all that refuse have (`refusals`).
 
 mod behind;
 mod claims;
@@ -26,6 +27,7 @@ mod keys;
 mod outcome;
 mod outlet;
 mod ready;
+mod refusals;
 mod target;
 mod turn;
 mod waker;
@@ -80,12 +82,26 @@ struct Round {
     epochs: Vec<Epoch>,
     /// What is said of their keys; the updates are in the turns.
     parts: Vec<Part>,
-    /// What it does to each sink; `None` where none is to be written, and no key settled.
-    turns: Option<Vec<Turn>>,
+    /// What it does to each sink, if it is its turn; `None` where none is to be written, and no key
+    /// settled.
+    turns: Option<Vec<Option<Turn>>>,
     /// Keys of which rows are held until a later one.
     held: BTreeSet<Key>,
-    last: bool,
+    which: Which,
+    /// Whether all keys are settled by it.
+    ends: bool,
     began: Instant,
+}
+
+/// Which commit of a run it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Others follow.
+    Early,
+    /// The last with what workers yield: it settles what was held.
+    Last,
+    /// That of the sinks that keep errors of others.
+    Closing,
 }
 
 impl<'a> Committer<'a> {
@@ -142,7 +158,7 @@ impl<'a> Committer<'a> {
             messages.try_iter().for_each(|message| self.take(message));
             self.passing.look(self.job);
             if self.next.is_none() && self.is_due(!writing.rests()) {
-                self.next = Some(self.net(false)?);
+                self.next = Some(self.net(Which::Early)?);
             }
             if writing.rests()
                 && let Some(next) = self.next.take()
@@ -176,9 +192,26 @@ impl<'a> Committer<'a> {
             self.write(next, writing)?;
             self.finish(writing)?;
         }
-        let last = self.net(!self.job.stop.leaves_some())?;
+        if self.job.stop.leaves_some() {
+            let rest = self.net(Which::Early)?;
+            self.write(rest, writing)?;
+            return self.finish(writing);
+        }
+        let last = self.net(Which::Last)?;
         self.write(last, writing)?;
+        self.finish(writing)?;
+        if !self.closes() {
+            return Ok(());
+        }
+        let closing = self.net(Which::Closing)?;
+        self.write(closing, writing)?;
         self.finish(writing)
+    }
+
+    /// Whether a closing commit follows the last one.
+    fn closes(&self) -> bool {
+        let mut targets = self.targets.iter();
+        self.job.purpose == Purpose::Commit && targets.any(|it| it.keeps_errors_of().is_some())
     }
 
     /// Commits no more, and waits until the workers have ended, which wait for a commit that will not
@@ -238,14 +271,19 @@ impl<'a> Committer<'a> {
         waits.map_or(TICK, |waits| waits.min(TICK))
     }
 
-    /// Nets the complete epochs together. The last commit of a run settles what was held.
-    fn net(&mut self, last: bool) -> Result<Round, RunError> {
+    /// Nets the complete epochs together.
+    fn net(&mut self, which: Which) -> Result<Round, RunError> {
         let mut round = Round {
             epochs: Vec::new(),
             parts: Vec::new(),
             turns: None,
             held: BTreeSet::new(),
-            last,
+            which,
+            ends: match which {
+                Which::Early => false,
+                Which::Last => !self.closes(),
+                Which::Closing => true,
+            },
             began: Instant::now(),
         };
         let updates = self.gather(&mut round);
@@ -305,18 +343,29 @@ impl<'a> Committer<'a> {
     /// What a commit of these updates does to each sink: nothing when all of them wait for a later one.
     fn turns(&mut self, round: &mut Round, updates: Vec<Vec<Update>>) -> Result<(), RunError> {
         let snapshot = self.state.snapshot()?;
+        let is_last = round.which != Which::Early;
+        let closes = round.which == Which::Closing;
         let mut turns = Vec::new();
-        for (target, updates) in self.targets.iter_mut().zip(updates) {
-            let due = target.due(updates, round.last || self.job.stop.leaves_some());
-            turns.push(target.net(due, &snapshot, round.last)?);
+        for ((number, target), updates) in (0..).zip(&mut self.targets).zip(updates) {
+            let errors_of = target.keeps_errors_of();
+            let has_turn = errors_of.is_some() == closes;
+            let is_due = has_turn && (is_last || self.job.stop.leaves_some());
+            let mut due = target.due(updates, is_due);
+            if let Some(sink) = errors_of.filter(|_| closes) {
+                let failures = self.keys.failures(sink);
+                due = refusals::joined((number, target.plan()), failures, due, &snapshot)?;
+            }
+            let net = |target: &mut Target<'a>| target.net(due, &snapshot, is_last);
+            turns.push(has_turn.then(|| net(target)).transpose()?);
         }
-        let waits = |(target, turn): (&Target, &Turn)| target.gathers() && turn.does_nothing();
-        if !round.last && self.targets.iter().zip(&turns).all(waits) {
+        let does_nothing = |turn: &Option<Turn>| turn.as_ref().is_none_or(Turn::does_nothing);
+        let waits = |(target, turn): (&Target, _)| target.gathers() && does_nothing(turn);
+        if !is_last && self.targets.iter().zip(&turns).all(waits) {
             // Nothing is written, so no key can be settled: to look at all that wait would take
             // longer with every commit.
             return Ok(());
         }
-        if !round.last {
+        if !round.ends {
             round.held = self.targets.iter().flat_map(Target::held).collect();
         }
         round.turns = Some(turns);
@@ -343,17 +392,17 @@ impl<'a> Committer<'a> {
                 self.keys.block(blocked);
             }
         }
-        if self.job.purpose == Purpose::Rehearse && round.last {
+        if self.job.purpose == Purpose::Rehearse && round.which == Which::Last {
             self.rehearse(&mut writing.hands().outlets)?;
         }
         let Some(turns) = round.turns.take() else {
             self.tell(&round);
             return Ok(());
         };
-        for turn in &turns {
+        for turn in turns.iter().flatten() {
             self.keys.lose(turn);
         }
-        writing.begin(turns, round.last);
+        writing.begin(turns, round.which != Which::Early);
         self.under_way = Some(round);
         Ok(())
     }
@@ -370,11 +419,12 @@ impl<'a> Committer<'a> {
         let mut sinks = Vec::new();
         for Written { sink, refused } in written {
             let target = self.targets.iter_mut().find(|target| target.name() == sink);
-            target.expect("a sink of the run").refused(&refused);
-            self.keys.refuse(&sink, refused);
+            let target = target.expect("a sink of the run");
+            target.refused(&refused);
+            self.keys.refuse(target.plan(), refused);
             sinks.push(sink);
         }
-        let settled = self.keys.settle(&round.held, round.last);
+        let settled = self.keys.settle(&round.held, round.ends);
         let (state, job) = (self.state, self.job);
         let behind = &mut writing.hands().behind;
         behind.leave(move || left(state, &job.recorder, &sinks, settled))?;
@@ -386,10 +436,20 @@ impl<'a> Committer<'a> {
     /// Writes all that was gathered into transactions that are rolled back.
     fn rehearse(&mut self, outlets: &mut [Outlet<'a>]) -> Result<(), RunError> {
         let snapshot = self.state.snapshot()?;
-        for (target, outlet) in self.targets.iter_mut().zip(outlets) {
-            let gathered = target.gathered();
+        let targets = self.targets.iter_mut().zip(outlets);
+        let mut sinks: Vec<_> = (0..).zip(targets).collect();
+        sinks.sort_by_key(|(_, (target, _))| target.keeps_errors_of().is_some());
+        for (number, (target, outlet)) in sinks {
+            let mut gathered = target.gathered();
+            if let Some(sink) = target.keeps_errors_of() {
+                let failures = self.keys.failures(sink);
+                gathered =
+                    refusals::joined((number, target.plan()), failures, gathered, &snapshot)?;
+            }
             let turn = target.net(gathered, &snapshot, true)?;
-            let changes = outlet.rehearse(&turn)?;
+            self.keys.lose(&turn);
+            let (changes, refused) = outlet.rehearse(&turn)?;
+            self.keys.refuse(target.plan(), refused);
             self.outcome
                 .changes
                 .insert(target.name().to_owned(), changes);

@@ -349,7 +349,9 @@ fn sinks<'a>(
     let mut sinks = Vec::new();
     for sink in &plan.sinks {
         let Some(fenced) = sink.sink.fenced() else {
-            sinks.push((Target::of(sink, false), Outlet::console(sink)));
+            let target = Target::of(sink, false);
+            let target = target.keeping_errors_of(plan.keeps_errors_of(sink));
+            sinks.push((target, Outlet::console(sink)));
             continue;
         };
         let mut writer = fenced.open(purpose != Purpose::Commit)?;
@@ -361,6 +363,7 @@ fn sinks<'a>(
         let lookups = lookups(sink, fenced, dimensions);
         // Where there was nothing, nobody can see that only a part of it is there.
         let target = Target::of(sink, refreshed > 0);
+        let target = target.keeping_errors_of(plan.keeps_errors_of(sink));
         sinks.push((target, Outlet::fenced(sink, writer, fence, lookups)));
     }
     Ok(sinks)

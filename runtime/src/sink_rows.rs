@@ -54,17 +54,11 @@ pub(crate) fn all(
             plan::SinkRows::Errors(_) => none(sink),
         });
     }
-    // Only now are all errors known. An error is identified by its content: there are no two of one id.
+    // Only now are all errors known.
     for (sink, rows) in job.plan.sinks.iter().zip(&mut rows) {
         if let plan::SinkRows::Errors(stage) = &sink.rows {
             let of_stage = errors.iter().filter(|(_, error)| error.stage == *stage);
-            let (batch, origins) = errors_batch(sink, of_stage, keys);
-            *rows = named(
-                sink,
-                (&batch, &origins),
-                &hashed_columns(sink, job),
-                &mut Vec::new(),
-            );
+            *rows = named_errors((sink, &hashed_columns(sink, job)), of_stage, keys);
         }
     }
     if let Told::Sinks(sinks) = &job.told {
@@ -73,6 +67,12 @@ pub(crate) fn all(
         }
     }
     Ok(rows)
+}
+
+/// What a sink of errors is told of these ones, each with the position of its key.
+pub(crate) fn of_errors(sink: &SinkPlan, errors: &[(u32, ErrorRow)], keys: &[Key]) -> SinkRows {
+    let hashed: Vec<usize> = (0..sink.schema.columns().len()).collect();
+    named_errors((sink, &hashed), errors.iter(), keys)
 }
 
 /// The columns whose content counts as told. For `verify` those with a policy do not: what the sink
@@ -111,6 +111,16 @@ pub(crate) fn plain_columns(sink: &SinkPlan) -> Vec<usize> {
     (0..sink.schema.columns().len())
         .filter(|column| !policies.contains(column))
         .collect()
+}
+
+/// The rows of a sink of errors. An error is identified by its content: there are no two of one id.
+fn named_errors<'a>(
+    (sink, hashed): (&SinkPlan, &[usize]),
+    errors: impl Iterator<Item = &'a (u32, ErrorRow)>,
+    keys: &[Key],
+) -> SinkRows {
+    let (batch, origins) = errors_batch(sink, errors, keys);
+    named(sink, (&batch, &origins), hashed, &mut Vec::new())
 }
 
 fn none(sink: &SinkPlan) -> SinkRows {

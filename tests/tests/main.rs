@@ -23,6 +23,7 @@ mod postgres_runs;
 mod postgres_sink;
 mod promise;
 mod reference;
+mod refusals;
 mod regrouped;
 mod report;
 mod rooms;

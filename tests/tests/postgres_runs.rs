@@ -156,13 +156,12 @@ impl<'a> Visits<'a> {
         }
     }
 
-    /// Keeps everybody else from writing the table, as long as it lives.
-    fn lock(&self) -> Session {
+    /// Keeps everybody else from writing a table, as long as it lives.
+    fn lock(&self, table: &str) -> Session {
         let server = Server::of(&self.database.url()).unwrap();
         let mut session = server.session().unwrap();
-        session
-            .begin("BEGIN; LOCK TABLE visits IN EXCLUSIVE MODE")
-            .unwrap();
+        let lock = format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE");
+        session.begin(&lock).unwrap();
         session
     }
 }

@@ -12,7 +12,7 @@
 //! among them.
 
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
@@ -73,7 +73,7 @@ impl Pool {
             least,
             most,
         });
-        let mut all = POOLS.lock().expect(WHOLE);
+        let mut all = pools();
         all.retain(|pool| pool.strong_count() > 0);
         all.push(Arc::downgrade(&pool));
         pool
@@ -168,7 +168,7 @@ impl Drop for Pool {
 pub fn finish() {
     let until = Instant::now() + AT_THE_END;
     finished(until);
-    let pools = mem::take(&mut *POOLS.lock().expect(WHOLE));
+    let pools = mem::take(&mut *pools());
     for pool in pools.iter().filter_map(Weak::upgrade) {
         pool.close();
     }
@@ -180,6 +180,10 @@ const AT_THE_END: Duration = Duration::from_secs(2);
 
 /// Those of the process, which its end closes.
 static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
+
+fn pools() -> MutexGuard<'static, Vec<Weak<Pool>>> {
+    POOLS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl<C> Sessions<C> {
     /// Closes those that were idle for long by now, but for the least number.

@@ -84,12 +84,13 @@ impl<'a> Names<'a> {
         section: &Section,
     ) -> Result<Option<usize>, Problem> {
         match self.stages.get(stage) {
-            Some(at) if self.sinks.contains_key(at) => Err(Problem::at(
+            Some(at) if self.keeps_errors_of_a_sink(*at) => Err(Problem::at(
                 field,
                 format!("the errors of the sink `{stage}` do not flow"),
             )
-            .label("what a sink refuses is known when it commits, and no sooner")
+            .label("it keeps those of a sink itself, and is the last that is written")
             .help("they are kept in the state: see `tidemill state inspect`")),
+            Some(at) if self.sinks.contains_key(at) => Ok(Some(*at)),
             Some(_) if let Some((whole, _)) = self.parted(stage) => Err(Problem::at(
                 field,
                 format!("the sides of `{whole}` have no errors of their own"),
@@ -101,6 +102,15 @@ impl<'a> Names<'a> {
                 None => self.find(field, stage, section),
             },
         }
+    }
+
+    fn keeps_errors_of_a_sink(&self, at: usize) -> bool {
+        let of = self
+            .sinks
+            .get(&at)
+            .and_then(|of| of.strip_suffix(".errors"));
+        let of = of.and_then(|stage| self.stages.get(stage));
+        of.is_some_and(|at| self.sinks.contains_key(at))
     }
 
     /// The name of a batch-partition where that of one of its sides is meant.

@@ -8,7 +8,9 @@ use operators::fault;
 use operators::gate::Clean;
 use operators::group::ErrorRow;
 use operators::key::Key;
+use operators::row_id::RowId;
 use operators::sink::Refused;
+use pipelines::plan::SinkPlan;
 
 use super::turn::Turn;
 use crate::state::SettledKey;
@@ -25,6 +27,8 @@ pub(crate) struct Keys {
 struct Pending {
     clean: Vec<(u16, Clean)>,
     stood: BTreeMap<u128, ErrorRow>,
+    /// Those of them that were found when a sink was written.
+    failures: BTreeSet<u128>,
     mended: BTreeSet<u128>,
 }
 
@@ -76,12 +80,12 @@ impl Keys {
         self.unclean.extend(turn.waiting.iter().cloned());
         for lost in &turn.lost {
             let message = format!("key {} yields the same row, and has it", lost.winner);
-            self.fail(&lost.key, &turn.sink, message);
+            self.fail(&lost.key, &turn.sink, message, None);
         }
     }
 
     /// Rows that a sink refused.
-    pub(crate) fn refuse(&mut self, sink: &str, refused: Vec<(Refused, Option<Key>)>) {
+    pub(crate) fn refuse(&mut self, sink: &SinkPlan, refused: Vec<(Refused, Option<Key>)>) {
         if fault::seeded("refused-as-told") {
             return;
         }
@@ -91,28 +95,35 @@ impl Keys {
             } else {
                 "a row"
             };
-            self.fail(
-                &row.owner,
-                sink,
-                format!("the sink refused {what}: {}", row.reason),
-            );
+            let message = format!("the sink refused {what}: {}", row.reason);
+            let row_name = name(sink, &row.id);
+            self.fail(&row.owner, &sink.name, message, Some(row_name));
             // The key that had the row still has it.
             self.unclean.extend(before);
         }
     }
 
-    fn fail(&mut self, key: &Key, sink: &str, message: String) {
+    /// What failed of a sink when it was written, by keys. They are settled at the end of the run.
+    pub(crate) fn failures(&self, sink: &str) -> Vec<(Key, ErrorRow)> {
+        let of_key = |(key, pending): (&Key, &Pending)| {
+            let failures = pending.failures.iter().map(|hash| &pending.stood[hash]);
+            let of_sink = failures.filter(|error| *error.stage == *sink);
+            let owned = of_sink.map(|error| (key.clone(), error.clone()));
+            owned.collect::<Vec<_>>()
+        };
+        self.pending.iter().flat_map(of_key).collect()
+    }
+
+    fn fail(&mut self, key: &Key, sink: &str, message: String, row: Option<String>) {
         let error = ErrorRow {
             stage: Arc::from(sink),
             message,
-            row: None,
+            row,
         };
         self.unclean.insert(key.clone());
-        self.pending
-            .entry(key.clone())
-            .or_default()
-            .stood
-            .insert(error.hash(), error);
+        let pending = self.pending.entry(key.clone()).or_default();
+        pending.failures.insert(error.hash());
+        pending.stood.insert(error.hash(), error);
     }
 
     /// Whether some of them stay unclean.
@@ -120,11 +131,11 @@ impl Keys {
         !self.unclean.is_empty() || !self.pending.is_empty()
     }
 
-    /// Settles the keys of which nothing is held; at the last commit all, those with something
+    /// Settles the keys of which nothing is held; at the end of the run all, those with something
     /// held as unclean.
-    pub(crate) fn settle(&mut self, held: &BTreeSet<Key>, last: bool) -> Vec<SettledKey> {
+    pub(crate) fn settle(&mut self, held: &BTreeSet<Key>, end: bool) -> Vec<SettledKey> {
         let pending = std::mem::take(&mut self.pending);
-        let settles_all = last || held.is_empty() && self.unclean.is_empty();
+        let settles_all = end || held.is_empty() && self.unclean.is_empty();
         let waits = |key: &Key| held.contains(key) || self.unclean.contains(key);
         let mut ready = Vec::with_capacity(pending.len());
         for (key, pending) in pending {
@@ -143,6 +154,7 @@ impl Keys {
             clean,
             stood,
             mended,
+            failures: _,
         } = pending;
         // An error that went and came again was there all the time.
         let mended = mended
@@ -156,4 +168,13 @@ impl Keys {
             mended,
         }
     }
+}
+
+/// `column=value` for each column of a row's id.
+fn name(sink: &SinkPlan, id: &RowId) -> String {
+    let (key, _) = sink.sink.identity();
+    let columns = key.iter().map(|&column| &sink.schema.columns()[column].0);
+    let named = columns.zip(id.values());
+    let named = named.map(|(column, value)| format!("{column}={value}"));
+    named.collect::<Vec<_>>().join(" ")
 }

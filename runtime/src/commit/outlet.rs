@@ -28,6 +28,9 @@ struct BehindFence {
     lookups: Lookups,
 }
 
+/// Refused rows, each with the key that had the row before.
+pub(super) type Refusals = Vec<(Refused, Option<Key>)>;
+
 /// What was done to a sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
@@ -93,14 +96,14 @@ impl<'a> Outlet<'a> {
         print(&turn.printed, &mut self.counts)
     }
 
-    /// Writes a commit. Gives the refused rows, each with the key that had the row before.
+    /// Writes a commit. Gives what was refused.
     pub(super) fn write(
         &mut self,
         turn: &Turn,
         epoch: u64,
         (state, recorder): (&State, &Recorder),
         behind: &mut Behind<'_, '_>,
-    ) -> Result<Vec<(Refused, Option<Key>)>, RunError> {
+    ) -> Result<Refusals, RunError> {
         let Some(fenced) = &mut self.behind_fence else {
             return Ok(Vec::new());
         };
@@ -125,15 +128,15 @@ impl<'a> Outlet<'a> {
         Ok(turn.refused(&applied))
     }
 
-    /// Writes into a transaction that is rolled back, and gives what it did.
-    pub(super) fn rehearse(&mut self, turn: &Turn) -> Result<Vec<Change>, RunError> {
+    /// Writes into a transaction that is rolled back, and gives what it did, and what was refused.
+    pub(super) fn rehearse(&mut self, turn: &Turn) -> Result<(Vec<Change>, Refusals), RunError> {
         let Some(fenced) = &mut self.behind_fence else {
             self.counts.inserted += turn.printed.len();
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         };
         let mut changes = Vec::new();
         if turn.is_empty() {
-            return Ok(changes);
+            return Ok((changes, Vec::new()));
         }
         let before = fenced.fence.as_ref();
         let next = Fence {
@@ -146,8 +149,9 @@ impl<'a> Outlet<'a> {
             .writer
             .apply(&updates, &fenced.lookups, Some(&mut changes));
         fenced.writer.rollback()?;
-        self.counts.add(&applied?);
-        Ok(changes)
+        let applied = applied?;
+        self.counts.add(&applied);
+        Ok((changes, turn.refused(&applied)))
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Target<'a> {
     waiting: BTreeSet<Key>,
     /// Whether it is written in one commit, whatever it holds.
     at_once: bool,
+    /// The sink whose errors it keeps: it is written when all others are.
+    keeps_errors_of: Option<&'a str>,
     /// The keys whose rows stay theirs in this run: their batch failed, or a check blocks them.
     kept: BTreeSet<Key>,
     /// Whether each row can be of one key only, once that was asked.
@@ -64,10 +66,29 @@ impl<'a> Target<'a> {
             gathered: Vec::new(),
             waiting: BTreeSet::new(),
             at_once,
+            keeps_errors_of: None,
             kept: BTreeSet::new(),
             keys_stay: None,
             latest: VecDeque::new(),
         }
+    }
+
+    /// The same, of a sink that keeps the errors of another one.
+    pub(crate) fn keeping_errors_of(self, sink: Option<&'a str>) -> Self {
+        Target {
+            keeps_errors_of: sink,
+            ..self
+        }
+    }
+
+    /// The sink whose errors it keeps.
+    pub(super) fn keeps_errors_of(&self) -> Option<&'a str> {
+        self.keeps_errors_of
+    }
+
+    /// The sink's plan.
+    pub(super) fn plan(&self) -> &'a SinkPlan {
+        self.plan
     }
 
     /// The sink's name.
@@ -112,7 +133,7 @@ impl<'a> Target<'a> {
 
     /// How many updates a commit of it waits for.
     fn gathering(&self) -> usize {
-        if self.at_once {
+        if self.at_once || self.keeps_errors_of.is_some() {
             return usize::MAX;
         }
         self.plan.sink.fenced().map_or(0, Fenced::gathers)

@@ -95,11 +95,11 @@ impl<'scope, 'env, 'a: 'scope> Writing<'scope, 'env, 'a> {
         self.hands.expect("no commit is under way")
     }
 
-    /// Begins to write a commit, by a turn for each sink.
+    /// Begins to write a commit, by a turn for each sink that has one.
     ///
     /// # Panics
     /// When another is being written.
-    pub(super) fn begin(&mut self, turns: Vec<Turn>, last: bool) {
+    pub(super) fn begin(&mut self, turns: Vec<Option<Turn>>, last: bool) {
         let mut hands = self.hands.take().expect("no commit is under way");
         let (state, recorder) = self.to;
         let (ended, ends) = bounded(0);
@@ -127,10 +127,11 @@ impl<'scope, 'env, 'a: 'scope> Writing<'scope, 'env, 'a> {
 }
 
 impl Hands<'_, '_, '_> {
-    fn write(&mut self, turns: Vec<Turn>, last: bool, to: (&State, &Recorder)) -> Wrote {
+    fn write(&mut self, turns: Vec<Option<Turn>>, last: bool, to: (&State, &Recorder)) -> Wrote {
         let Hands { outlets, behind } = self;
         let mut due = Vec::new();
         for (outlet, turn) in outlets.iter_mut().zip(turns) {
+            let Some(turn) = turn else { continue };
             outlet.print(&turn)?;
             if outlet.is_written(&turn, last) {
                 due.push((outlet, turn));

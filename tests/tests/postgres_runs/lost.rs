@@ -166,7 +166,7 @@ fn a_server_that_ends_a_session_while_it_writes_is_waited_for() {
             }
             let rows = version(VISITS, at);
             visits.are(&rows);
-            let locked = visits.lock();
+            let locked = visits.lock("visits");
             let run = visits.spawn();
             blow.strike(&visits, "relation", || drop(locked));
             let ran = ended(run).exits(0);

@@ -1,5 +1,7 @@
 //! The server does not take some rows: the others load, it is told why, and these come again.
 
+use tests::harness::signal;
+
 use super::*;
 
 /// A table with an opinion: hours are small and sane, and visits have a partition.
@@ -9,6 +11,15 @@ const TABLE: &str = "
         PRIMARY KEY (person, visit)
     ) PARTITION BY RANGE (visit);
     CREATE TABLE visits_0 PARTITION OF visits FOR VALUES FROM (0) TO (100000)";
+
+/// Rows are written by sets, and another table keeps those that are refused.
+const KEPT: &str = "
+    [sinks.refused]
+    type = \"postgres\"
+    input = \"table.errors\"
+    connection = \"main\"
+    table = \"refused\"
+    key = [\"error_id\"]";
 
 /// What is told of standing errors of the table.
 fn messages(visits: &Visits) -> Vec<String> {
@@ -26,7 +37,7 @@ fn row(person: &str, visit: u32, hours: u32) -> Row {
 
 #[test]
 fn refused_rows_are_told_the_others_load_and_they_come_again_when_they_are_mended() {
-    for sink in [SETS, POLICIES] {
+    for sink in [KEPT, POLICIES] {
         let visits = Visits::of(Database::create(), sink);
         visits.query(TABLE);
         let good = [row("a", 1, 5), row("b", 2, 6), row("b", 3, 7)];
@@ -36,6 +47,7 @@ fn refused_rows_are_told_the_others_load_and_they_come_again_when_they_are_mende
         let mut csv = visits.scratch.bytes("visits.csv");
         csv.extend(b"e,6,1,x\0y\n");
         visits.scratch.write("visits.csv", csv);
+        let mut unchanged = None;
         for _ in 0..2 {
             let ran = visits.scratch.run().exits(65);
             assert_eq!(ran.number("/sinks/table/refused"), 4, "{sink}");
@@ -51,6 +63,14 @@ fn refused_rows_are_told_the_others_load_and_they_come_again_when_they_are_mende
                     "\"the sink refused a row: the table has no partition for it\"",
                 ]
             );
+            if sink == KEPT {
+                let kept = visits.query("SELECT key, row FROM refused ORDER BY key");
+                let named = ["b|person=b visit=4", "c|person=c visit=5"];
+                let others = ["d|person=d visit=100001", "e|person=e visit=6"];
+                assert_eq!(kept, [named, others].concat());
+                let written = visits.query("SELECT xmin, error_id FROM refused ORDER BY 2");
+                assert_eq!(*unchanged.get_or_insert_with(|| written.clone()), written);
+            }
         }
         // The server takes more, and the file less.
         visits.query(
@@ -63,8 +83,32 @@ fn refused_rows_are_told_the_others_load_and_they_come_again_when_they_are_mende
         let ran = visits.scratch.run().exits(0);
         assert_eq!(ran.number("/sinks/table/inserted"), 3, "{sink}");
         assert_eq!(messages(&visits), [""; 0]);
+        if sink == KEPT {
+            assert_eq!(visits.query("SELECT * FROM refused"), [""; 0]);
+        }
         visits.hold(&rows, sink);
     }
+}
+
+/// The keys of what was refused are clean when it is taken back, and not before.
+#[test]
+fn what_was_refused_is_taken_back_by_the_next_run_where_the_table_that_keeps_it_is_locked() {
+    let visits = Visits::of(Database::create(), KEPT);
+    visits.query(TABLE);
+    visits.are(&[row("a", 1, 5), row("b", 4, 2000)]);
+    visits.scratch.run().exits(65);
+    let mended = [row("a", 1, 5), row("b", 4, 4)];
+    visits.are(&mended);
+    let locked = visits.lock("refused");
+    let run = visits.spawn();
+    visits.until(&format!("SELECT 1 {WRITER} = 'relation'"));
+    signal(&run, "TERM");
+    ended(run).exits(130);
+    drop(locked);
+    assert_eq!(visits.query("SELECT count(*) FROM refused"), ["1"]);
+    visits.scratch.run().exits(0);
+    assert_eq!(visits.query("SELECT count(*) FROM refused"), ["0"]);
+    visits.hold(&mended, "the errors were locked");
 }
 
 /// Each is found by halving, in a number of attempts that is bounded.

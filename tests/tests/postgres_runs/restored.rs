@@ -98,7 +98,7 @@ fn a_run_whose_primary_is_lost_goes_on_with_the_replica_that_is_promoted() {
     visits.until("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'");
     let rows = version(VISITS, 1);
     visits.are(&rows);
-    let locked = visits.lock();
+    let locked = visits.lock("visits");
     let run = visits.spawn();
     visits.until(&format!("SELECT pid {WRITER} = 'relation'"));
     primary.stop();

@@ -32,7 +32,7 @@ fn waiting(visits: &Visits) -> Child {
 fn a_commit_that_waits_for_a_lock_is_cancelled_by_a_stop() {
     let (visits, rows) = changed();
     let before = visits.query(ALL);
-    let locked = visits.lock();
+    let locked = visits.lock("visits");
     let run = waiting(&visits);
     let began = Instant::now();
     signal(&run, "TERM");
@@ -58,7 +58,7 @@ fn a_commit_that_waits_for_a_lock_is_cancelled_by_a_stop() {
 #[test]
 fn a_commit_that_can_end_soon_ends_after_a_stop() {
     let (visits, rows) = changed();
-    let locked = visits.lock();
+    let locked = visits.lock("visits");
     let run = waiting(&visits);
     let began = Instant::now();
     signal(&run, "TERM");
@@ -75,7 +75,7 @@ fn a_commit_that_can_end_soon_ends_after_a_stop() {
 #[test]
 fn a_run_whose_commit_waits_ends_on_the_spot_when_it_is_asked_twice() {
     let (visits, rows) = changed();
-    let locked = visits.lock();
+    let locked = visits.lock("visits");
     let mut run = waiting(&visits);
     let began = Instant::now();
     until(|| {
