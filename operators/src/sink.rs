@@ -387,9 +387,14 @@ impl SinkError {
             )),
             SinkError::Unfit { help, .. } => Some(help.clone()),
             SinkError::Transient { source, .. } => {
-                Some(of_server(source.as_ref()).unwrap_or_else(|| {
-                    "another program may hold it: try again when that is done".to_owned()
-                }))
+                let server = source.downcast_ref::<PostgresError>();
+                let help = match server {
+                    Some(server) if server.ends_the_session() => {
+                        "run it again when the server is there"
+                    }
+                    _ => "another program may hold it: try again when that is done",
+                };
+                Some(of_server(source.as_ref()).unwrap_or_else(|| help.to_owned()))
             }
             SinkError::Definite { source, .. } => of_server(source.as_ref()),
         }

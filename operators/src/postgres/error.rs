@@ -190,7 +190,7 @@ impl PostgresError {
     }
 
     /// Whether the session has ended with it, or may have.
-    pub(super) fn ends_the_session(&self) -> bool {
+    pub(crate) fn ends_the_session(&self) -> bool {
         match self {
             PostgresError::Call(error) => error.as_db_error().is_none_or(ends_the_session),
             _ => true,
