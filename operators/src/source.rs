@@ -13,7 +13,7 @@
 //! in the way of reading is a [`SourceError`] and ends the reading; what is wrong with a row is data
 //! and goes with the chunk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -187,6 +187,11 @@ pub(crate) trait Scan: Send + Sync {
         None
     }
 
+    /// The columns by whose values its server finds the rows that are asked for.
+    fn filters(&self, _: &Passing, _: Option<&Condition>) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
     /// Whether it gives no rows but those of which something holds, where these are all that is asked
     /// for.
     fn decides(&self, _: &When) -> bool {
@@ -300,10 +305,10 @@ impl Source {
         self.condition.as_ref().map(Condition::folded)
     }
 
-    /// The columns that its condition reads.
-    pub fn filters(&self) -> impl Iterator<Item = &str> {
-        let columns = self.condition.iter().flat_map(Condition::columns);
-        columns.map(|(name, _)| name.as_str())
+    /// The columns by whose values its server finds the rows that it is asked for: by its condition, and
+    /// by what stages behind it keep.
+    pub fn filters(&self, passing: &Passing) -> BTreeSet<String> {
+        self.scan.filters(passing, self.condition.as_ref())
     }
 
     /// What a column is called where it is read.

@@ -1,11 +1,12 @@
 //! What `tidemill doctor` finds: what keeps the servers of a pipeline from their own speed. Nothing is
 //! changed there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use operators::catalog::Connection;
 use operators::postgres::{Finding, TableOf, Use};
+use operators::source::Passing;
 use pipelines::cluster::Hosts;
 use pipelines::plan::{Plan, SinkPlan, SourcePlan};
 use serde::Serialize;
@@ -72,19 +73,24 @@ fn uses(plan: &Plan) -> BTreeMap<String, Vec<Use>> {
     uses
 }
 
-/// By what rows of a source are found: by the key, when some keys are open, by its `where`, and by the
-/// keys that drive it.
+/// By what rows of a source are found: by the key, when some keys are open, by what of its `where` and of
+/// stages behind it the server is asked for, and by the keys that drive it.
 fn reads(plan: &Plan, at: usize, source: &SourcePlan) -> Vec<(Vec<String>, String)> {
     let name = &source.name;
     let there = |column: &str| vec![source.source.header(column).to_owned()];
-    let inputs = plan.inputs.iter().filter(|input| input.source == at);
-    let keys = inputs.filter_map(|input| input.key.as_deref());
+    let inputs = || plan.inputs.iter().filter(|input| input.source == at);
+    let keys = inputs().filter_map(|input| input.key.as_deref());
     let keys = keys.map(|key| (there(key), format!("open keys of source `{name}`")));
-    let filters = source.source.filters();
-    let filters = filters.map(|column| (there(column), format!("`where` of source `{name}`")));
+    let own = source.source.filters(&Passing::default());
+    let kept = inputs().flat_map(|input| source.source.filters(&input.passing));
+    let kept: BTreeSet<String> = kept.filter(|column| !own.contains(column)).collect();
+    let what = format!("`where` of source `{name}`");
+    let own = own.iter().map(|column| (there(column), what.clone()));
+    let what = format!("what stages keep of source `{name}`");
+    let kept = kept.iter().map(|column| (there(column), what.clone()));
     let driven = source.driven.iter().map(|driven| driven.by.column());
     let driven = driven.map(|column| (there(column), format!("`driven_by` of source `{name}`")));
-    keys.chain(filters).chain(driven).collect()
+    keys.chain(own).chain(kept).chain(driven).collect()
 }
 
 /// By what rows of a sink are found.

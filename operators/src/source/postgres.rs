@@ -14,7 +14,7 @@
 //! pipeline's own evaluation would keep; and no row is given twice, though a session is lost and what
 //! it was asked is asked again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -324,6 +324,10 @@ impl Scan for Postgres {
 
     fn selects(&self) -> bool {
         true
+    }
+
+    fn filters(&self, passing: &Passing, condition: Option<&Condition>) -> BTreeSet<String> {
+        pushed::columns(self, (passing, condition))
     }
 
     fn statement(&self, ask: &Ask, condition: Option<&Condition>) -> Option<(String, Vec<String>)> {

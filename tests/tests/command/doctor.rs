@@ -65,37 +65,37 @@ fn what_is_to_be_mended_is_shown_with_what_mends_it() {
     }
 }
 
-#[test]
-fn columns_by_which_a_pipeline_finds_rows_want_an_index() {
-    let database = Database::create();
-    database.sql(
-        r#"CREATE TABLE bookings ("Booking" int PRIMARY KEY, "Person" text, note text);
-        INSERT INTO bookings SELECT n, n / 3, repeat('x', 50) FROM generate_series(1, 30000) n;
-        CREATE TABLE known (booking bigint, person text);
-        INSERT INTO known SELECT n, repeat('x', 50) FROM generate_series(1, 30000) n;
-        CREATE TABLE log (booking bigint, person text, _epoch bigint, _diff bigint);
-        INSERT INTO log SELECT n, repeat('x', 50), 1, 1 FROM generate_series(1, 30000) n"#,
-    );
-    database.sql("VACUUM (ANALYZE)");
-    let project = Project::new();
-    let pipeline = format!(
-        r#"[pipeline]
+const TABLES: &str = r#"
+    CREATE TABLE bookings
+        ("Booking" int PRIMARY KEY, "Person" text, note text, "Kind" text, hours float8);
+    INSERT INTO bookings SELECT n, n / 3, repeat('x', 50), 'k', 1 FROM generate_series(1, 30000) n;
+    CREATE TABLE known (booking bigint, person text);
+    INSERT INTO known SELECT n, repeat('x', 50) FROM generate_series(1, 30000) n;
+    CREATE TABLE log (booking bigint, person text, _epoch bigint, _diff bigint);
+    INSERT INTO log SELECT n, repeat('x', 50), 1, 1 FROM generate_series(1, 30000) n"#;
+
+const BOOKINGS: &str = r#"[pipeline]
 name = "bookings"
 
 [connections.main]
 type = "postgres"
-url  = "{}"
+url  = "URL"
 
 [sources.bookings]
 type       = "postgres"
 connection = "main"
 table      = "bookings"
-columns    = {{ booking = "Booking", person = "Person" }}
-where      = "note <> 'cancelled'"
+columns    = { booking = "Booking", person = "Person", kind = "Kind" }
+where      = "note <> 'cancelled' and round(hours) > 2"
+
+[transforms.kept]
+type  = "filter"
+input = "bookings"
+when  = "kind = 'x'"
 
 [transforms.by_person]
 type  = "batch-partition"
-input = "bookings"
+input = "kept"
 by    = "person"
 
 [transforms.known]
@@ -117,9 +117,15 @@ input      = "known"
 table      = "log"
 key        = ["booking"]
 write      = "append"
-"#,
-        database.url()
-    );
+"#;
+
+#[test]
+fn columns_by_which_a_pipeline_finds_rows_want_an_index() {
+    let database = Database::create();
+    database.sql(TABLES);
+    database.sql("VACUUM (ANALYZE)");
+    let project = Project::new();
+    let pipeline = BOOKINGS.replace("URL", &database.url());
     project.write("pipeline.toml", &pipeline);
     // What the sink needs to be written at all is told with the file.
     database.sql("CREATE UNIQUE INDEX ON known (booking)");
@@ -129,6 +135,8 @@ write      = "append"
         r#"CREATE INDEX CONCURRENTLY ON bookings ("Person");"#,
         "by note: `where` of source `bookings`",
         "CREATE INDEX CONCURRENTLY ON bookings (note);",
+        "by Kind: what stages keep of source `bookings`",
+        r#"CREATE INDEX CONCURRENTLY ON bookings ("Kind");"#,
     ];
     for line in wanted {
         assert!(told.contains(line), "{line}: {told}");
@@ -137,7 +145,12 @@ write      = "append"
         !told.contains("ON known") && !told.contains("ON log"),
         "{told}"
     );
-    database.sql(r#"CREATE INDEX ON bookings ("Person"); CREATE INDEX ON bookings (note)"#);
+    // What the server is not asked for no index of it finds.
+    assert!(!told.contains("hours"), "{told}");
+    database.sql(
+        r#"CREATE INDEX ON bookings ("Person"); CREATE INDEX ON bookings (note);
+        CREATE INDEX ON bookings ("Kind")"#,
+    );
     assert_eq!(
         project.well("doctor pipeline.toml"),
         "main: nothing is to be mended\n"

@@ -3,6 +3,7 @@
 //! Only what means no less there than here: of every row for which a condition is true here, what is
 //! pushed of it is true there. That more rows come does no harm, since both are evaluated here again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate};
@@ -11,6 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, Column as Named, InListExpr, IsNotNullExpr, IsNullExpr, NotExpr,
 };
+use datafusion::physical_expr::utils::collect_columns;
 use tokio_postgres::types::{ToSql, Type as Theirs};
 
 use super::cells::Form;
@@ -27,6 +29,39 @@ pub(super) fn all(
     let mut all = parts(source, own).0;
     all.extend(passing.parts().filter_map(|when| of_when(source, when)));
     all
+}
+
+/// The columns by whose values the server finds the rows that it is asked for.
+pub(super) fn columns(
+    source: &Postgres,
+    (passing, condition): (&Passing, Option<&Condition>),
+) -> BTreeSet<String> {
+    let own = condition.into_iter().flat_map(Condition::parts);
+    let own = own.flat_map(|part| columns_of_part(source, part));
+    let kept = passing.parts();
+    let kept = kept.flat_map(|when| columns_of_when(source, when));
+    own.chain(kept).collect()
+}
+
+/// None of what is not asked, and of what is there: these are most rows.
+fn columns_of_part(source: &Postgres, part: &Arc<dyn PhysicalExpr>) -> BTreeSet<String> {
+    let finds = of_part(source, part).is_some() && !part.is::<IsNotNullExpr>();
+    let columns = finds.then(|| collect_columns(part)).into_iter().flatten();
+    columns.map(|column| column.name().to_owned()).collect()
+}
+
+fn columns_of_when(source: &Postgres, when: &When) -> BTreeSet<String> {
+    if of_when(source, when).is_none() {
+        return BTreeSet::new();
+    }
+    match when {
+        When::Holds(part) => columns_of_part(source, part),
+        When::Among(columns, _) => columns.iter().cloned().collect(),
+        When::Any(any) => {
+            let any = any.iter().flat_map(|when| columns_of_when(source, when));
+            any.collect()
+        }
+    }
 }
 
 fn of_when(source: &Postgres, when: &When) -> Option<String> {
