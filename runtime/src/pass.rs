@@ -348,10 +348,9 @@ fn sinks<'a>(
 ) -> Result<Vec<(Target<'a>, Outlet<'a>)>, RunError> {
     let mut sinks = Vec::new();
     for sink in &plan.sinks {
+        let named = (sink, plan.keeps_errors_of(sink));
         let Some(fenced) = sink.sink.fenced() else {
-            let target = Target::of(sink, false);
-            let target = target.keeping_errors_of(plan.keeps_errors_of(sink));
-            sinks.push((target, Outlet::console(sink)));
+            sinks.push((Target::of(named, false), Outlet::console(sink)));
             continue;
         };
         let mut writer = fenced.open(purpose != Purpose::Commit)?;
@@ -362,8 +361,7 @@ fn sinks<'a>(
         };
         let lookups = lookups(sink, fenced, dimensions);
         // Where there was nothing, nobody can see that only a part of it is there.
-        let target = Target::of(sink, refreshed > 0);
-        let target = target.keeping_errors_of(plan.keeps_errors_of(sink));
+        let target = Target::of(named, refreshed > 0);
         sinks.push((target, Outlet::fenced(sink, writer, fence, lookups)));
     }
     Ok(sinks)

@@ -57,27 +57,22 @@ impl From<Update> for Difference {
 }
 
 impl<'a> Target<'a> {
-    /// Nothing is held of it yet. What is written `at_once` is so in one commit: who reads it sees it
+    /// Nothing is held of it yet; it may keep the errors of another sink. What is written `at_once` is so in one commit: who reads it sees it
     /// before or after.
-    pub(crate) fn of(plan: &'a SinkPlan, at_once: bool) -> Self {
+    pub(crate) fn of(
+        (plan, keeps_errors_of): (&'a SinkPlan, Option<&'a str>),
+        at_once: bool,
+    ) -> Self {
         Target {
             plan,
             claims: Claims::default(),
             gathered: Vec::new(),
             waiting: BTreeSet::new(),
             at_once,
-            keeps_errors_of: None,
+            keeps_errors_of,
             kept: BTreeSet::new(),
             keys_stay: None,
             latest: VecDeque::new(),
-        }
-    }
-
-    /// The same, of a sink that keeps the errors of another one.
-    pub(crate) fn keeping_errors_of(self, sink: Option<&'a str>) -> Self {
-        Target {
-            keeps_errors_of: sink,
-            ..self
         }
     }
 
