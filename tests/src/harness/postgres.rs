@@ -51,10 +51,12 @@ const DEBIAN: &str = "/usr/lib/postgresql/15/bin";
 const MISSING: &str = "these tests need PostgreSQL 15: install it with `tests/install`";
 
 /// Settings of every server. What is written survives a server that dies, which tests do; it need
-/// not survive a machine. A line of the log begins with its database, in brackets.
+/// not survive a machine. A line of the log begins with its database, in brackets. A table has the
+/// statistics that a test has taken, and nothing is written but by tests, at whatever moment they run.
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 max_connections = 200
+autovacuum = off
 fsync = off
 full_page_writes = off
 log_line_prefix = '[%d] '
