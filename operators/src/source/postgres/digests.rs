@@ -1,10 +1,14 @@
 //! Rows that the server hashes: each with its hash, or all of a key with their digest, or all there are.
 //!
 //! ```text
-//!   row --> two hashes of 64 bits (see `hashes`) --> one of 128 --> sum by key, or of all
+//!   row --> two hashes of 64 bits (see `hashes`) --> one of 128 --> sum by key
+//!    |
+//!    +----> one of them --> sum of all
 //! ```
 //!
-//! The sum of a key is that of the hashes of its rows, whoever sums them up.
+//! The sum of a key is that of the hashes of its rows, whoever sums them up. What stands for all rows is
+//! compared with one other number in a run, which 64 bits are enough for; digests of keys are compared by
+//! the million.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -66,18 +70,21 @@ pub(super) fn select(
     format!("select {text}, {sums} from {from}{wheres} group by 1")
 }
 
-/// The statement that gives the digest of all rows.
+/// The statement that gives what stands for all rows.
 pub(super) fn select_all(source: &Postgres, columns: &[String], wheres: &[String]) -> String {
-    let (from, sums) = (&source.rows.from, sums(source, columns));
+    let (from, [first, _]) = (&source.rows.from, hashes::of_row(source, columns));
     let wheres = conditions(wheres.iter().cloned());
-    format!("select {sums} from {from}{wheres}")
+    format!("select count(*), {} from {from}{wheres}", sum(&first))
 }
 
 /// A digest: how many rows, and the sums of their hashes.
 fn sums(source: &Postgres, columns: &[String]) -> String {
     let [first, second] = hashes::of_row(source, columns);
-    let sum = |hash: &str| format!("coalesce(sum({hash}), 0)::text");
     format!("count(*), {}, {}", sum(&first), sum(&second))
+}
+
+fn sum(hash: &str) -> String {
+    format!("coalesce(sum({hash}), 0)::text")
 }
 
 /// The hash of a row.
@@ -138,15 +145,15 @@ pub(super) fn read(
 /// who was asked for what.
 pub(super) fn of_all(source: &Postgres, select: &str) -> Result<String, PostgresError> {
     let snapshot = source.snapshot()?;
-    let digest: (i64, String, String) = source.server.retried(|| {
+    let sum: (i64, String) = source.server.retried(|| {
         let mut reader = snapshot.reader()?;
         let rows = reader.session().query(select, &[])?;
         reader.end()?;
         let row = &rows[0];
-        Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+        Ok((row.try_get(0)?, row.try_get(1)?))
     })?;
     let asked = bytes_hash(select.as_bytes());
-    let all = bytes_hash(format!("{asked:x} {digest:?}").as_bytes());
+    let all = bytes_hash(format!("{asked:x} {sum:?}").as_bytes());
     Ok(format!("{all:032x}"))
 }
 
