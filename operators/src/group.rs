@@ -23,6 +23,7 @@ use crate::chunk::Chunk;
 use crate::digest::{Digest, bytes_hash};
 use crate::key::Key;
 use crate::parcel::Parcel;
+use crate::value::Value;
 use kept::{Group, Input, Taken};
 
 /// What is wrong with a row of a key.
@@ -32,8 +33,8 @@ pub struct ErrorRow {
     pub stage: Arc<str>,
     /// What is wrong; holds no value of the row.
     pub message: String,
-    /// The row's id, as `column=value`, where it is known. It may be a person's number: it is for
-    /// the errors' own sink, not for messages.
+    /// The row's id, as [`ErrorRow::row_of`] writes it, where it is known. It may be a person's number: it
+    /// is for the errors' own sink, not for messages.
     pub row: Option<String>,
 }
 
@@ -48,6 +49,13 @@ impl fmt::Debug for ErrorRow {
 }
 
 impl ErrorRow {
+    /// The id of a row with these cells, as `column=value` for each; `None` of one without any.
+    pub fn row_of<'a>(id: impl Iterator<Item = (&'a str, Value)>) -> Option<String> {
+        let cells = id.map(|(column, value)| format!("{column}={value}"));
+        let cells: Vec<String> = cells.collect();
+        (!cells.is_empty()).then(|| cells.join(" "))
+    }
+
     /// The hash of its content: its identity within its key.
     pub fn hash(&self) -> u128 {
         let row = self.row.as_deref().unwrap_or("\0");

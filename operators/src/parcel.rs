@@ -273,17 +273,13 @@ fn errors(
     errors
 }
 
-/// `column=value` for each id column of a source row.
 fn row_name(from: &SourceRows, row: u32) -> Option<String> {
-    let name = |&position: &usize| {
-        let value = Value::at(from.source.column(position), row as usize);
-        format!(
-            "{}={value}",
-            from.source.schema_ref().field(position).name()
-        )
+    let (source, schema) = (from.source, from.source.schema_ref());
+    let cell = |&position: &usize| {
+        let value = Value::at(source.column(position), row as usize);
+        (schema.field(position).name().as_str(), value)
     };
-    let names: Vec<String> = from.id.iter().map(name).collect();
-    (!names.is_empty()).then(|| names.join(" "))
+    ErrorRow::row_of(from.id.iter().map(cell))
 }
 
 /// A parcel as it crosses to another process: the rows that are its, and no others.

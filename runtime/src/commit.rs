@@ -49,7 +49,7 @@ use crate::job::{Job, Purpose};
 use crate::part::{Message, Part, Update};
 use crate::recorder::Phase;
 use crate::report::opened::Opened;
-use crate::state::State;
+use crate::state::{Snapshot, State};
 use behind::left;
 use keys::Keys;
 pub(crate) use outcome::Outcome;
@@ -343,24 +343,13 @@ impl<'a> Committer<'a> {
     /// What a commit of these updates does to each sink: nothing when all of them wait for a later one.
     fn turns(&mut self, round: &mut Round, updates: Vec<Vec<Update>>) -> Result<(), RunError> {
         let snapshot = self.state.snapshot()?;
-        let is_last = round.which != Which::Early;
-        let closes = round.which == Which::Closing;
         let mut turns = Vec::new();
-        for ((number, target), updates) in (0..).zip(&mut self.targets).zip(updates) {
-            let errors_of = target.keeps_errors_of();
-            let has_turn = errors_of.is_some() == closes;
-            let is_due = has_turn && (is_last || self.job.stop.leaves_some());
-            let mut due = target.due(updates, is_due);
-            if let Some(sink) = errors_of.filter(|_| closes) {
-                let failures = self.keys.failures(sink);
-                due = refusals::joined((number, target.plan()), failures, due, &snapshot)?;
-            }
-            let net = |target: &mut Target<'a>| target.net(due, &snapshot, is_last);
-            turns.push(has_turn.then(|| net(target)).transpose()?);
+        for of_sink in (0..).zip(updates) {
+            turns.push(self.turn(of_sink, round.which, &snapshot)?);
         }
         let does_nothing = |turn: &Option<Turn>| turn.as_ref().is_none_or(Turn::does_nothing);
         let waits = |(target, turn): (&Target, _)| target.gathers() && does_nothing(turn);
-        if !is_last && self.targets.iter().zip(&turns).all(waits) {
+        if round.which == Which::Early && self.targets.iter().zip(&turns).all(waits) {
             // Nothing is written, so no key can be settled: to look at all that wait would take
             // longer with every commit.
             return Ok(());
@@ -370,6 +359,30 @@ impl<'a> Committer<'a> {
         }
         round.turns = Some(turns);
         Ok(())
+    }
+
+    /// What a commit of these updates does to the sink of this number; `None` where it is another's turn,
+    /// and they wait for its own.
+    fn turn(
+        &mut self,
+        (number, updates): (u16, Vec<Update>),
+        which: Which,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Turn>, RunError> {
+        let target = &mut self.targets[usize::from(number)];
+        let errors_of = target.keeps_errors_of();
+        let has_turn = errors_of.is_some() == (which == Which::Closing);
+        let is_last = which != Which::Early;
+        let is_due = has_turn && (is_last || self.job.stop.leaves_some());
+        let mut due = target.due(updates, is_due);
+        if !has_turn {
+            return Ok(None);
+        }
+        if let Some(sink) = errors_of {
+            let failures = self.keys.failures(sink);
+            due = refusals::joined((number, target.plan()), failures, due, snapshot)?;
+        }
+        target.net(due, snapshot, is_last).map(Some)
     }
 
     /// Begins to write a commit; what writes nothing is finished at once.

@@ -8,7 +8,6 @@ use operators::fault;
 use operators::gate::Clean;
 use operators::group::ErrorRow;
 use operators::key::Key;
-use operators::row_id::RowId;
 use operators::sink::Refused;
 use pipelines::plan::SinkPlan;
 
@@ -96,8 +95,12 @@ impl Keys {
                 "a row"
             };
             let message = format!("the sink refused {what}: {}", row.reason);
-            let row_name = name(sink, &row.id);
-            self.fail(&row.owner, &sink.name, message, Some(row_name));
+            let (columns, _) = sink.sink.identity();
+            let columns = columns
+                .iter()
+                .map(|&at| sink.schema.columns()[at].0.as_str());
+            let name = ErrorRow::row_of(columns.zip(row.id.values()));
+            self.fail(&row.owner, &sink.name, message, name);
             // The key that had the row still has it.
             self.unclean.extend(before);
         }
@@ -168,13 +171,4 @@ impl Keys {
             mended,
         }
     }
-}
-
-/// `column=value` for each column of a row's id.
-fn name(sink: &SinkPlan, id: &RowId) -> String {
-    let (key, _) = sink.sink.identity();
-    let columns = key.iter().map(|&column| &sink.schema.columns()[column].0);
-    let named = columns.zip(id.values());
-    let named = named.map(|(column, value)| format!("{column}={value}"));
-    named.collect::<Vec<_>>().join(" ")
 }
