@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::error::ArrowError;
 use operators::consolidate::{Diff, Epoch};
+use operators::fault;
 use operators::gate::{Clean, GateRow};
 use operators::group::{Batch, Groups};
 use operators::key::Key;
@@ -27,6 +28,7 @@ use crate::known::Known;
 use crate::part::Link;
 use crate::recorder::{Lane, Task};
 use crate::report::opened::Opened;
+use crate::state::SettledKey;
 
 /// An update of the gate's collections.
 pub(crate) type GateUpdate = (GateRow, Epoch, Diff);
@@ -381,6 +383,17 @@ fn note(found: &mut Opened, of_key: &mut Vec<(GateRow, Diff)>, job: &Job) {
     // What a proof finds of them is not yet run.
     if job.purpose == Purpose::Compare {
         found.name(key.clone());
+    }
+    if fault::seeded("digest-before-fetch") {
+        let seen = of_key.iter().filter(|(_, diff)| *diff > 0);
+        let clean = seen.filter_map(|(row, _)| Some((row.input, row.clean?)));
+        let settled = SettledKey {
+            key: key.clone(),
+            clean: Some(clean.collect()),
+            stood: Vec::new(),
+            mended: Vec::new(),
+        };
+        job.check(job.state.settle(vec![settled]));
     }
     of_key.clear();
 }

@@ -193,6 +193,22 @@ fn a_failed_batch_that_is_taken_for_vanished() {
     });
 }
 
+#[test]
+fn a_digest_that_is_kept_before_its_rows_are_fetched() {
+    shows("digest-before-fetch", |scratch, fault| {
+        scratch.sheet("bookings", |bookings| {
+            bookings.set(("booking", "9"), "seats", "1");
+            bookings.set(("booking", "15"), "seats", "1");
+        });
+        // What was found of some of them is not written.
+        seed(scratch, Some("fail-batch:B"), fault);
+        same(scratch.run().exit, Some(75))?;
+        scratch.fault = None;
+        scratch.run();
+        is_current(scratch)
+    });
+}
+
 /// The ledger after its first run.
 fn ran_ledger() -> Scratch {
     let scratch = ledger(&entries());

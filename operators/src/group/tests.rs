@@ -258,6 +258,20 @@ fn a_key_of_which_there_are_errors_alone_is_read_again_where_they_are() {
     assert_eq!(groups.reopen(&Key::of("2"), 0), [0]);
 }
 
+/// What is kept of a key is what was processed: a row may be another by then.
+#[test]
+fn a_key_that_is_read_again_has_the_digest_of_what_came_then() {
+    let parcels = |visit| cut(&rows(&[(Some(1), visit)]), &[], &[], 1);
+    let mut again = groups(parcels(7));
+    again.reopen(&Key::of("1"), 0);
+    for (_, parcel) in parcels(8) {
+        again.add(parcel);
+    }
+    let digests = digests(&again);
+    assert_eq!(digests, self::digests(&groups(parcels(8))));
+    assert_ne!(digests, self::digests(&groups(parcels(7))));
+}
+
 #[test]
 fn an_error_that_comes_twice_counts_once() {
     let all = rows(&[(Some(1), 7)]);
