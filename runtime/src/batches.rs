@@ -22,6 +22,10 @@ use crate::survey::{Cut, Keeper};
 /// How soon a batch looks again whether it may go on, when too many are in flight.
 const AGAIN: Duration = Duration::from_millis(1);
 
+/// How many steps a worker takes between two batches: each brings what the first one yielded one operator
+/// further on its way to the committer.
+const STEPS: u32 = 4;
+
 /// The batch of the i-th cut of a stretch, in order, at the i-th epoch behind the stretch's survey. At
 /// most as many are on their way to the commit as the pipeline's `epochs_in_flight` says, and with
 /// them as many bytes of rows as there may be in groups; of one alone, any.
@@ -46,6 +50,7 @@ pub(crate) fn batches<'scope>(
             stretches.resize_with(job.scan.stretches(), Stretch::default);
             let mut reached = 0;
             let mut in_flight = Vec::new();
+            let mut steps = 0;
             move |(opened, opened_frontier), (cuts, cuts_frontier), output| {
                 opened.for_each(|capability, keys| {
                     let stretch = &mut stretches[stretch_at(*capability.time())];
@@ -57,6 +62,11 @@ pub(crate) fn batches<'scope>(
                     let stretch = &mut stretches[stretch_at(*capability.time())];
                     stretch.cuts.extend(cuts.drain(..));
                 });
+                if steps > 0 {
+                    steps -= 1;
+                    again.activate();
+                    return;
+                }
                 while let Some(held) = &mut capability {
                     if job.abort.is_raised() {
                         capability = None;
@@ -96,8 +106,9 @@ pub(crate) fn batches<'scope>(
                     }
                     // The epoch is complete: it can be committed before the next batch is taken.
                     held.downgrade(&(epoch + number + 1));
-                    // It is evaluated first: what it yields is on its way while the others are, and
+                    // What it yields is to be with the committer before the next one is evaluated, and
                     // parcels are grouped between two of them.
+                    steps = STEPS;
                     again.activate();
                     break;
                 }
