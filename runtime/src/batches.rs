@@ -46,30 +46,25 @@ pub(crate) fn batches<'scope>(
         move |capability, info| {
             let again = worker.activator_for(info.address);
             let mut capability = Some(capability);
-            let mut stretches: Vec<Stretch> = Vec::new();
-            stretches.resize_with(job.scan.stretches(), Stretch::default);
+            let mut stretches = vec![Stretch::default(); job.scan.stretches()];
             let mut reached = 0;
             let mut in_flight = Vec::new();
             let mut steps = 0;
             move |(opened, opened_frontier), (cuts, cuts_frontier), output| {
                 opened.for_each(|capability, keys| {
-                    let stretch = &mut stretches[stretch_at(*capability.time())];
-                    for Wanted { key, cut, .. } in keys.drain(..) {
-                        stretch.open.entry(cut).or_default().push(key);
-                    }
+                    stretches[stretch_at(*capability.time())].open(keys.drain(..));
                 });
                 cuts.for_each(|capability, cuts| {
                     let stretch = &mut stretches[stretch_at(*capability.time())];
                     stretch.cuts.extend(cuts.drain(..));
                 });
-                if steps > 0 {
-                    steps -= 1;
-                    again.activate();
-                    return;
+                if job.abort.is_raised() {
+                    capability = None;
                 }
                 while let Some(held) = &mut capability {
-                    if job.abort.is_raised() {
-                        capability = None;
+                    if steps > 0 {
+                        steps -= 1;
+                        again.activate();
                         break;
                     }
                     let epoch = survey(reached);
@@ -78,10 +73,9 @@ pub(crate) fn batches<'scope>(
                     }
                     let Some((number, cut)) = stretches[reached].next() else {
                         reached += 1;
-                        if reached < stretches.len() {
-                            held.downgrade(&survey(reached));
-                        } else {
-                            capability = None;
+                        match stretches.get(reached) {
+                            Some(_) => held.downgrade(&survey(reached)),
+                            None => capability = None,
                         }
                         continue;
                     };
@@ -144,7 +138,7 @@ fn lets_go(job: &Job, in_flight: &[(Epoch, u64)], bytes: u64) -> bool {
 }
 
 /// The open keys of a stretch that are not in a batch yet.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Stretch {
     /// This worker's keys, by cut, in order.
     open: BTreeMap<Cut, Vec<Key>>,
@@ -157,6 +151,13 @@ struct Stretch {
 }
 
 impl Stretch {
+    /// Takes keys that are open, in order.
+    fn open(&mut self, keys: impl Iterator<Item = Wanted>) {
+        for Wanted { key, cut, .. } in keys {
+            self.open.entry(cut).or_default().push(key);
+        }
+    }
+
     /// The number of the next batch and its cut: the same on every worker.
     fn next(&self) -> Option<(Epoch, Cut)> {
         let cut = self.cuts.first()?;
