@@ -34,6 +34,6 @@ pub use parquet_file::{read_parquet, write_parquet};
 pub use postgres::{Database, Postgres, tables_at};
 pub use process::Outcome;
 pub use proxy::{Harm, Place, Proxy, Way};
-pub use scratch::{Backup, Scratch, scratch_folder};
+pub use scratch::{Backup, FAULT, Scratch, scratch_folder};
 pub use sheet::Sheet;
 pub use web::{Answer, ask, get};

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 
 use tests::harness::{Counts, Scratch};
 
+use crate::follow::process::{Following, number, stays};
 use crate::ledger::{self, entries, ledger};
 use crate::rooms::{change_much, day_1, day_1_on_postgres, is_current};
 
@@ -206,6 +207,21 @@ fn a_digest_that_is_kept_before_its_rows_are_fetched() {
         scratch.fault = None;
         scratch.run();
         is_current(scratch)
+    });
+}
+
+/// Rows of a room are in a file that is not read again when another one brings more of them.
+#[test]
+fn a_pass_that_does_not_know_what_other_files_have() {
+    shows_in(stays, "known-forgotten", |scratch, fault| {
+        seed(scratch, None, fault);
+        let following = Following::start(scratch, 2);
+        following.pass();
+        scratch.write("in/c.csv", "id,room,a,b\n21,r3,4,9\n");
+        // A pair in both orders.
+        let inserted = number(&following.pass(), "/sinks/out/inserted");
+        same(following.end(), Some(0))?;
+        same(inserted, 2)
     });
 }
 

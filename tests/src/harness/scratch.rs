@@ -317,7 +317,8 @@ pub fn scratch_folder() -> TempDir {
     folder.expect("there is room for a scratch folder")
 }
 
-const FAULT: &str = "TIDEMILL_FAULT";
+/// The variable that chooses seeded faults.
+pub const FAULT: &str = "TIDEMILL_FAULT";
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("the folder is ours");

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
-use tests::harness::Scratch;
+use tests::harness::{FAULT, Scratch};
 
 use crate::rooms::{change_much, example, is_current};
 use crate::visits::PROGRAM;
@@ -29,6 +29,9 @@ impl Following {
             .args(["--format", "json", "--workers", &workers.to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
+        if let Some(fault) = &scratch.fault {
+            command.env(FAULT, fault);
+        }
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, passes) = mpsc::channel();
@@ -77,12 +80,18 @@ pub(crate) fn number(pass: &Json, pointer: &str) -> u64 {
     pass.pointer(pointer).and_then(Json::as_u64).unwrap()
 }
 
-#[test]
-fn a_pass_reads_what_is_new_and_the_rows_of_open_keys() {
+/// Stays of three rooms in two files, of which nothing was run.
+pub(crate) fn stays() -> Scratch {
     let scratch = example();
     scratch.write("pipeline.toml", PARTS);
     scratch.write("in/a.csv", "id,room,a,b\n1,r1,0,10\n2,r1,5,15\n3,r2,0,5\n");
     scratch.write("in/b.csv", "id,room,a,b\n11,r1,9,12\n12,r3,0,5\n");
+    scratch
+}
+
+#[test]
+fn a_pass_reads_what_is_new_and_the_rows_of_open_keys() {
+    let scratch = stays();
     let following = Following::start(&scratch, 2);
     let first = following.pass();
     assert_eq!(number(&first, "/sources/stays/rows"), 5);
