@@ -22,8 +22,10 @@ use crate::survey::{Cut, Keeper};
 /// How soon a batch looks again whether it may go on, when too many are in flight.
 const AGAIN: Duration = Duration::from_millis(1);
 
-/// How many steps a worker takes between two batches: each brings what the first one yielded one operator
-/// further on its way to the committer.
+/// How many steps a worker takes between two batches. In a step operators run once, in the order of the
+/// dataflow, and hear of frontiers only in the next one: so an epoch is complete for the key function, told
+/// rows, the differ and the committer's parts one after the other. Without these steps it would wait for a
+/// whole batch that is none of its own.
 const STEPS: u32 = 4;
 
 /// The batch of the i-th cut of a stretch, in order, at the i-th epoch behind the stretch's survey. At

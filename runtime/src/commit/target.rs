@@ -57,8 +57,8 @@ impl From<Update> for Difference {
 }
 
 impl<'a> Target<'a> {
-    /// Nothing is held of it yet; it may keep the errors of another sink. What is written `at_once` is so in one commit: who reads it sees it
-    /// before or after.
+    /// A sink of which nothing is held yet, and the other sink whose errors it keeps, if it does. What is
+    /// written `at_once` is so in one commit: who reads it sees it before or after.
     pub(crate) fn of(
         (plan, keeps_errors_of): (&'a SinkPlan, Option<&'a str>),
         at_once: bool,
